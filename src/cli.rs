@@ -1,0 +1,163 @@
+//! The command line: what each command does, and the exit codes (sysexits.h) that tell a script or
+//! systemd what kind of failure it was.
+
+mod healthcheck;
+mod serve;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lexopt::Arg::{Long, Short, Value};
+
+use crate::config::Config;
+use crate::signature::sign;
+use crate::store::{self, OpenError};
+
+/// The arguments are wrong: restarting does not help.
+const EX_USAGE: u8 = 64;
+/// Something that is needed is not there: a port, a folder, room on the disk.
+const EX_UNAVAILABLE: u8 = 69;
+/// The service ended by itself, which is a fault of the program.
+const EX_SOFTWARE: u8 = 70;
+/// A setting is wrong: restarting does not help.
+const EX_CONFIG: u8 = 78;
+
+const USAGE: &str = "\
+Usage: lyftr-webhook [COMMAND]
+
+Receives signed messages over HTTP and stores each exactly once in SQLite.
+
+Commands:
+  serve          run the service (the default)
+  healthcheck    exit 0 if the service at LISTEN_ADDR is ready, 1 otherwise
+  sign           read a body from stdin, print its X-Signature
+  backup FILE    write a consistent copy of the database to FILE, also while it is in use
+
+Options:
+  -h, --help     print this
+  -V, --version  print the version
+
+Settings come from the environment:
+  WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
+  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), LOG_LEVEL (INFO),
+  WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192), REQUEST_TIMEOUT_SECONDS (15),
+  IDLE_TIMEOUT_SECONDS (60)
+";
+
+enum Command {
+    Serve,
+    Healthcheck,
+    Sign,
+    Backup(PathBuf),
+    Version,
+    Help,
+}
+
+/// A failure, as the shell hears of it: one line and an exit code.
+struct Failure {
+    code: u8,
+    line: String,
+}
+
+impl Failure {
+    fn new(code: u8, line: impl Display) -> Self {
+        Self { code, line: line.to_string() }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let code = match error {
+            OpenError::Foreign(_) => EX_CONFIG,
+            OpenError::Unusable(_) => EX_UNAVAILABLE,
+        };
+        Self::new(code, error)
+    }
+}
+
+/// Runs the command that `arguments` name, the program's own name first.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let command = match parse(lexopt::Parser::from_iter(arguments)) {
+        Ok(command) => command,
+        Err(error) => {
+            eprint!("lyftr-webhook: {error}\n\n{USAGE}");
+            return ExitCode::from(EX_USAGE);
+        }
+    };
+    let result = match command {
+        Command::Serve => settings().and_then(|config| serve::serve(&config)),
+        Command::Healthcheck => settings().and_then(|config| healthcheck::check(&config.listen)),
+        Command::Sign => print_signature(),
+        Command::Backup(target) => settings().and_then(|config| back_up(&config.database, &target)),
+        Command::Version => print(&version()),
+        Command::Help => print(USAGE),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("lyftr-webhook: {}", failure.line);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let mut command = None;
+    while let Some(argument) = parser.next()? {
+        let next = match argument {
+            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("version") | Short('V') => return Ok(Command::Version),
+            Value(word) if command.is_none() => match word.to_str() {
+                Some("serve") => Command::Serve,
+                Some("healthcheck") => Command::Healthcheck,
+                Some("sign") => Command::Sign,
+                Some("backup") => {
+                    Command::Backup(parser.value().map_err(|_| "backup needs the name of a FILE")?.into())
+                }
+                _ => return Err(Value(word).unexpected()),
+            },
+            other => return Err(other.unexpected()),
+        };
+        command = Some(next);
+    }
+    Ok(command.unwrap_or(Command::Serve))
+}
+
+fn settings() -> Result<Config, Failure> {
+    Config::from_env().map_err(|error| Failure::new(EX_CONFIG, error))
+}
+
+fn version() -> String {
+    format!("lyftr-webhook {} (SQLite {})\n", env!("CARGO_PKG_VERSION"), store::sqlite_version())
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::new(EX_UNAVAILABLE, error))
+}
+
+fn print_signature() -> Result<(), Failure> {
+    let secret = Config::signing_secret().map_err(|error| Failure::new(EX_CONFIG, error))?;
+    let secret =
+        secret.ok_or_else(|| Failure::new(EX_CONFIG, "WEBHOOK_SECRET is not set: nothing to sign with"))?;
+    let mut body = Vec::new();
+    std::io::stdin()
+        .read_to_end(&mut body)
+        .map_err(|error| Failure::new(EX_UNAVAILABLE, format!("cannot read the body from stdin: {error}")))?;
+    print(&format!("{}\n", sign(&secret, &body)))
+}
+
+fn back_up(database: &Path, target: &Path) -> Result<(), Failure> {
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    store::backup(database, target, |done, all| {
+        if is_terminal {
+            eprint!("\r{:3} %", done * 100 / all.max(1));
+        }
+    })?;
+    if is_terminal {
+        eprintln!("\r{} written", target.display());
+    }
+    Ok(())
+}

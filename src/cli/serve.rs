@@ -1,0 +1,98 @@
+//! `serve`: from settings to a running service, and from a signal to a clean end (contract,
+//! section 10).
+
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{EX_SOFTWARE, EX_UNAVAILABLE, Failure};
+use crate::app::App;
+use crate::config::Config;
+use crate::limits::RESERVED_DESCRIPTORS;
+use crate::log::{Level, Line, Log};
+use crate::metrics::Metrics;
+use crate::os;
+use crate::server::{Bounds, Listener, Server, Stopper};
+use crate::store::{self, Store};
+
+pub(super) fn serve(config: &Config) -> Result<(), Failure> {
+    let unavailable = |error: &dyn std::fmt::Display| Failure::new(EX_UNAVAILABLE, error);
+    let listener = Listener::open(&config.listen).map_err(|error| unavailable(&error))?;
+    let metrics = Arc::new(Metrics::default());
+    let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
+    let store = Store::open(&config.database, Arc::clone(&metrics), log.clone())?;
+    log_panics(&log);
+    let address = listener.address().to_owned();
+    let app = Arc::new(App {
+        keys: config.keys.clone(),
+        api_token: config.api_token.clone(),
+        store,
+        metrics,
+        log: log.clone(),
+        stopping: AtomicBool::new(false),
+    });
+    let bounds = Bounds {
+        max_body_bytes: config.max_body_bytes,
+        max_connections: connections_allowed(config.max_connections),
+        request_timeout: config.request_timeout,
+        idle_timeout: config.idle_timeout,
+    };
+    let server = Server::start(listener, Arc::clone(&app), config.workers, bounds)
+        .map_err(|error| unavailable(&error))?;
+    log.write(
+        &Line::event(Level::Info, "start")
+            .text("version", env!("CARGO_PKG_VERSION"))
+            .text("sqlite_version", store::sqlite_version())
+            .text("listen", &address)
+            .text("database", &config.database.to_string_lossy())
+            .boolean("secret_set", config.keys.is_some())
+            .number("max_connections", bounds.max_connections as u64),
+    );
+    obey_signals(server.stopper(), &log).map_err(|error| unavailable(&error))?;
+
+    let stopped = server.wait();
+    // What was accepted is committed before anything else ends.
+    app.store.stop();
+    log.write(&Line::event(Level::Info, "stopped"));
+    log.flush();
+    if stopped { Ok(()) } else { Err(Failure::new(EX_SOFTWARE, "the server ended by itself")) }
+}
+
+/// The first signal drains, the second ends the process at once; what was acknowledged is on disk
+/// either way.
+fn obey_signals(stopper: Stopper, log: &Log) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let log = log.clone();
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+            if stopping {
+                // 128 + signal, as a shell reports a process that a signal has ended.
+                std::process::exit(128 + signal);
+            }
+            stopping = true;
+            log.write(&Line::event(Level::Info, "stop").text("signal", name));
+            stopper.stop();
+        }
+    })?;
+    Ok(())
+}
+
+/// A panic is a line in the log: where it was, and not what it said, which may be a sender's text.
+fn log_panics(log: &Log) {
+    let log = log.clone();
+    panic::set_hook(Box::new(move |info| {
+        let place = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
+        log.write(&Line::event(Level::Error, "panic").maybe_text("place", place.as_deref()));
+    }));
+}
+
+/// As many connections as are wished for, if the machine allows that many descriptors.
+fn connections_allowed(wished: usize) -> usize {
+    os::raise_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS).clamp(1, wished)
+}

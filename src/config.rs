@@ -1,0 +1,258 @@
+//! The environment, read once at the start into a [`Config`], or refused in one clear line.
+//!
+//! A variable that is set but empty counts as unset, as compose files leave it.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::limits::{
+    DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT,
+    DEFAULT_WORKERS, LARGEST_MAX_BODY_BYTES, LARGEST_MAX_CONNECTIONS, LARGEST_WORKERS, LONGEST_TIMEOUT,
+};
+use crate::log::Level;
+use crate::signature::Keys;
+
+/// Where the service listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddr {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// All settings, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Secret and previous secret; `None` without a secret.
+    pub keys: Option<Keys>,
+    /// What `Authorization: Bearer` must carry on queries and scrapes, if anything.
+    pub api_token: Option<Vec<u8>>,
+    pub database: PathBuf,
+    pub listen: ListenAddr,
+    pub log_level: Level,
+    pub workers: usize,
+    pub max_body_bytes: usize,
+    pub max_connections: usize,
+    pub request_timeout: Duration,
+    pub idle_timeout: Duration,
+}
+
+/// A setting that cannot be used: which, what it holds, and what it takes.
+#[derive(Debug)]
+pub struct ConfigError {
+    variable: String,
+    value: String,
+    takes: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={:?} cannot be used: {}", self.variable, self.value, self.takes)
+    }
+}
+
+/// Looks a variable up; tests pass their own.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+impl Config {
+    /// The settings of this process.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::read(&|name| std::env::var_os(name))
+    }
+
+    fn read(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        let env = Environment { lookup };
+        let current = env.secret("WEBHOOK_SECRET")?.unwrap_or_default();
+        let previous = env.secret("WEBHOOK_SECRET_PREVIOUS")?.unwrap_or_default();
+        Ok(Self {
+            keys: Keys::new(&current, &previous),
+            api_token: env.secret("API_TOKEN")?,
+            database: env.parsed("DATABASE_URL", "sqlite:///data/app.db", DATABASE_TAKES, database_path)?,
+            listen: env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)?,
+            log_level: env.parsed(
+                "LOG_LEVEL",
+                "INFO",
+                "it takes DEBUG, INFO, WARNING or ERROR",
+                Level::parse,
+            )?,
+            workers: env.number("WORKERS", DEFAULT_WORKERS, LARGEST_WORKERS)?,
+            max_body_bytes: env.number("MAX_BODY_BYTES", DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES)?,
+            max_connections: env.number(
+                "MAX_CONNECTIONS",
+                DEFAULT_MAX_CONNECTIONS,
+                LARGEST_MAX_CONNECTIONS,
+            )?,
+            request_timeout: env.seconds("REQUEST_TIMEOUT_SECONDS", DEFAULT_REQUEST_TIMEOUT)?,
+            idle_timeout: env.seconds("IDLE_TIMEOUT_SECONDS", DEFAULT_IDLE_TIMEOUT)?,
+        })
+    }
+
+    /// The secret that signs, for the `sign` command. `None` if none is set.
+    pub fn signing_secret() -> Result<Option<Vec<u8>>, ConfigError> {
+        Environment { lookup: &|name| std::env::var_os(name) }.secret("WEBHOOK_SECRET")
+    }
+}
+
+const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file";
+const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (names are not looked up: a static binary has no resolver)";
+
+struct Environment<'a> {
+    lookup: Lookup<'a>,
+}
+
+impl Environment<'_> {
+    fn get(&self, name: &str) -> Option<OsString> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    /// A value that `parse` must accept.
+    fn parsed<T>(
+        &self,
+        name: &str,
+        default: &str,
+        takes: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T, ConfigError> {
+        let value = self.get(name).unwrap_or_else(|| default.into());
+        value.to_str().and_then(parse).ok_or_else(|| error(name, &value, takes))
+    }
+
+    fn number(&self, name: &str, default: usize, largest: usize) -> Result<usize, ConfigError> {
+        let takes = format!("it takes a whole number from 1 to {largest}");
+        let parse = |text: &str| text.parse().ok().filter(|number| (1..=largest).contains(number));
+        self.parsed(name, &default.to_string(), &takes, parse)
+    }
+
+    fn seconds(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {
+        let seconds = self.number(name, default.as_secs() as usize, LONGEST_TIMEOUT.as_secs() as usize)?;
+        Ok(Duration::from_secs(seconds as u64))
+    }
+
+    /// A secret from the variable itself, from the file that `NAME_FILE` names, or from a systemd
+    /// credential with the variable's name in lowercase (systemd.exec(5), LoadCredential=).
+    fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ConfigError> {
+        if let Some(value) = self.get(name) {
+            return Ok(Some(value.into_vec()));
+        }
+        let file_name = format!("{name}_FILE");
+        if let Some(path) = self.get(&file_name) {
+            let secret = read_secret(Path::new(&path)).map_err(|io_error| {
+                error(
+                    &file_name,
+                    &path,
+                    &format!("{io_error}; it takes the path of a file that holds the secret"),
+                )
+            })?;
+            return Ok(secret);
+        }
+        let Some(folder) = self.get("CREDENTIALS_DIRECTORY") else {
+            return Ok(None);
+        };
+        let path = Path::new(&folder).join(name.to_ascii_lowercase());
+        match read_secret(&path) {
+            Ok(secret) => Ok(secret),
+            Err(io_error) if io_error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(io_error) => Err(error("CREDENTIALS_DIRECTORY", path.as_os_str(), &io_error.to_string())),
+        }
+    }
+}
+
+fn error(variable: &str, value: &OsStr, takes: &str) -> ConfigError {
+    ConfigError {
+        variable: variable.to_owned(),
+        value: value.to_string_lossy().into_owned(),
+        takes: takes.to_owned(),
+    }
+}
+
+/// The bytes of the file without one newline at the end. An empty secret is none.
+fn read_secret(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let mut secret = fs::read(path)?;
+    if secret.last() == Some(&b'\n') {
+        secret.pop();
+    }
+    Ok(Some(secret).filter(|secret| !secret.is_empty()))
+}
+
+fn database_path(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:///")?;
+    let is_file = !path.is_empty()
+        && !path.ends_with('/')
+        && !path.contains(['?', '#', '\0'])
+        && !path.starts_with(':');
+    is_file.then(|| PathBuf::from(path))
+}
+
+fn listen_addr(text: &str) -> Option<ListenAddr> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        // sun_path holds 108 bytes with its closing NUL (unix(7)).
+        let fits = path.starts_with('/') && OsStr::new(path).as_bytes().len() < 108;
+        return fits.then(|| ListenAddr::Unix(PathBuf::from(path)));
+    }
+    if let Some(port) = text.strip_prefix("localhost:") {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        return port.parse().ok().map(|port| ListenAddr::Tcp(SocketAddr::new(loopback, port)));
+    }
+    text.parse().ok().map(ListenAddr::Tcp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::read(&|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.into()))
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_defaults() {
+        let config = read(&[("LOG_LEVEL", "")]).unwrap();
+        assert!(config.keys.is_none() && config.api_token.is_none());
+        assert_eq!(config.database, Path::new("data/app.db"));
+        assert_eq!(config.listen, ListenAddr::Tcp("127.0.0.1:8000".parse().unwrap()));
+        assert_eq!((config.workers, config.max_body_bytes), (64, 65_536));
+        assert_eq!(config.log_level, Level::Info);
+    }
+
+    #[test]
+    fn every_address_form_is_read() {
+        for (text, expected) in [
+            ("0.0.0.0:80", ListenAddr::Tcp("0.0.0.0:80".parse().unwrap())),
+            ("[::1]:8000", ListenAddr::Tcp("[::1]:8000".parse().unwrap())),
+            ("localhost:8000", ListenAddr::Tcp("127.0.0.1:8000".parse().unwrap())),
+            ("unix:/run/x.sock", ListenAddr::Unix("/run/x.sock".into())),
+        ] {
+            assert_eq!(read(&[("LISTEN_ADDR", text)]).unwrap().listen, expected);
+        }
+        assert_eq!(
+            read(&[("DATABASE_URL", "sqlite:////var/x.db")]).unwrap().database,
+            Path::new("/var/x.db")
+        );
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_what_it_takes() {
+        for (name, value) in [
+            ("LISTEN_ADDR", "8000"),
+            ("LISTEN_ADDR", "127.0.0.1:99999"),
+            ("LISTEN_ADDR", "unix:relative"),
+            ("DATABASE_URL", "postgres://x"),
+            ("DATABASE_URL", "sqlite://"),
+            ("DATABASE_URL", "sqlite:///:memory:"),
+            ("DATABASE_URL", "sqlite:///folder/"),
+            ("LOG_LEVEL", "LOUD"),
+            ("WORKERS", "0"),
+            ("WORKERS", "many"),
+            ("MAX_BODY_BYTES", "-1"),
+            ("IDLE_TIMEOUT_SECONDS", "1.5"),
+            ("WEBHOOK_SECRET_FILE", "/does/not/exist"),
+        ] {
+            let line = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(line.contains(name) && line.contains(value) && !line.contains('\n'), "{line}");
+        }
+    }
+}

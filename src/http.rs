@@ -1,0 +1,96 @@
+//! Requests and responses as plain data.
+//!
+//! Nothing here knows a socket or a library: routes are called with a [`Request`] and answer with a
+//! [`Response`], whoever made the one and sends the other.
+
+use std::borrow::Cow;
+
+/// A request, whole.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// As sent: methods are case-sensitive (RFC 9110, section 9.1).
+    pub method: String,
+    /// Percent-decoded, without the query string.
+    pub path: String,
+    /// As sent, without the `?`.
+    pub query: String,
+    pub headers: Headers,
+    pub body: Body,
+    /// The client's `X-Request-ID` if it is sane, otherwise a fresh one.
+    pub id: String,
+}
+
+/// The body of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    Whole(Vec<u8>),
+    /// It was declared or sent larger than is accepted; the rest was not read.
+    TooLarge,
+}
+
+/// Header fields in the order they came.
+#[derive(Debug, Clone, Default)]
+pub struct Headers(Vec<(String, String)>);
+
+impl Headers {
+    pub fn push(&mut self, name: String, value: String) {
+        self.0.push((name, value));
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Every value of a field, whatever the case of its name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a field that was sent exactly once.
+    pub fn only<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        let mut values = self.all(name);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+}
+
+/// An answer, before the connection adds `Date`, `Server`, framing and `X-Request-ID`.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    pub body: Cow<'static, [u8]>,
+}
+
+impl Response {
+    pub fn json(status: u16, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self::with_type(status, "application/json", body)
+    }
+
+    pub fn with_type(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self { status, headers: vec![("Content-Type", Cow::Borrowed(content_type))], body: body.into() }
+    }
+
+    pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_sent_twice_has_no_single_value() {
+        let mut headers = Headers::default();
+        headers.push("X-Signature".into(), "a".into());
+        assert_eq!(headers.only("x-signature"), Some("a"));
+        headers.push("x-signature".into(), "a".into());
+        assert_eq!(headers.only("X-Signature"), None);
+        assert_eq!(headers.all("X-SIGNATURE").count(), 2);
+    }
+}

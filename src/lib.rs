@@ -1,0 +1,61 @@
+//! `lyftr-webhook`: takes signed messages over HTTP, stores each exactly once in SQLite, and answers
+//! queries, analytics, health and metrics.
+//!
+//! # The house
+//!
+//! | floor | rooms |
+//! |---|---|
+//! | 6 | `cli`: arguments, environment, lifecycle |
+//! | 5 | [`server`]: sockets, the pool; the only home of tiny_http and threadpool |
+//! | 4 | [`routes`]: decides; knows no socket and no SQL |
+//! | 3 | [`app`]: what a route may reach |
+//! | 2 | [`store`]: the only home of rusqlite · [`config`]: the environment |
+//! | 1 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
+//! | 0 | [`fault`] [`folding`] [`timestamp`] [`url`] [`clock`] [`limits`] [`os`] |
+//!
+//! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
+//! `tests/architecture.rs` keeps this.
+//!
+//! # The life of a `POST /webhook`
+//!
+//! `server::edge` reads until the request is whole (head, framing, bounds, deadline) → the ingest
+//! queue of `server::pool` → `server::exchange` → `routes` finds the row of its table →
+//! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::writer`
+//! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
+//! the ingest queue again → `server::exchange` counts, logs and renders → `server::edge` sends.
+//! No thread waits on the way, so a batch is as large as what arrived during the last commit.
+//!
+//! # What always holds
+//!
+//! - 200 is sent after the commit that holds the message has been synced, and never otherwise.
+//! - Every request that was whole is answered exactly once, counted once and logged once.
+//! - Nothing a client does makes threads, descriptors or memory grow without bound.
+
+mod app;
+pub mod cli;
+mod clock;
+mod config;
+mod exposition;
+mod fault;
+mod filter;
+mod folding;
+mod http;
+mod limits;
+mod log;
+mod message;
+mod metrics;
+mod os;
+mod procfs;
+mod routes;
+mod server;
+mod signature;
+mod store;
+mod timestamp;
+mod url;
+
+/// The pure parsers, for tests and fuzzers outside this crate.
+pub mod testing {
+    pub use crate::filter::PageQuery;
+    pub use crate::message::Message;
+    pub use crate::timestamp::{InstantKey, is_contract_ts, parse_instant};
+}

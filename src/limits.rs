@@ -1,0 +1,156 @@
+//! Every number that bounds the service, with its unit and its reason, in one place.
+//!
+//! What an operator may have to tune is a setting (see `config`) whose default and range stand here.
+//! The relations between the numbers are checked when the program is compiled.
+
+use std::time::Duration;
+
+// ---- What a client may send --------------------------------------------------------------------
+
+/// Bytes of a request body, unless `MAX_BODY_BYTES` says otherwise (contract, section 1).
+pub const DEFAULT_MAX_BODY_BYTES: usize = 65_536;
+/// Upper end of `MAX_BODY_BYTES`: a body is held in memory, so a larger one is a mistake.
+pub const LARGEST_MAX_BODY_BYTES: usize = 16 << 20;
+/// Bytes of the request line and all headers together. A `q` of 4096 characters, percent-encoded, is 48 KiB.
+pub const MAX_HEAD_BYTES: usize = 64 << 10;
+/// Header lines of one request. Browsers and proxies send about 20.
+pub const MAX_HEADERS: usize = 100;
+/// Bytes of one chunk-size line (RFC 9112, section 7.1), extensions included. Real senders use under 10.
+pub const MAX_CHUNK_LINE_BYTES: usize = 256;
+/// Characters of a client's `X-Request-ID` that are still echoed (contract, section 7).
+pub const MAX_REQUEST_ID_CHARS: usize = 128;
+
+// ---- What a message may hold (contract, section 2) ---------------------------------------------
+
+/// Unicode scalar values of `text`.
+pub const MAX_TEXT_CHARS: usize = 4096;
+/// Bytes of JSON up to which a 422 repeats the value it complains about.
+pub const MAX_ECHOED_INPUT_BYTES: usize = 256;
+
+// ---- What a query may ask (contract, section 3) ------------------------------------------------
+
+/// Rows of a page when `limit` is not given.
+pub const DEFAULT_PAGE_ROWS: u32 = 50;
+/// Largest `limit`.
+pub const MAX_PAGE_ROWS: u32 = 100;
+/// Bytes of a `message_id` that a cursor carries itself; a longer one is named by its row instead.
+pub const MAX_CURSOR_ID_BYTES: usize = 512;
+/// Senders listed by `/stats`.
+pub const TOP_SENDERS: u32 = 10;
+/// How long one query may run before it is given up with 503.
+pub const QUERY_DEADLINE: Duration = Duration::from_secs(10);
+/// SQLite instructions between two looks at a query's deadline: about a millisecond of work.
+pub const QUERY_DEADLINE_CHECK_OPS: i32 = 20_000;
+
+// ---- Connections -------------------------------------------------------------------------------
+
+/// Open connections, unless `MAX_CONNECTIONS` says otherwise.
+pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
+/// Upper end of `MAX_CONNECTIONS`: what one Linux process may hold open by default.
+pub const LARGEST_MAX_CONNECTIONS: usize = 500_000;
+/// Descriptors kept back from connections: database, WAL, shared memory, sockets of our own.
+pub const RESERVED_DESCRIPTORS: usize = 64;
+/// Pending connections the kernel may queue for us (`listen(2)`); it caps this at `somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Connections accepted before the ones already open get their turn again.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// Pause after `accept` failed for want of descriptors or memory; meanwhile connections end.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A request must arrive whole within this, unless `REQUEST_TIMEOUT_SECONDS` says otherwise, and
+/// its answer must be taken by the client within the same time.
+pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// A connection may wait this long for its next request, unless `IDLE_TIMEOUT_SECONDS` says otherwise.
+pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Upper end of both timeouts.
+pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+/// How often deadlines are looked at. Coarse, because they are seconds long.
+pub const DEADLINE_TICK: Duration = Duration::from_millis(200);
+/// After a refusal, how long and how much is still read and thrown away, so that the client sees
+/// the answer instead of a reset (RFC 9112, section 9.6).
+pub const LINGER: Duration = Duration::from_secs(2);
+/// See [`LINGER`].
+pub const LINGER_BYTES: usize = 8 << 20;
+/// Bytes taken from a socket in one read.
+pub const READ_CHUNK_BYTES: usize = 16 << 10;
+/// Bytes of requests and responses held for all connections together; past it requests are shed.
+pub const MAX_BUFFERED_BYTES: usize = 64 << 20;
+/// A connection may always hold this much, so that small requests pass when the total is reached.
+pub const SMALL_BUFFER_BYTES: usize = 4 << 10;
+
+// ---- The pool ----------------------------------------------------------------------------------
+
+/// Threads of the pool, unless `WORKERS` says otherwise (contract, section 1).
+pub const DEFAULT_WORKERS: usize = 64;
+/// Upper end of `WORKERS`.
+pub const LARGEST_WORKERS: usize = 1024;
+/// Threads that answer health probes and scrapes, whatever the others are doing.
+pub const PROBE_WORKERS: usize = 2;
+/// Threads that check webhooks. They never block, so more than the machine has cores only get in
+/// each other's way; four leaves room for a bigger machine.
+pub const INGEST_WORKERS: usize = 4;
+/// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
+pub const WORKER_STACK_BYTES: usize = 512 << 10;
+/// Webhooks waiting for a thread; past it they are shed.
+pub const INGEST_QUEUE: usize = 8192;
+/// Queries waiting for a thread; past it they are shed.
+pub const READ_QUEUE: usize = 1024;
+/// Probes waiting for a thread; past it they are shed.
+pub const PROBE_QUEUE: usize = 1024;
+/// `Retry-After` of every 503, in seconds.
+pub const RETRY_AFTER_SECONDS: &str = "1";
+
+// ---- The store ---------------------------------------------------------------------------------
+
+/// Read connections. Each can keep a core busy, so a few serve any number of clients.
+pub const READ_CONNECTIONS: usize = 4;
+/// Page cache of the write connection, in KiB: the upper levels of three B-trees of millions of rows.
+pub const WRITE_CACHE_KIB: i64 = 8 << 10;
+/// Page cache of a read connection, in KiB.
+pub const READ_CACHE_KIB: i64 = 2 << 10;
+/// Messages waiting for the writer; past it they are answered 503.
+pub const WRITER_QUEUE: usize = 8192;
+/// Messages in one transaction. Larger batches gain little and make the first one wait.
+pub const MAX_BATCH: usize = 512;
+/// How long a commit waits for another process that holds the database.
+pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a query waits for another process that holds the database.
+pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// WAL pages after which a commit moves them into the database file: 64 MiB of 4 KiB pages.
+pub const CHECKPOINT_PAGES: i64 = 16_000;
+/// A WAL that a reader once made longer is cut back to this many bytes.
+pub const WAL_KEEP_BYTES: i64 = 96 << 20;
+/// Pause of the writer between two tries to open a database that failed.
+pub const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+/// A commit this recent proves that the writer can commit.
+pub const PROOF_OF_COMMIT: Duration = Duration::from_secs(1);
+/// How long a readiness probe waits for the writer; the contract allows one second for everything.
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
+/// How long a probe's own commit waits for another process that holds the database.
+pub const PROBE_BUSY_TIMEOUT: Duration = Duration::from_millis(300);
+/// Pages copied by `backup` between two looks at the progress.
+pub const BACKUP_STEP_PAGES: i32 = 1024;
+
+// ---- Logs and lifecycle ------------------------------------------------------------------------
+
+/// Bytes of log lines waiting for stdout; past it lines are dropped and counted.
+pub const LOG_BUFFER_BYTES: usize = 1 << 20;
+/// Pause of the log thread between two writes, so that a busy service writes in batches.
+pub const LOG_PAUSE: Duration = Duration::from_millis(5);
+/// Characters of a client's string (path, `message_id`) that a log line repeats.
+pub const MAX_LOGGED_CHARS: usize = 512;
+/// At a stop, how long requests already begun may take (contract, section 10).
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// At a stop, how long the last log lines may take to leave.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the `healthcheck` command waits for each step.
+pub const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+const _: () = {
+    assert!(SMALL_BUFFER_BYTES < READ_CHUNK_BYTES && READ_CHUNK_BYTES <= MAX_HEAD_BYTES);
+    assert!(LARGEST_MAX_BODY_BYTES < MAX_BUFFERED_BYTES);
+    assert!(DEFAULT_MAX_BODY_BYTES <= LARGEST_MAX_BODY_BYTES);
+    assert!(DEFAULT_PAGE_ROWS <= MAX_PAGE_ROWS);
+    assert!(PROBE_BUSY_TIMEOUT.as_millis() < PROBE_TIMEOUT.as_millis());
+    assert!(PROBE_TIMEOUT.as_millis() < 1000);
+    assert!(MAX_BATCH <= WRITER_QUEUE);
+};

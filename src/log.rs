@@ -1,0 +1,276 @@
+//! One JSON line on stdout per request, and for what happens to the service itself (contract, section 8).
+//!
+//! A line is put into a bounded buffer and a thread of its own writes it out, so nothing that
+//! serves a request ever waits for whoever reads stdout: past the bound lines are dropped and
+//! counted. No line holds a raw control character, whatever a client sent.
+
+use std::fmt::Write as _;
+use std::io;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Instant, SystemTime};
+
+use crate::clock::write_rfc3339;
+use crate::limits::{LOG_BUFFER_BYTES, LOG_FLUSH_TIMEOUT, LOG_PAUSE, MAX_LOGGED_CHARS};
+
+/// How much a line matters, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Debug,
+    Info,
+    Warning,
+    Error,
+}
+
+impl Level {
+    /// `DEBUG`, `INFO`, `WARNING` or `ERROR`, in any case.
+    pub fn parse(text: &str) -> Option<Self> {
+        let all = [Self::Debug, Self::Info, Self::Warning, Self::Error];
+        all.into_iter().find(|level| level.name().eq_ignore_ascii_case(text))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "DEBUG",
+            Self::Info => "INFO",
+            Self::Warning => "WARNING",
+            Self::Error => "ERROR",
+        }
+    }
+}
+
+/// A line being written: `ts` and `level` first, then its own fields in the order they are added.
+pub struct Line {
+    level: Level,
+    json: String,
+}
+
+impl Line {
+    pub fn new(level: Level) -> Self {
+        let mut json = String::with_capacity(256);
+        json.push_str(r#"{"ts":""#);
+        write_rfc3339(&mut json, SystemTime::now());
+        json.push_str(r#"","level":""#);
+        json.push_str(level.name());
+        json.push('"');
+        Self { level, json }
+    }
+
+    /// A line about the service itself.
+    pub fn event(level: Level, event: &str) -> Self {
+        Self::new(level).text("event", event)
+    }
+
+    /// A text, cut off where it becomes longer than a log should repeat.
+    pub fn text(mut self, name: &str, value: &str) -> Self {
+        self.name(name);
+        write_json_string(&mut self.json, value);
+        self
+    }
+
+    /// A text, or `null`.
+    pub fn maybe_text(self, name: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(name, value),
+            None => self.literal(name, "null"),
+        }
+    }
+
+    pub fn number(mut self, name: &str, value: u64) -> Self {
+        self.name(name);
+        // Writing into a String does not fail, here and below.
+        let _ = write!(self.json, "{value}");
+        self
+    }
+
+    /// A number of thousandths, shown with three decimals.
+    pub fn thousandths(mut self, name: &str, value: u64) -> Self {
+        self.name(name);
+        let _ = write!(self.json, "{}.{:03}", value / 1000, value % 1000);
+        self
+    }
+
+    pub fn boolean(self, name: &str, value: bool) -> Self {
+        self.literal(name, if value { "true" } else { "false" })
+    }
+
+    fn literal(mut self, name: &str, value: &str) -> Self {
+        self.name(name);
+        self.json.push_str(value);
+        self
+    }
+
+    fn name(&mut self, name: &str) {
+        self.json.push_str(",\"");
+        self.json.push_str(name);
+        self.json.push_str("\":");
+    }
+}
+
+/// Control characters and the Unicode line ends are escaped: a reader that splits lines by any
+/// rule sees one line.
+fn write_json_string(out: &mut String, text: &str) {
+    out.push('"');
+    for (n, c) in text.chars().enumerate() {
+        if n == MAX_LOGGED_CHARS {
+            out.push('…');
+            break;
+        }
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c.is_control() || c == '\u{2028}' || c == '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+/// The way to stdout. Cloned for every thread that has something to say.
+#[derive(Clone)]
+pub struct Log(Arc<Shared>);
+
+struct Shared {
+    level: AtomicU8,
+    dropped: AtomicU64,
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// The log thread holds lines that are not written yet.
+    writing: bool,
+}
+
+impl Log {
+    /// Starts the thread that writes to stdout.
+    pub fn start(level: Level) -> io::Result<Self> {
+        let log = Self(Arc::new(Shared {
+            level: AtomicU8::new(level as u8),
+            dropped: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+        }));
+        let writer = log.clone();
+        thread::Builder::new().name("log".into()).stack_size(64 << 10).spawn(move || writer.write_out())?;
+        Ok(log)
+    }
+
+    /// True if a line of this level is wanted, so that unwanted ones need not be built.
+    pub fn wants(&self, level: Level) -> bool {
+        level as u8 >= self.0.level.load(Relaxed)
+    }
+
+    /// Hands over a line. Never waits for stdout.
+    pub fn write(&self, line: &Line) {
+        if !self.wants(line.level) {
+            return;
+        }
+        let mut waiting = self.waiting();
+        if waiting.lines.len() + line.json.len() + 2 > LOG_BUFFER_BYTES {
+            self.0.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let was_empty = waiting.lines.is_empty() && !waiting.writing;
+        waiting.lines.extend_from_slice(line.json.as_bytes());
+        waiting.lines.extend_from_slice(b"}\n");
+        drop(waiting);
+        if was_empty {
+            self.0.changed.notify_all();
+        }
+    }
+
+    /// Lines dropped because nobody took the earlier ones.
+    pub fn dropped(&self) -> u64 {
+        self.0.dropped.load(Relaxed)
+    }
+
+    /// Waits until every line handed over is written, or for a second if stdout does not move.
+    pub fn flush(&self) {
+        let deadline = Instant::now() + LOG_FLUSH_TIMEOUT;
+        let mut waiting = self.waiting();
+        while waiting.writing || !waiting.lines.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            waiting = self.0.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_out(&self) {
+        let mut lines = Vec::new();
+        loop {
+            let mut waiting = self.waiting();
+            waiting.writing = false;
+            self.0.changed.notify_all();
+            while waiting.lines.is_empty() {
+                waiting = self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            }
+            std::mem::swap(&mut waiting.lines, &mut lines);
+            waiting.writing = true;
+            drop(waiting);
+            if write_all(&lines).is_err() {
+                let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+                self.0.dropped.fetch_add(lost as u64, Relaxed);
+            }
+            lines.clear();
+            thread::sleep(LOG_PAUSE);
+        }
+    }
+}
+
+/// Past std's own buffer: a batch of lines is one write.
+fn write_all(mut bytes: &[u8]) -> rustix::io::Result<()> {
+    let stdout = io::stdout();
+    while !bytes.is_empty() {
+        match rustix::io::write(&stdout, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            // Whoever made this pipe made it non-blocking; a full one is waited for here.
+            Err(rustix::io::Errno::AGAIN) => thread::sleep(LOG_PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_json_whatever_a_client_sent() {
+        let nasty = "a\"b\\c\n\r\t\0\u{7f}\u{85}\u{2028}é😀";
+        let line =
+            Line::new(Level::Info).text("path", nasty).thousandths("latency_ms", 1234).boolean("dup", false);
+        let json = format!("{}}}", line.json);
+        assert!(!json.chars().any(|c| c.is_control() || c == '\u{2028}'), "{json}");
+        let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(parsed["path"], nasty);
+        assert_eq!(parsed["latency_ms"], 1.234);
+        assert_eq!(parsed["level"], "INFO");
+    }
+
+    #[test]
+    fn a_very_long_text_is_cut() {
+        let line = Line::new(Level::Info).text("path", &"x".repeat(100_000));
+        assert!(line.json.len() < 1000);
+    }
+
+    #[test]
+    fn levels_are_read_in_any_case_and_ordered() {
+        assert_eq!(Level::parse("warning"), Some(Level::Warning));
+        assert_eq!(Level::parse("WARN"), None);
+        assert!(Level::Debug < Level::Info && Level::Warning < Level::Error);
+    }
+}

@@ -1,0 +1,259 @@
+//! What is counted while the service runs: atomic counters, gauges and histograms.
+//!
+//! Counting is one relaxed atomic addition and reading takes no lock, so a scrape never holds up a
+//! request. Labels come from the closed sets below, so no client can add a time series.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// A label with a closed set of values.
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($variant),+ }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+labels! {
+    /// The routes of the service, and one name for everything else.
+    Route {
+        Webhook = "/webhook",
+        Messages = "/messages",
+        Stats = "/stats",
+        Live = "/health/live",
+        Ready = "/health/ready",
+        Metrics = "/metrics",
+        OpenApi = "/openapi.json",
+        Docs = "/docs",
+        Unmatched = "unmatched",
+    }
+}
+
+labels! {
+    /// How a webhook ended (contract, section 2).
+    WebhookResult {
+        Created = "created",
+        Duplicate = "duplicate",
+        InvalidSignature = "invalid_signature",
+        ValidationError = "validation_error",
+        TooLarge = "too_large",
+        Unavailable = "unavailable",
+    }
+}
+
+labels! {
+    /// The queues of the pool.
+    Lane { Ingest = "ingest", Read = "read", Probe = "probe" }
+}
+
+labels! {
+    /// Why a connection ended.
+    CloseCause {
+        Client = "client",
+        Answered = "answered",
+        Idle = "idle",
+        SlowRequest = "slow_request",
+        SlowReader = "slow_reader",
+        Malformed = "malformed",
+        Error = "error",
+        Capacity = "capacity",
+        Stopping = "stopping",
+    }
+}
+
+/// Statuses that the service can answer with.
+pub const STATUSES: [u16; 16] =
+    [200, 400, 401, 404, 405, 408, 413, 414, 417, 422, 431, 500, 501, 503, 505, 0];
+
+/// Buckets of `request_latency_ms`, in microseconds (contract, section 6).
+const LATENCY_BOUNDS: &[u64] =
+    &[1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000];
+/// Buckets of the histograms in seconds, in microseconds: from a health probe to a slow search.
+const SECONDS_BOUNDS: &[u64] = &[
+    250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000,
+];
+/// Buckets of the batch size, in messages.
+const BATCH_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+/// A count of values by size.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [u64],
+    /// What one of the unit that is shown counts in the unit that is kept.
+    scale: f64,
+    /// One more than `bounds`: the last is +Inf. Not cumulative.
+    counts: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+/// A histogram as it was at one moment.
+pub struct HistogramReading {
+    /// Upper bound in the unit shown, and how many values were at most that.
+    pub buckets: Vec<(f64, u64)>,
+    pub count: u64,
+    pub sum: f64,
+}
+
+impl Histogram {
+    fn new(bounds: &'static [u64], scale: f64) -> Self {
+        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { bounds, scale, counts, sum: AtomicU64::new(0) }
+    }
+
+    pub fn observe(&self, value: u64) {
+        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        self.counts[bucket].fetch_add(1, Relaxed);
+        self.sum.fetch_add(value, Relaxed);
+    }
+
+    pub fn observe_time(&self, time: Duration) {
+        self.observe(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    pub fn read(&self) -> HistogramReading {
+        let mut count = 0;
+        let mut buckets = Vec::with_capacity(self.bounds.len());
+        for (index, bucket) in self.counts.iter().enumerate() {
+            count += bucket.load(Relaxed);
+            if let Some(bound) = self.bounds.get(index) {
+                buckets.push((*bound as f64 / self.scale, count));
+            }
+        }
+        HistogramReading { buckets, count, sum: self.sum.load(Relaxed) as f64 / self.scale }
+    }
+}
+
+/// Everything that is counted. One for the process, shared by all threads.
+#[derive(Debug)]
+pub struct Metrics {
+    requests: Box<[[AtomicU64; STATUSES.len()]]>,
+    webhooks: Box<[AtomicU64]>,
+    closed: Box<[AtomicU64]>,
+    shed: Box<[AtomicU64]>,
+    pub latency_ms: Histogram,
+    route_seconds: Box<[Histogram]>,
+    pub batch_messages: Histogram,
+    pub commit_seconds: Histogram,
+    pub commit_failures: AtomicU64,
+    pub messages_stored: AtomicU64,
+    pub panics: AtomicU64,
+    pub accepted: AtomicU64,
+    pub accept_errors: AtomicU64,
+    pub connections: AtomicI64,
+    pub in_flight: AtomicI64,
+    pub buffered_bytes: AtomicI64,
+    waiting: Box<[AtomicI64]>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let counters = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
+        Self {
+            requests: Route::ALL.iter().map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect(),
+            webhooks: counters(WebhookResult::ALL.len()),
+            closed: counters(CloseCause::ALL.len()),
+            shed: counters(Lane::ALL.len()),
+            latency_ms: Histogram::new(LATENCY_BOUNDS, 1e3),
+            route_seconds: Route::ALL.iter().map(|_| Histogram::new(SECONDS_BOUNDS, 1e6)).collect(),
+            batch_messages: Histogram::new(BATCH_BOUNDS, 1.0),
+            commit_seconds: Histogram::new(SECONDS_BOUNDS, 1e6),
+            commit_failures: AtomicU64::new(0),
+            messages_stored: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            accept_errors: AtomicU64::new(0),
+            connections: AtomicI64::new(0),
+            in_flight: AtomicI64::new(0),
+            buffered_bytes: AtomicI64::new(0),
+            waiting: Lane::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request that was answered, or refused before it was whole.
+    pub fn request(&self, route: Route, status: u16, took: Duration) {
+        // The last slot stands for a status that is not in the list: none is known.
+        let slot = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
+        self.requests[route as usize][slot].fetch_add(1, Relaxed);
+        self.latency_ms.observe_time(took);
+        self.route_seconds[route as usize].observe_time(took);
+    }
+
+    pub fn webhook(&self, result: WebhookResult) {
+        self.webhooks[result as usize].fetch_add(1, Relaxed);
+    }
+
+    pub fn closed(&self, cause: CloseCause) {
+        self.closed[cause as usize].fetch_add(1, Relaxed);
+    }
+
+    pub fn shed(&self, lane: Lane) {
+        self.shed[lane as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Requests that wait in a queue of the pool.
+    pub fn waiting(&self, lane: Lane) -> &AtomicI64 {
+        &self.waiting[lane as usize]
+    }
+
+    pub fn requests_total(&self, route: Route, slot: usize) -> u64 {
+        self.requests[route as usize][slot].load(Relaxed)
+    }
+
+    pub fn webhooks_total(&self, result: WebhookResult) -> u64 {
+        self.webhooks[result as usize].load(Relaxed)
+    }
+
+    pub fn closed_total(&self, cause: CloseCause) -> u64 {
+        self.closed[cause as usize].load(Relaxed)
+    }
+
+    pub fn shed_total(&self, lane: Lane) -> u64 {
+        self.shed[lane as usize].load(Relaxed)
+    }
+
+    pub fn route_seconds(&self, route: Route) -> &Histogram {
+        &self.route_seconds[route as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_on_a_bound_belongs_to_that_bucket() {
+        let histogram = Histogram::new(&[1000, 2500], 1e3);
+        for micros in [0, 1000, 1001, 2500, 9000] {
+            histogram.observe(micros);
+        }
+        let reading = histogram.read();
+        assert_eq!(reading.buckets, [(1.0, 2), (2.5, 4)]);
+        assert_eq!((reading.count, reading.sum), (5, 13.501));
+    }
+
+    #[test]
+    fn labels_index_their_own_counters() {
+        let metrics = Metrics::default();
+        for (n, result) in WebhookResult::ALL.iter().enumerate() {
+            assert_eq!(*result as usize, n);
+        }
+        metrics.webhook(WebhookResult::Unavailable);
+        metrics.request(Route::Unmatched, 404, Duration::from_millis(3));
+        assert_eq!(metrics.webhooks_total(WebhookResult::Unavailable), 1);
+        let slot = STATUSES.iter().position(|s| *s == 404).unwrap();
+        assert_eq!(metrics.requests_total(Route::Unmatched, slot), 1);
+        assert_eq!(metrics.latency_ms.read().count, 1);
+    }
+}

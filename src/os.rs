@@ -1,0 +1,58 @@
+//! What the operating system hands over, and the only `unsafe` of the program, each behind a small
+//! safe function.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The first descriptor that systemd passes (sd_listen_fds(3)).
+const FIRST_PASSED: RawFd = 3;
+
+/// The socket that systemd passed to this very process, if it did: once, however often it is asked for.
+pub fn inherited_socket() -> Option<OwnedFd> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let is_for_us = number("LISTEN_PID") == Some(std::process::id()) && number("LISTEN_FDS") >= Some(1);
+    if !is_for_us || TAKEN.swap(true, SeqCst) {
+        return None;
+    }
+    Some(adopt(FIRST_PASSED))
+}
+
+#[allow(unsafe_code)]
+fn adopt(descriptor: RawFd) -> OwnedFd {
+    // SAFETY: sd_listen_fds(3) hands this descriptor to the process whose id is LISTEN_PID, which
+    // the caller has checked to be ours; nothing else in the program owns it, and the caller's flag
+    // lets it be adopted once.
+    unsafe { OwnedFd::from_raw_fd(descriptor) }
+}
+
+/// Raises the number of descriptors that this process may open to what it is allowed to, and says
+/// how many that are.
+pub fn raise_descriptor_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    // It may be refused; then the limit stays what it was.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile)
+        .current
+        .map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_meant_for_another_process_is_left_alone() {
+        // The test runner was not started by systemd, so there is nothing to adopt.
+        assert!(inherited_socket().is_none());
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_raised_to_what_is_allowed() {
+        let raised = raise_descriptor_limit();
+        let allowed = getrlimit(Resource::Nofile).maximum;
+        assert!(allowed.is_none_or(|allowed| raised as u64 == allowed));
+    }
+}

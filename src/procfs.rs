@@ -1,0 +1,88 @@
+//! What the kernel says of this process: `/proc/self` (proc(5)), for the `process_*` metrics.
+//!
+//! Every figure is optional: a host without `/proc` loses the figure, not the scrape.
+
+use std::fs;
+
+/// Clock ticks per second in `/proc/self/stat`: fixed at 100 in the kernel's interface to user space.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// The page size on the machines this is built for.
+const PAGE_BYTES: u64 = 4096;
+
+/// The standard figures of a Prometheus client library.
+#[derive(Debug, Default, PartialEq)]
+pub struct Process {
+    pub cpu_seconds: Option<f64>,
+    pub virtual_bytes: Option<u64>,
+    pub resident_bytes: Option<u64>,
+    pub start_time_seconds: Option<f64>,
+    pub threads: Option<u64>,
+    pub open_fds: Option<u64>,
+    pub max_fds: Option<u64>,
+}
+
+impl Process {
+    /// Reads the figures as they are now.
+    pub fn read() -> Self {
+        let mut process =
+            fs::read_to_string("/proc/self/stat").map(|stat| Self::from_stat(&stat)).unwrap_or_default();
+        let since_boot = process.start_time_seconds;
+        process.start_time_seconds = since_boot.and_then(|seconds| Some(boot_time()? + seconds));
+        // The entry by which the folder itself is being read is one too many.
+        process.open_fds =
+            fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64).saturating_sub(1));
+        process.max_fds = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        process
+    }
+
+    /// The start time is still counted from boot here.
+    fn from_stat(stat: &str) -> Self {
+        // The second field is the program's name in parentheses, which may hold anything.
+        let Some((_, rest)) = stat.rsplit_once(')') else {
+            return Self::default();
+        };
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // proc(5) counts fields from 1 and `rest` begins with the third.
+        let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok());
+        let seconds = |number: usize| field(number).map(|ticks| ticks as f64 / TICKS_PER_SECOND);
+        Self {
+            cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, system)| user + system),
+            threads: field(20),
+            start_time_seconds: seconds(22),
+            virtual_bytes: field(23),
+            resident_bytes: field(24).map(|pages| pages * PAGE_BYTES),
+            ..Self::default()
+        }
+    }
+}
+
+fn boot_time() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fields_of_stat_are_found_behind_any_program_name() {
+        let stat =
+            "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 9 0 3000 10000000 512 184467";
+        let process = Process::from_stat(stat);
+        assert_eq!(process.cpu_seconds, Some(2.0));
+        assert_eq!(process.threads, Some(9));
+        assert_eq!(process.start_time_seconds, Some(30.0));
+        assert_eq!(process.virtual_bytes, Some(10_000_000));
+        assert_eq!(process.resident_bytes, Some(512 * 4096));
+        assert_eq!(Process::from_stat("nonsense"), Process::default());
+    }
+
+    #[test]
+    fn this_process_has_all_figures() {
+        let process = Process::read();
+        assert!(process.resident_bytes.is_some_and(|bytes| bytes > 0));
+        assert!(process.open_fds.is_some_and(|fds| fds > 0));
+        assert!(process.start_time_seconds.is_some_and(|time| time > 1e9));
+    }
+}

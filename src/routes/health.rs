@@ -1,0 +1,29 @@
+//! `GET /health/live` and `GET /health/ready` (contract, section 5).
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Answer, problem};
+use crate::app::App;
+use crate::http::{Request, Response};
+
+pub(super) fn live(_: &App, _: &Request) -> Answer {
+    Answer::Now(Response::json(200, br#"{"status":"ok"}"#.as_slice()).into())
+}
+
+pub(super) fn ready(app: &App, _: &Request) -> Answer {
+    let response = match first_obstacle(app) {
+        None => Response::json(200, br#"{"status":"ready"}"#.as_slice()),
+        Some(reason) => problem::not_ready(&reason),
+    };
+    Answer::Now(response.into())
+}
+
+fn first_obstacle(app: &App) -> Option<String> {
+    if app.stopping.load(Relaxed) {
+        return Some("the service is stopping".to_owned());
+    }
+    if app.keys.is_none() {
+        return Some("WEBHOOK_SECRET is not set".to_owned());
+    }
+    app.store.ready().err().map(|error| error.to_string())
+}

@@ -1,0 +1,37 @@
+//! `GET /messages` (contract, section 3).
+
+use super::{Answer, problem};
+use crate::app::App;
+use crate::filter::PageQuery;
+use crate::http::{Request, Response};
+use crate::store::Page;
+
+pub(super) fn get(app: &App, request: &Request) -> Answer {
+    Answer::Now(page(app, request).into())
+}
+
+fn page(app: &App, request: &Request) -> Response {
+    let query = match PageQuery::parse(&request.query) {
+        Ok(query) => query,
+        Err(faults) => return problem::invalid(&faults),
+    };
+    let page = match app.store.page(&query) {
+        Ok(page) => page,
+        Err(error) => return problem::storage(&error),
+    };
+    let response = Response::json(200, body(&page, &query));
+    match page.next {
+        Some(cursor) => response.header("Link", format!("<{}>; rel=\"next\"", query.next_link(&cursor))),
+        None => response,
+    }
+}
+
+fn body(page: &Page, query: &PageQuery) -> Vec<u8> {
+    let mut json = br#"{"data":"#.to_vec();
+    serde_json::to_writer(&mut json, &page.rows).expect("strings always serialize, and a Vec takes them");
+    let PageQuery { limit, offset, .. } = query;
+    json.extend_from_slice(
+        format!(r#","total":{},"limit":{limit},"offset":{offset}}}"#, page.total).as_bytes(),
+    );
+    json
+}

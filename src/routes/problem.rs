@@ -1,0 +1,98 @@
+//! Every answer that is not a success, in one place.
+
+use serde_json::json;
+
+use crate::fault::Fault;
+use crate::http::Response;
+use crate::limits::RETRY_AFTER_SECONDS;
+use crate::store::StoreError;
+
+/// Why a request was refused before a route saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is not HTTP, or its framing is ambiguous (RFC 9112, sections 2.2, 3.2, 5.1, 6).
+    Malformed(&'static str),
+    /// It did not arrive whole in time.
+    TimedOut,
+    TargetTooLong,
+    HeadersTooLarge,
+    /// An `Expect` other than `100-continue` (RFC 9110, section 10.1.1).
+    UnknownExpectation,
+    UnsupportedVersion,
+    /// The service cannot take more at the moment.
+    Overloaded,
+}
+
+/// The answer to a refused request.
+pub fn refused(refusal: Refusal) -> Response {
+    match refusal {
+        Refusal::Malformed(reason) => detail(400, reason),
+        Refusal::TimedOut => detail(408, "the request did not arrive in time"),
+        Refusal::TargetTooLong => detail(414, "URI Too Long"),
+        Refusal::HeadersTooLarge => detail(431, "Request Header Fields Too Large"),
+        Refusal::UnknownExpectation => detail(417, "Expectation Failed"),
+        Refusal::UnsupportedVersion => detail(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"),
+        Refusal::Overloaded => shed(),
+    }
+}
+
+/// The answer to a request for which there is no room.
+pub fn shed() -> Response {
+    unavailable("the service is overloaded")
+}
+
+pub(super) fn too_large() -> Response {
+    detail(413, "request body too large")
+}
+
+pub(super) fn no_secret() -> Response {
+    unavailable("WEBHOOK_SECRET is not set")
+}
+
+pub(super) fn invalid_signature() -> Response {
+    detail(401, "invalid signature")
+}
+
+pub(super) fn invalid_token() -> Response {
+    detail(401, "invalid token").header("WWW-Authenticate", "Bearer")
+}
+
+pub(super) fn not_found() -> Response {
+    detail(404, "Not Found")
+}
+
+pub(super) fn method_not_allowed(allow: &'static str) -> Response {
+    detail(405, "Method Not Allowed").header("Allow", allow)
+}
+
+/// FastAPI's 422: every fault at once.
+pub(super) fn invalid(faults: &[Fault]) -> Response {
+    let entries: Vec<_> = faults.iter().map(Fault::to_json).collect();
+    json_body(422, &json!({ "detail": entries }))
+}
+
+pub(super) fn storage(error: &StoreError) -> Response {
+    unavailable(&error.to_string())
+}
+
+pub(super) fn not_ready(reason: &str) -> Response {
+    json_body(503, &json!({ "status": "unavailable", "detail": reason }))
+        .header("Retry-After", RETRY_AFTER_SECONDS)
+}
+
+/// What is answered when a handler panicked.
+pub fn internal_error() -> Response {
+    detail(500, "Internal Server Error")
+}
+
+fn unavailable(reason: &str) -> Response {
+    detail(503, reason).header("Retry-After", RETRY_AFTER_SECONDS)
+}
+
+fn detail(status: u16, text: &str) -> Response {
+    json_body(status, &json!({ "detail": text }))
+}
+
+fn json_body(status: u16, body: &serde_json::Value) -> Response {
+    Response::json(status, body.to_string().into_bytes())
+}

@@ -1,0 +1,61 @@
+//! `POST /webhook`: the order of its checks, and what is said of a message that was committed
+//! (contract, section 2).
+
+use super::{Answer, Reply, problem};
+use crate::app::App;
+use crate::http::{Body, Request, Response};
+use crate::message::Message;
+use crate::metrics::WebhookResult;
+use crate::store::{Inserted, StoreError};
+
+/// What the log line and the metrics say of a webhook.
+pub struct Facts {
+    /// Known only where the signature was right.
+    pub message_id: Option<String>,
+    pub result: WebhookResult,
+}
+
+/// Checks in the contract's order; the first failure answers. What passes goes to the writer.
+pub(super) fn post(app: &App, request: &Request) -> Answer {
+    let Body::Whole(body) = &request.body else {
+        return failed(problem::too_large(), WebhookResult::TooLarge);
+    };
+    let Some(keys) = &app.keys else {
+        return failed(problem::no_secret(), WebhookResult::Unavailable);
+    };
+    let signature = request.headers.only("X-Signature");
+    if !signature.is_some_and(|signature| keys.verify(body, signature)) {
+        return failed(problem::invalid_signature(), WebhookResult::InvalidSignature);
+    }
+    match Message::parse(body) {
+        Ok(message) => Answer::AfterCommit(message),
+        Err(rejected) => {
+            let facts = Facts { message_id: rejected.message_id, result: WebhookResult::ValidationError };
+            Answer::Now(Reply { response: problem::invalid(&rejected.faults), webhook: Some(facts) })
+        }
+    }
+}
+
+/// The answer once the writer has spoken.
+pub fn committed(message_id: String, outcome: &Result<Inserted, StoreError>) -> Reply {
+    let (response, result) = match outcome {
+        Ok(Inserted::Created) => (stored(), WebhookResult::Created),
+        Ok(Inserted::Duplicate) => (stored(), WebhookResult::Duplicate),
+        Err(error) => (problem::storage(error), WebhookResult::Unavailable),
+    };
+    Reply { response, webhook: Some(Facts { message_id: Some(message_id), result }) }
+}
+
+/// The answer to a webhook for which there is no room, before anything in it was looked at.
+pub fn shed() -> Reply {
+    let facts = Facts { message_id: None, result: WebhookResult::Unavailable };
+    Reply { response: problem::shed(), webhook: Some(facts) }
+}
+
+fn stored() -> Response {
+    Response::json(200, br#"{"status":"ok"}"#.as_slice())
+}
+
+fn failed(response: Response, result: WebhookResult) -> Answer {
+    Answer::Now(Reply { response, webhook: Some(Facts { message_id: None, result }) })
+}

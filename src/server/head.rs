@@ -1,0 +1,357 @@
+//! The head of a request: where it ends, what it says, and how the body behind it is framed.
+//!
+//! Strict where leniency lets one request hide behind another (RFC 9112, sections 2.2, 5.1, 5.2,
+//! 6.1, 6.3 and 11.2): whatever two parsers could read in two ways is refused. tiny_http judges
+//! the syntax of each header field; what it is known to let through is refused here before it.
+
+use std::borrow::Cow;
+
+use crate::http::Headers;
+use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::routes::Refusal;
+use crate::url::decode_path;
+
+/// A head that keeps every rule.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub method: String,
+    /// Decoded.
+    pub path: String,
+    /// As sent.
+    pub query: String,
+    pub headers: Headers,
+    pub framing: Framing,
+    /// The client would like to send another request on this connection.
+    pub keep_alive: bool,
+    /// HTTP/1.0: a connection stays open only if that is said.
+    pub is_1_0: bool,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+}
+
+/// How long the body is (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+/// A refused head, and the method and path if it came as far as those.
+#[derive(Debug)]
+pub(super) struct RefusedHead {
+    pub refusal: Refusal,
+    pub line: Option<(String, String)>,
+}
+
+impl From<Refusal> for RefusedHead {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, line: None }
+    }
+}
+
+/// The length of the head that `input` begins with, if its end is there. The first `seen` bytes
+/// were looked at before.
+pub(super) fn find_end(input: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
+    for at in seen..input.len() {
+        let after_return = at > 0 && input[at - 1] == b'\r';
+        match input[at] {
+            b'\n' if !after_return => {
+                return Err(Refusal::Malformed("a line ends without a carriage return"));
+            }
+            b'\n' if input[..at].ends_with(b"\r\n\r") => return Ok(Some(at + 1)),
+            b'\n' => {}
+            _ if after_return => return Err(Refusal::Malformed("a carriage return stands alone")),
+            b'\r' | b'\t' => {}
+            byte if byte.is_ascii_control() => {
+                return Err(Refusal::Malformed("a control character in the head"));
+            }
+            _ => {}
+        }
+        if at + 1 >= MAX_HEAD_BYTES {
+            let has_line = input[..at].contains(&b'\n');
+            return Err(if has_line { Refusal::HeadersTooLarge } else { Refusal::TargetTooLong });
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a head, from the request line to the empty line, as [`find_end`] measured it.
+pub(super) fn parse(head: &[u8]) -> Result<Head, RefusedHead> {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.split("\r\n");
+    let request_line = lines.next().unwrap_or_default();
+    let (method, target, is_1_0) = parse_request_line(request_line)?;
+    let (path, query) = split_target(target);
+    let path = decode_path(path);
+    let refused = |refusal| RefusedHead { refusal, line: Some((method.to_owned(), path.clone())) };
+
+    let mut headers = Headers::default();
+    for line in lines.take_while(|line| !line.is_empty()) {
+        if headers.len() == MAX_HEADERS {
+            return Err(refused(Refusal::HeadersTooLarge));
+        }
+        let (name, value) = parse_field(line).map_err(refused)?;
+        headers.push(name, value);
+    }
+    let hosts = headers.all("Host").count();
+    if hosts > 1 || (hosts == 0 && !is_1_0) {
+        return Err(refused(Refusal::Malformed("exactly one Host header is needed")));
+    }
+    let framing = framing(&headers, is_1_0).map_err(refused)?;
+    let expects_continue = expectation(&headers).map_err(refused)? && !is_1_0;
+    let says = |token: &str| {
+        headers
+            .all("Connection")
+            .flat_map(|value| value.split(','))
+            .any(|t| t.trim().eq_ignore_ascii_case(token))
+    };
+    let keep_alive = if is_1_0 { says("keep-alive") && !says("close") } else { !says("close") };
+    Ok(Head {
+        method: method.to_owned(),
+        path,
+        query: query.to_owned(),
+        headers,
+        framing,
+        keep_alive,
+        is_1_0,
+        expects_continue,
+    })
+}
+
+fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
+    let malformed = Refusal::Malformed("the request line is not method, target and version");
+    let mut parts = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed);
+    };
+    if !is_token(method) || target.is_empty() {
+        return Err(malformed);
+    }
+    match version.as_bytes() {
+        b"HTTP/1.1" => Ok((method, target, false)),
+        b"HTTP/1.0" => Ok((method, target, true)),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(Refusal::UnsupportedVersion)
+        }
+        _ => Err(malformed),
+    }
+}
+
+/// Path and query of a target in any of its forms (RFC 9112, section 3.2).
+fn split_target(target: &str) -> (&str, &str) {
+    let is_absolute =
+        |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
+    let origin = match ["http://", "https://"].into_iter().find(|scheme| is_absolute(scheme)) {
+        Some(scheme) => {
+            let rest = &target[scheme.len()..];
+            rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+        }
+        None => target,
+    };
+    origin.split_once('?').unwrap_or((origin, ""))
+}
+
+/// One header field. A name that tiny_http does not know how to hold, but that HTTP allows, is
+/// none that this service reads, so it passes under no name.
+fn parse_field(line: &str) -> Result<(String, String), Refusal> {
+    let name = line.split_once(':').map_or("", |(name, _)| name);
+    // Covers the space before a colon and the leading space of a folded line as well.
+    if !is_token(name) {
+        return Err(Refusal::Malformed("a header line has no valid name"));
+    }
+    // tiny_http holds ASCII alone; no header that is read here has a use for anything else.
+    let ascii: Cow<'_, str> = if line.bytes().all(|byte| (b' '..0x7f).contains(&byte)) {
+        line.into()
+    } else {
+        line.chars()
+            .map(|c| {
+                if (' '..'\u{7f}').contains(&c) {
+                    c
+                } else if c == '\t' {
+                    ' '
+                } else {
+                    '?'
+                }
+            })
+            .collect()
+    };
+    match ascii.parse::<tiny_http::Header>() {
+        Ok(header) => Ok((header.field.as_str().to_string(), header.value.as_str().to_owned())),
+        Err(_) => Ok((String::new(), String::new())),
+    }
+}
+
+fn framing(headers: &Headers, is_1_0: bool) -> Result<Framing, Refusal> {
+    let codings: Vec<&str> = headers.all("Transfer-Encoding").collect();
+    let lengths: Vec<&str> = headers.all("Content-Length").collect();
+    match (codings.as_slice(), lengths.as_slice()) {
+        ([], []) => Ok(Framing::Length(0)),
+        ([coding], []) if coding.eq_ignore_ascii_case("chunked") && !is_1_0 => Ok(Framing::Chunked),
+        (_, []) => Err(Refusal::Malformed("the only Transfer-Encoding spoken here is chunked")),
+        ([], [length]) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
+            // Too many digits for a number: larger than any limit.
+            Ok(Framing::Length(length.parse().unwrap_or(u64::MAX)))
+        }
+        ([], _) => Err(Refusal::Malformed("Content-Length must be one number")),
+        _ => Err(Refusal::Malformed("Transfer-Encoding and Content-Length exclude each other")),
+    }
+}
+
+fn expectation(headers: &Headers) -> Result<bool, Refusal> {
+    let mut expects = false;
+    for value in headers.all("Expect") {
+        if !value.eq_ignore_ascii_case("100-continue") {
+            return Err(Refusal::UnknownExpectation);
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(head: &str) -> Result<Head, Refusal> {
+        let end = find_end(head.as_bytes(), 0)?.ok_or(Refusal::TimedOut)?;
+        parse(&head.as_bytes()[..end]).map_err(|refused| refused.refusal)
+    }
+
+    fn with(lines: &str) -> Result<Head, Refusal> {
+        read(&format!("POST /webhook HTTP/1.1\r\nHost: x\r\n{lines}\r\n"))
+    }
+
+    #[test]
+    fn an_ordinary_head_is_read() {
+        let head = read("GET /a%20b?q=1%202 HTTP/1.1\r\nhost: x\r\nX-Signature:  ab \r\n\r\n").unwrap();
+        assert_eq!(
+            (head.method.as_str(), head.path.as_str(), head.query.as_str()),
+            ("GET", "/a b", "q=1%202")
+        );
+        assert_eq!(head.headers.only("x-signature"), Some("ab"));
+        assert!(head.keep_alive && head.framing == Framing::Length(0));
+    }
+
+    #[test]
+    fn targets_of_every_form_have_a_path() {
+        for (target, path) in
+            [("http://h:1/x?y", "/x"), ("http://h", "/"), ("HTTP://h?y", ""), ("*", "*"), ("/é", "/é")]
+        {
+            assert_eq!(read(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")).unwrap().path, path);
+        }
+    }
+
+    #[test]
+    fn a_body_has_exactly_one_way_of_framing() {
+        assert_eq!(with("Content-Length: 38\r\n").unwrap().framing, Framing::Length(38));
+        assert_eq!(
+            with("Content-Length: 99999999999999999999\r\n").unwrap().framing,
+            Framing::Length(u64::MAX)
+        );
+        assert_eq!(with("Transfer-Encoding: Chunked\r\n").unwrap().framing, Framing::Chunked);
+        for lines in [
+            "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 38\r\nContent-Length: 38\r\n",
+            "Content-Length: 38, 38\r\n",
+            "Content-Length: -5\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: 5x\r\n",
+            "Content-Length:\r\n",
+            "Content-Length: 0x10\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding:\r\n",
+        ] {
+            assert!(matches!(with(lines), Err(Refusal::Malformed(_))), "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_in_two_ways_is_refused() {
+        for head in [
+            "GET / HTTP/1.1\nHost: x\n\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\nC: d\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\rC: d\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+            "GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n Content-Length: 5\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n\tc\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+            "GET /\r\nHost: x\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
+            "G@T / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / http/1.1\r\nHost: x\r\n\r\n",
+            "\u{16}\u{3}\u{1}",
+        ] {
+            assert!(matches!(read(head), Err(Refusal::Malformed(_))), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_expectations_have_their_own_answer() {
+        for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0"] {
+            let refusal = read(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err();
+            assert_eq!(refusal, Refusal::UnsupportedVersion);
+        }
+        assert_eq!(with("Expect: tea\r\n").unwrap_err(), Refusal::UnknownExpectation);
+        assert!(with("Expect: 100-Continue\r\n").unwrap().expects_continue);
+    }
+
+    #[test]
+    fn a_connection_stays_open_as_the_version_and_the_client_say() {
+        let open = |version: &str, line: &str| {
+            read(&format!("GET / HTTP/{version}\r\nHost: x\r\n{line}\r\n")).unwrap().keep_alive
+        };
+        assert!(open("1.1", "") && !open("1.1", "Connection: TE, Close\r\n"));
+        assert!(!open("1.0", "") && open("1.0", "Connection: Keep-Alive\r\n"));
+        assert!(read("GET / HTTP/1.0\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn a_head_has_a_bound() {
+        let endless_line = format!("GET /{}", "a".repeat(MAX_HEAD_BYTES));
+        assert_eq!(read(&endless_line).unwrap_err(), Refusal::TargetTooLong);
+        assert_eq!(
+            with(&format!("A: {}", "b".repeat(MAX_HEAD_BYTES))).unwrap_err(),
+            Refusal::HeadersTooLarge
+        );
+        assert_eq!(with(&"A: b\r\n".repeat(MAX_HEADERS)).unwrap_err(), Refusal::HeadersTooLarge);
+    }
+
+    #[test]
+    fn odd_but_legal_headers_do_no_harm() {
+        let head = with("X.Odd!: 1\r\nUser-Agent: Café\tBar\r\nX-Signature: é\r\n").unwrap();
+        assert_eq!(head.headers.only("User-Agent"), Some("Caf? Bar"));
+        assert_eq!(head.headers.only("X-Signature"), Some("?"));
+    }
+
+    #[test]
+    fn the_end_is_found_wherever_the_bytes_are_cut() {
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nrest";
+        for cut in 0..head.len() {
+            let end = find_end(&head[..cut], 0).unwrap();
+            let again = match end {
+                Some(end) => Some(end),
+                None => find_end(head, cut).unwrap(),
+            };
+            assert_eq!(again, Some(head.len() - 4), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The listening socket: bound by us to TCP or a Unix path, or inherited from systemd.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with, sockopt};
+
+use crate::config::ListenAddr;
+use crate::limits::LISTEN_BACKLOG;
+use crate::os;
+
+/// A socket that is listening. A Unix path that we made goes away with it.
+pub struct Listener {
+    socket: OwnedFd,
+    address: String,
+    path: Option<PathBuf>,
+}
+
+/// Why there is nothing to listen on.
+#[derive(Debug)]
+pub struct BindError {
+    address: String,
+    error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = match self.error.kind() {
+            io::ErrorKind::AddrInUse => "another program listens there; stop it or set LISTEN_ADDR",
+            io::ErrorKind::PermissionDenied => "this user may not listen there; set LISTEN_ADDR",
+            _ => "set LISTEN_ADDR to an address of this machine",
+        };
+        write!(f, "cannot listen on {}: {}; {hint}", self.address, self.error)
+    }
+}
+
+impl Listener {
+    /// The socket that systemd passed, or else one bound to `address`.
+    pub fn open(address: &ListenAddr) -> Result<Self, BindError> {
+        if let Some(socket) = os::inherited_socket() {
+            return Self::inherited(socket)
+                .map_err(|error| BindError { address: "LISTEN_FDS".into(), error });
+        }
+        let shown = match address {
+            ListenAddr::Tcp(address) => address.to_string(),
+            ListenAddr::Unix(path) => format!("unix:{}", path.display()),
+        };
+        let opened = match address {
+            ListenAddr::Tcp(address) => TcpListener::bind(address).and_then(Self::tcp),
+            ListenAddr::Unix(path) => bind_unix(path).and_then(|listener| Self::unix(listener, path)),
+        };
+        opened.map_err(|error| BindError { address: shown, error })
+    }
+
+    fn tcp(listener: TcpListener) -> io::Result<Self> {
+        let address = listener.local_addr()?.to_string();
+        // Inherited by every connection that is accepted.
+        sockopt::set_tcp_nodelay(&listener, true)?;
+        Self::listening(listener.into(), address, None)
+    }
+
+    fn unix(listener: UnixListener, path: &Path) -> io::Result<Self> {
+        Self::listening(listener.into(), format!("unix:{}", path.display()), Some(path.to_owned()))
+    }
+
+    fn inherited(socket: OwnedFd) -> io::Result<Self> {
+        if !sockopt::socket_acceptconn(&socket)? {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the passed descriptor is not a listening socket",
+            ));
+        }
+        match sockopt::socket_domain(&socket)? {
+            AddressFamily::INET | AddressFamily::INET6 => Self::tcp(TcpListener::from(socket)),
+            _ => Self::listening(socket, "a socket passed by systemd".into(), None),
+        }
+    }
+
+    fn listening(socket: OwnedFd, address: String, path: Option<PathBuf>) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        rustix::net::listen(&socket, LISTEN_BACKLOG)?;
+        Ok(Self { socket, address, path })
+    }
+
+    /// Where clients connect to, for people.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The next connection that waits. Never blocks.
+    pub(super) fn accept(&self) -> rustix::io::Result<OwnedFd> {
+        let (socket, _) = acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        Ok(socket)
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // If it is gone already, that was the aim.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// A path that a stopped service has left behind is taken over; one that answers is not.
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if is_socket
+        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
+}

@@ -1,0 +1,79 @@
+//! HTTP: from bytes on a socket to a [`crate::http::Request`] and back, and nothing of what the
+//! service is for.
+//!
+//! [`listener`] → [`edge`] (all sockets, one thread) with one [`connection`] each → [`pool`] →
+//! [`exchange`] → routes; the answer goes through [`outbox`] back to the edge.
+//!
+//! The only home of `tiny_http` and `threadpool`. tiny_http parses header fields ([`head`]) and
+//! writes responses ([`reply`]); reading from strangers is done here, because its own reader has no
+//! bound on time or size, hangs for ever on HTTP/2.0, and trims away what tells a folded header
+//! from a smuggled one.
+
+mod chunked;
+mod connection;
+mod edge;
+mod exchange;
+mod head;
+mod listener;
+mod outbox;
+mod pool;
+mod reply;
+mod request_id;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+
+use crate::app::App;
+
+pub use edge::Bounds;
+pub use listener::Listener;
+
+use edge::Edge;
+use outbox::Waker;
+use pool::Pool;
+
+/// A running server.
+pub struct Server {
+    app: Arc<App>,
+    waker: Arc<Waker>,
+    edge: thread::JoinHandle<()>,
+}
+
+/// Tells the server to stop, from any thread.
+#[derive(Clone)]
+pub struct Stopper {
+    app: Arc<App>,
+    waker: Arc<Waker>,
+}
+
+impl Stopper {
+    /// Begins to drain: no new connections, requests that have begun are answered.
+    pub fn stop(&self) {
+        self.app.stopping.store(true, Relaxed);
+        self.waker.wake();
+    }
+}
+
+impl Server {
+    /// Starts all threads. Connections are served from here on.
+    pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
+        let pool = Pool::start(workers, &app.metrics);
+        let (outbox, inbox) = outbox::outbox()?;
+        let waker = outbox.waker();
+        let edge = Edge::new(listener, Arc::clone(&app), bounds, pool, (outbox, inbox))?;
+        let edge = thread::Builder::new().name("edge".into()).spawn(move || edge.run())?;
+        Ok(Self { app, waker, edge })
+    }
+
+    pub fn stopper(&self) -> Stopper {
+        Stopper { app: Arc::clone(&self.app), waker: Arc::clone(&self.waker) }
+    }
+
+    /// Waits until the server was stopped and has drained. False if it ended by itself, which is a
+    /// fault of the program.
+    pub fn wait(self) -> bool {
+        self.edge.join().is_ok() && self.app.stopping.load(Relaxed)
+    }
+}

@@ -1,0 +1,68 @@
+//! A consistent copy of a database that is in use (sqlite.org/backup.html).
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+use crate::limits::BACKUP_STEP_PAGES;
+
+/// Copies the database at `source` to `target`, whoever is writing to it meanwhile: the copy is the
+/// state of one moment. It appears under its name only when it is whole and synced, and takes the
+/// place of an older file of that name. `progress` hears of pages done and pages in all.
+pub fn backup(source: &Path, target: &Path, mut progress: impl FnMut(u64, u64)) -> Result<(), OpenError> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        OpenError::Unusable(format!(
+            "cannot back up {} to {}: {what}: {error}",
+            source.display(),
+            target.display()
+        ))
+    };
+    let same =
+        |a: &Path, b: &Path| fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b));
+    if same(source, target) {
+        return Err(failed("the copy must be another file", &"choose another name"));
+    }
+    let partial = partial_path(target);
+    // What a backup that was cut short has left behind.
+    let _ = fs::remove_file(&partial);
+    copy(source, &partial, &mut progress).map_err(|error| {
+        let _ = fs::remove_file(&partial);
+        failed("copying", &error)
+    })?;
+    let publish = || -> std::io::Result<()> {
+        File::open(&partial)?.sync_all()?;
+        fs::rename(&partial, target)?;
+        let folder =
+            target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    };
+    publish().map_err(|error| failed("keeping the copy", &error))
+}
+
+fn copy(source: &Path, partial: &Path, progress: &mut dyn FnMut(u64, u64)) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let from = Connection::open_with_flags(source, flags)?;
+    // An open read transaction pins the snapshot, so commits made meanwhile do not restart the copy.
+    from.execute_batch("BEGIN")?;
+    from.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let mut to = Connection::open(partial)?;
+    {
+        let backup = Backup::new(&from, &mut to)?;
+        while let StepResult::More = backup.step(BACKUP_STEP_PAGES)? {
+            let at = backup.progress();
+            let (all, left) = (at.pagecount.unsigned_abs(), at.remaining.unsigned_abs());
+            progress(u64::from(all.saturating_sub(left)), u64::from(all));
+        }
+    }
+    // The copy says WAL in its header; opened once more here it leaves no -wal file beside it.
+    to.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+}
+
+fn partial_path(target: &Path) -> PathBuf {
+    let mut partial = target.as_os_str().to_owned();
+    partial.push(".partial");
+    PathBuf::from(partial)
+}

@@ -1,0 +1,168 @@
+//! The messages on disk: the one door to SQLite.
+//!
+//! - One thread owns the write connection ([`writer`]); queries borrow one of a few read
+//!   connections ([`readers`]) and see one snapshot each.
+//! - An insert is answered after its transaction was committed and synced, or with an error. There
+//!   is no third way: a waiter that is dropped answers [`StoreError::Lost`].
+//! - What another process or the machine does to the file is an error that names its cause.
+
+mod backup;
+mod page;
+mod readers;
+mod schema;
+mod search;
+mod stats;
+mod writer;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::filter::PageQuery;
+use crate::log::Log;
+use crate::message::Message;
+use crate::metrics::Metrics;
+
+pub use backup::backup;
+pub use page::Page;
+pub use schema::OpenError;
+pub use stats::Stats;
+pub use writer::{Inserted, Waiter};
+
+use readers::Readers;
+use writer::Writer;
+
+/// An open store. Shared by every thread.
+pub struct Store {
+    path: PathBuf,
+    writer: Writer,
+    readers: Readers,
+}
+
+/// Why the store could not do what was asked. Each is a cause that an operator can act on; to a
+/// client all of them mean: not now, try again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// More messages wait for the writer than are allowed to.
+    Overloaded,
+    /// The service is stopping.
+    Stopping,
+    /// Another process holds the database.
+    Locked,
+    /// The file system has no room left.
+    DiskFull,
+    /// The database is on a file system, or has permissions, that forbid writing.
+    ReadOnly,
+    /// The file at the path is gone or is another one than was opened.
+    Replaced,
+    /// The file's content is damaged.
+    Corrupt(String),
+    /// The machine failed to read, write or sync.
+    Io(String),
+    /// SQLite refused this one message, say by a constraint that an old file brought along.
+    Refused(String),
+    /// The query ran longer than it may.
+    TooSlow,
+    /// The writer ended without an answer: what became of the message is unknown.
+    Lost,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overloaded => f.write_str("too many messages are waiting to be stored"),
+            Self::Stopping => f.write_str("the service is stopping"),
+            Self::Locked => f.write_str("the database is locked by another process"),
+            Self::DiskFull => f.write_str("the disk is full"),
+            Self::ReadOnly => f.write_str("the database cannot be written to"),
+            Self::Replaced => f.write_str("the database file was moved, deleted or replaced"),
+            Self::Corrupt(_) => f.write_str("the database file is damaged"),
+            Self::Io(_) => f.write_str("the database cannot be read or written"),
+            Self::Refused(_) => f.write_str("the database refused the message"),
+            Self::TooSlow => f.write_str("the query took too long"),
+            Self::Lost => f.write_str("the message may not have been stored"),
+        }
+    }
+}
+
+impl StoreError {
+    /// What SQLite said, for the operator's log; never shown to a client.
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Corrupt(cause) | Self::Io(cause) | Self::Refused(cause) => cause.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
+            Some(ErrorCode::OperationInterrupted) => Self::TooSlow,
+            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
+                Self::Refused(error.to_string())
+            }
+            _ => Self::Io(error.to_string()),
+        }
+    }
+}
+
+impl Store {
+    /// Opens the database, creating it and its parent folders if need be, migrates it and starts
+    /// the writer. What is found wrong leaves the file untouched.
+    pub fn open(path: &Path, metrics: Arc<Metrics>, log: Log) -> Result<Self, OpenError> {
+        schema::prepare(path)?;
+        let connection = schema::open_for_writing(path)?;
+        let writer = Writer::start(path, connection, metrics, log)
+            .map_err(|error| OpenError::Unusable(error.to_string()))?;
+        Ok(Self { path: path.to_owned(), writer, readers: Readers::new(path) })
+    }
+
+    /// Queues a message. `waiter` hears what became of it, always and exactly once.
+    pub fn insert(&self, message: Message, waiter: Waiter) {
+        self.writer.insert(message, waiter);
+    }
+
+    /// One page and the exact total, from one snapshot.
+    pub fn page(&self, query: &PageQuery) -> Result<Page, StoreError> {
+        self.readers.with(|connection| page::read(connection, query))
+    }
+
+    /// The figures of `/stats`, from one snapshot.
+    pub fn stats(&self) -> Result<Stats, StoreError> {
+        self.readers.with(stats::read)
+    }
+
+    /// Ok if the database answers with its schema applied and the writer can commit. Returns
+    /// within a second whatever the database does.
+    pub fn ready(&self) -> Result<(), StoreError> {
+        self.writer.prove()?;
+        self.readers.answer()
+    }
+
+    /// Messages that wait for the writer.
+    pub fn queue_depth(&self) -> usize {
+        self.writer.queue_depth()
+    }
+
+    /// Bytes of the database file and of its write-ahead log.
+    pub fn bytes(&self) -> (u64, u64) {
+        let size = |path: &Path| std::fs::metadata(path).map(|file| file.len()).unwrap_or(0);
+        (size(&self.path), size(&schema::wal_path(&self.path)))
+    }
+
+    /// Commits what waits and ends the writer. Inserts after this are answered with an error.
+    pub fn stop(&self) {
+        self.writer.stop();
+    }
+}
+
+/// The bundled SQLite's version.
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}

@@ -1,0 +1,122 @@
+//! A few read connections, borrowed for one query and given back.
+//!
+//! A query sees one snapshot, is given up at its deadline, and never waits for the writer (WAL).
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rusqlite::Connection;
+
+use super::{StoreError, schema};
+use crate::limits::{PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, READ_CONNECTIONS};
+
+/// The read connections of one database.
+pub(super) struct Readers {
+    path: PathBuf,
+    started: Instant,
+    /// As many places as there may be connections; `None` is one not opened yet, or thrown away.
+    idle: Receiver<Option<Reader>>,
+    give_back: Sender<Option<Reader>>,
+    /// Kept apart for readiness probes, which must not queue behind long searches.
+    for_probes: Mutex<Option<Reader>>,
+}
+
+struct Reader {
+    connection: Connection,
+    /// Milliseconds after `Readers::started` at which the running query is given up.
+    deadline: Arc<AtomicU64>,
+}
+
+impl Readers {
+    pub(super) fn new(path: &Path) -> Self {
+        let (give_back, idle) = bounded(READ_CONNECTIONS);
+        for _ in 0..READ_CONNECTIONS {
+            // The channel has exactly this many places and both ends are in our hands.
+            let _ = give_back.send(None);
+        }
+        Self { path: path.to_owned(), started: Instant::now(), idle, give_back, for_probes: Mutex::new(None) }
+    }
+
+    /// Runs a query inside one read transaction.
+    pub(super) fn with<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let given_up_at = Instant::now() + QUERY_DEADLINE;
+        let mut place = Borrowed {
+            readers: self,
+            reader: self.idle.recv_deadline(given_up_at).map_err(|_| StoreError::TooSlow)?,
+        };
+        self.run(&mut place.reader, given_up_at, query)
+    }
+
+    /// Ok if the database answers and has its schema.
+    pub(super) fn answer(&self) -> Result<(), StoreError> {
+        let mut reader = self.for_probes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run(&mut reader, Instant::now() + PROBE_TIMEOUT / 2, |connection| {
+            connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
+            Ok(())
+        })
+    }
+
+    fn run<T>(
+        &self,
+        place: &mut Option<Reader>,
+        given_up_at: Instant,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        // Taken out, so that a panic inside the query throws the connection away.
+        let reader = match place.take() {
+            Some(reader) => reader,
+            None => self.open()?,
+        };
+        reader.deadline.store(self.millis(given_up_at), Relaxed);
+        let result = in_one_snapshot(&reader.connection, query);
+        // After an error of the machine a fresh connection starts from the file, not from a cache.
+        if matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked)) {
+            *place = Some(reader);
+        }
+        result
+    }
+
+    fn open(&self) -> Result<Reader, StoreError> {
+        let mut connection = schema::open_for_reading(&self.path)?;
+        let deadline = Arc::new(AtomicU64::new(u64::MAX));
+        let (seen, started) = (Arc::clone(&deadline), self.started);
+        connection.progress_handler(
+            QUERY_DEADLINE_CHECK_OPS,
+            Some(move || started.elapsed().as_millis() as u64 > seen.load(Relaxed)),
+        )?;
+        Ok(Reader { connection, deadline })
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.started).as_millis() as u64
+    }
+}
+
+fn in_one_snapshot<T>(
+    connection: &Connection,
+    query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction = connection.unchecked_transaction()?;
+    let result = query(&transaction)?;
+    transaction.commit()?;
+    Ok(result)
+}
+
+/// A place taken out of the channel, which goes back whatever happens.
+struct Borrowed<'a> {
+    readers: &'a Readers,
+    reader: Option<Reader>,
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        // There is a place for every reader, so this never waits; both ends live in `Readers`.
+        let _ = self.readers.give_back.send(self.reader.take());
+    }
+}

@@ -1,0 +1,202 @@
+//! The file's shape: what is accepted, how it is migrated, and how connections to it are opened.
+//!
+//! A file is looked at before it is written to. One that is not ours, or is newer than this
+//! program, is refused and stays as it was, to the byte.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::search;
+use crate::limits::{
+    CHECKPOINT_PAGES, COMMIT_BUSY_TIMEOUT, READ_BUSY_TIMEOUT, READ_CACHE_KIB, WAL_KEEP_BYTES, WRITE_CACHE_KIB,
+};
+
+/// The columns of `messages`, which earlier implementations of the contract share (section 9).
+const COLUMNS: [&str; 6] = ["created_at", "from_msisdn", "message_id", "text", "to_msisdn", "ts"];
+
+/// What brings a file from version n to n + 1, where n is the place in this list. Each runs in one
+/// transaction with the change of `PRAGMA user_version`. Names are our own (`messages_by_…`):
+/// earlier implementations have taken `idx_ts` and its like.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE IF NOT EXISTS messages (
+        message_id TEXT PRIMARY KEY, from_msisdn TEXT NOT NULL, to_msisdn TEXT NOT NULL,
+        ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);
+    CREATE INDEX messages_by_instant ON messages (rtrim(ts, 'Z.0'), message_id);
+    CREATE INDEX messages_by_sender ON messages (from_msisdn, rtrim(ts, 'Z.0'), message_id);
+"];
+
+/// The version of a file that this program has brought up to date.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
+const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
+
+/// Why a database cannot be opened.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The file is not one of ours: another setting is needed. It was left untouched.
+    Foreign(String),
+    /// The file or its folder cannot be used as they are.
+    Unusable(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Foreign(reason) | Self::Unusable(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Makes the folder, checks that the file is there and can be written, refuses a foreign one, and
+/// migrates.
+pub(super) fn prepare(path: &Path) -> Result<(), OpenError> {
+    if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
+        let version = rusqlite::version();
+        return Err(OpenError::Unusable(format!(
+            "SQLite {version} is not safe in WAL mode; 3.51.3 or later is needed"
+        )));
+    }
+    let unusable = |what: &Path, error: &std::io::Error| {
+        OpenError::Unusable(format!(
+            "cannot use the database {}: {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
+            path.display(),
+            what.display()
+        ))
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
+    }
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .open(path)
+        .map_err(|error| unusable(path, &error))?;
+    inspect(path)?;
+    migrate(path)
+}
+
+/// Looks at the file without changing it.
+fn inspect(path: &Path) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| from_sqlite(path, &error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(COMMIT_BUSY_TIMEOUT).map_err(failed)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    if version > VERSION {
+        return Err(foreign(
+            path,
+            &format!("its schema version is {version}, this program knows {VERSION}: upgrade it"),
+        ));
+    }
+    let mut statement = connection
+        .prepare("SELECT name, pk FROM pragma_table_xinfo('messages') ORDER BY name")
+        .map_err(failed)?;
+    let columns: Vec<(String, i64)> = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .and_then(Iterator::collect)
+        .map_err(failed)?;
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    if columns.is_empty() && version == 0 {
+        return Ok(());
+    }
+    if names != COLUMNS {
+        let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        return Err(foreign(path, &format!("its table messages has other columns ({found})")));
+    }
+    let key: Vec<&str> = columns.iter().filter(|(_, pk)| *pk > 0).map(|(name, _)| name.as_str()).collect();
+    if key != ["message_id"] {
+        return Err(foreign(path, "its table messages has another primary key than message_id"));
+    }
+    Ok(())
+}
+
+fn migrate(path: &Path) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| from_sqlite(path, &error);
+    let mut connection = open_for_writing(path)?;
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    for (from, sql) in MIGRATIONS.iter().enumerate().skip(version as usize) {
+        transaction.execute_batch(sql).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", from as i64 + 1).map_err(failed)?;
+    }
+    transaction.commit().map_err(failed)?;
+    // What an earlier run wrote and the kernel may have failed to sync is written and synced again
+    // here, so that everything visible from now on is also on disk.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)
+}
+
+/// A connection that commits: WAL, and every commit synced before it returns. The file must exist.
+pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+    let open = || -> rusqlite::Result<(Connection, String)> {
+        let connection = open(path)?;
+        connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        connection.execute_batch(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITE_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+        ))?;
+        connection.query_row(&format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}"), [], |_| Ok(()))?;
+        connection.query_row(&format!("PRAGMA journal_size_limit = {WAL_KEEP_BYTES}"), [], |_| Ok(()))?;
+        Ok((connection, mode))
+    };
+    match open() {
+        Ok((connection, mode)) if mode.eq_ignore_ascii_case("wal") => Ok(connection),
+        Ok(_) => Err(OpenError::Unusable(format!(
+            "the file system of {} does not support SQLite's write-ahead log; put the database on a local disk",
+            path.display()
+        ))),
+        Err(error) => Err(from_sqlite(path, &error)),
+    }
+}
+
+/// A connection for queries, which cannot change anything.
+pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path)?;
+    connection.busy_timeout(READ_BUSY_TIMEOUT)?;
+    connection.execute_batch(&format!(
+        "PRAGMA query_only = ON; PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+    ))?;
+    search::register(&connection)?;
+    Ok(connection)
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    // Never creates: a file that vanishes while the service runs must not be replaced by an empty one.
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+pub(super) fn wal_path(path: &Path) -> PathBuf {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    PathBuf::from(wal)
+}
+
+fn foreign(path: &Path, reason: &str) -> OpenError {
+    OpenError::Foreign(format!(
+        "{} is not a database of this service: {reason}; it was left as it is, set DATABASE_URL to another file",
+        path.display()
+    ))
+}
+
+fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => foreign(path, "it is not an SQLite file"),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Unusable(format!(
+            "the database {} is locked by another process; stop that process first",
+            path.display()
+        )),
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Unusable(format!(
+            "the database {} is damaged ({error}); restore a backup, or recover it with sqlite3's .recover",
+            path.display()
+        )),
+        _ => OpenError::Unusable(format!(
+            "cannot use the database {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
+            path.display()
+        )),
+    }
+}
