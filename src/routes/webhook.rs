@@ -37,13 +37,13 @@ pub(super) fn post(app: &App, request: &Request) -> Answer {
 }
 
 /// The answer once the writer has spoken.
-pub fn committed(message_id: String, outcome: &Result<Inserted, StoreError>) -> Reply {
+pub fn committed(message_id: Option<String>, outcome: &Result<Inserted, StoreError>) -> Reply {
     let (response, result) = match outcome {
         Ok(Inserted::Created) => (stored(), WebhookResult::Created),
         Ok(Inserted::Duplicate) => (stored(), WebhookResult::Duplicate),
         Err(error) => (problem::storage(error), WebhookResult::Unavailable),
     };
-    Reply { response, webhook: Some(Facts { message_id: Some(message_id), result }) }
+    Reply { response, webhook: Some(Facts { message_id, result }) }
 }
 
 /// The answer to a webhook for which there is no room, before anything in it was looked at.

@@ -24,7 +24,7 @@ use super::connection::{Connection, Phase, Read, Step};
 use super::exchange::{Exchange, refuse};
 use super::head::{Head, RefusedHead};
 use super::listener::Listener;
-use super::outbox::{Address, Finished, Inbox, Outbox};
+use super::outbox::{Address, Answer, Inbox, Outbox, Returned};
 use super::pool::Pool;
 use super::reply::Next;
 use super::request_id;
@@ -354,11 +354,23 @@ impl Edge {
     }
 
     fn take_answers(&mut self) {
-        let finished: Vec<Finished> = self.inbox.take().collect();
-        for Finished { to, bytes, close } in finished {
-            let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.serial == to.serial) else {
-                continue;
+        // As many as are there now: what is sent meanwhile wakes the loop again.
+        let returned: Vec<Returned> = self.inbox.take().collect();
+        for returned in returned {
+            let answer = match returned {
+                Returned::Answer(answer) => Some(answer),
+                Returned::Committed(exchange, outcome) => exchange.committed(&outcome),
             };
+            if let Some(answer) = answer {
+                self.deliver(answer);
+            }
+        }
+    }
+
+    fn deliver(&mut self, answer: Answer) {
+        let Answer { to, bytes, close } = answer;
+        // The client may be gone, and its place taken.
+        if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.serial == to.serial) {
             if close {
                 connection.closing = Some(CloseCause::Answered);
             }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::outbox::{Address, Finished, Outbox};
-use super::pool::Completions;
+use super::outbox::{self, Address, Outbox, Returned};
 use super::reply::{Next, render};
 use super::request_id;
 use crate::app::App;
@@ -28,6 +27,8 @@ pub(super) struct Exchange {
     lane: Lane,
     next: Next,
     received: Instant,
+    /// Of a webhook on its way through the writer.
+    message_id: Option<String>,
     to: Address,
     /// `None` once the answer was sent.
     outbox: Option<Outbox>,
@@ -50,6 +51,7 @@ impl Exchange {
             lane,
             next,
             received: Instant::now(),
+            message_id: None,
             to,
             outbox: Some(outbox.clone()),
         })
@@ -59,17 +61,21 @@ impl Exchange {
         self.lane
     }
 
-    /// Asks the routes. A message that is to be committed comes back through `completions`.
-    pub(super) fn run(mut self: Box<Self>, completions: &Completions) {
+    /// Asks the routes. A message that is to be committed goes to the writer, and comes back through
+    /// the outbox.
+    pub(super) fn run(mut self: Box<Self>) {
         let answer = catch_unwind(AssertUnwindSafe(|| routes::answer(&self.app, &self.request)));
         match answer {
             Ok(Answer::Now(reply)) => self.finish(&reply),
             Ok(Answer::AfterCommit(message)) => {
                 self.request.body = Body::Whole(Vec::new());
-                let app = Arc::clone(&self.app);
-                let message_id = message.message_id().to_owned();
-                let completions = completions.clone();
-                let waiter = Waiter::new(move |outcome| completions.send(self, message_id, outcome));
+                self.message_id = Some(message.message_id().to_owned());
+                let (app, outbox) = (Arc::clone(&self.app), self.outbox.clone());
+                let waiter = Waiter::new(move |outcome| {
+                    if let Some(outbox) = outbox {
+                        outbox.send(Returned::Committed(self, outcome));
+                    }
+                });
                 app.store.insert(message, waiter);
             }
             Err(_) => {
@@ -80,9 +86,12 @@ impl Exchange {
     }
 
     /// The writer has spoken.
-    pub(super) fn committed(self: Box<Self>, message_id: String, outcome: &Result<Inserted, StoreError>) {
-        let reply = webhook::committed(message_id, outcome);
-        self.finish(&reply);
+    pub(super) fn committed(
+        mut self: Box<Self>,
+        outcome: &Result<Inserted, StoreError>,
+    ) -> Option<outbox::Answer> {
+        let reply = webhook::committed(self.message_id.take(), outcome);
+        self.outbox.take().map(|_| self.answer(&reply))
     }
 
     /// There is no room for it.
@@ -97,9 +106,13 @@ impl Exchange {
     }
 
     fn send(&mut self, reply: &Reply) {
-        let Some(outbox) = self.outbox.take() else {
-            return;
-        };
+        if let Some(outbox) = self.outbox.take() {
+            outbox.send(Returned::Answer(self.answer(reply)));
+        }
+    }
+
+    /// Counts, logs, and renders.
+    fn answer(&self, reply: &Reply) -> outbox::Answer {
         let record = Record {
             route: self.route,
             request_id: &self.request.id,
@@ -110,7 +123,7 @@ impl Exchange {
         self.app.metrics.in_flight.fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
         let bytes = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
-        outbox.send(Finished { to: self.to, bytes, close: next == Next::Close });
+        outbox::Answer { to: self.to, bytes, close: next == Next::Close }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The way back: answers that threads of the pool hand to the edge, and what wakes it for them.
+//! The way back: what the pool and the writer hand to the edge, and what wakes it for them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -7,8 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{EventfdFlags, eventfd};
 
-/// An answer, and the connection it belongs to.
-pub(super) struct Finished {
+use super::exchange::Exchange;
+use crate::store::{Inserted, StoreError};
+
+/// What comes back.
+pub(super) enum Returned {
+    /// From the pool: an answer.
+    Answer(Answer),
+    /// From the writer: a webhook, and what became of its message. The edge turns it into an answer
+    /// itself, so that the writer goes on to the next batch and no third thread has to wake up.
+    Committed(Box<Exchange>, Result<Inserted, StoreError>),
+}
+
+/// An answer as bytes, and the connection it belongs to.
+pub(super) struct Answer {
     pub(super) to: Address,
     pub(super) bytes: Vec<u8>,
     /// The connection ends with this answer.
@@ -22,17 +34,16 @@ pub(super) struct Address {
     pub(super) serial: u64,
 }
 
-/// The side that sends. It holds one answer at most for each request in the pool, so it is bounded
-/// by the queues of the pool.
+/// The side that sends. What it holds is bounded by the requests that were let into the pool.
 #[derive(Clone)]
 pub(super) struct Outbox {
-    answers: Sender<Finished>,
+    returned: Sender<Returned>,
     waker: Arc<Waker>,
 }
 
 /// The side that the edge reads.
 pub(super) struct Inbox {
-    answers: Receiver<Finished>,
+    returned: Receiver<Returned>,
     waker: Arc<Waker>,
 }
 
@@ -46,13 +57,13 @@ pub(super) fn outbox() -> rustix::io::Result<(Outbox, Inbox)> {
     let (sender, receiver) = unbounded();
     let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let waker = Arc::new(Waker { event, pending: AtomicBool::new(false) });
-    Ok((Outbox { answers: sender, waker: Arc::clone(&waker) }, Inbox { answers: receiver, waker }))
+    Ok((Outbox { returned: sender, waker: Arc::clone(&waker) }, Inbox { returned: receiver, waker }))
 }
 
 impl Outbox {
-    pub(super) fn send(&self, finished: Finished) {
+    pub(super) fn send(&self, returned: Returned) {
         // The edge is gone only when the process ends; nobody is left to be answered then.
-        let _ = self.answers.send(finished);
+        let _ = self.returned.send(returned);
         self.waker.wake();
     }
 
@@ -72,12 +83,12 @@ impl Waker {
 
 impl Inbox {
     /// Whatever is there. Called after each wake-up.
-    pub(super) fn take(&self) -> impl Iterator<Item = Finished> {
+    pub(super) fn take(&self) -> impl Iterator<Item = Returned> {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.waker.event, &mut count);
         // Before looking: whoever sends from here on wakes the edge again.
         self.waker.pending.store(false, SeqCst);
-        self.answers.try_iter()
+        self.returned.try_iter()
     }
 }
 
