@@ -87,17 +87,19 @@ impl Cursor {
 
     fn to_text(&self) -> String {
         match self {
-            Self::Place { instant, message_id } => format!("{instant}~{message_id}"),
+            // The length tells where one ends and the other begins, whatever they hold.
+            Self::Place { instant, message_id } => format!("{}~{instant}{message_id}", instant.len()),
             Self::Row(row) => format!("~{row}"),
         }
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let (instant, rest) = text.split_once('~')?;
-        if instant.is_empty() {
+        let (length, rest) = text.split_once('~')?;
+        if length.is_empty() {
             return rest.parse().ok().map(Self::Row);
         }
-        Some(Self::Place { instant: instant.to_owned(), message_id: rest.to_owned() })
+        let (instant, message_id) = rest.split_at_checked(length.parse().ok()?)?;
+        Some(Self::Place { instant: instant.to_owned(), message_id: message_id.to_owned() })
     }
 }
 

@@ -5,13 +5,14 @@
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 6 | `cli`: arguments, environment, lifecycle |
-//! | 5 | [`server`]: sockets, the pool; the only home of tiny_http and threadpool |
-//! | 4 | [`routes`]: decides; knows no socket and no SQL |
-//! | 3 | [`app`]: what a route may reach |
-//! | 2 | [`store`]: the only home of rusqlite · [`config`]: the environment |
-//! | 1 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 0 | [`fault`] [`folding`] [`timestamp`] [`url`] [`clock`] [`limits`] [`os`] |
+//! | 7 | `cli`: arguments, environment, lifecycle |
+//! | 6 | [`server`]: sockets, the pool; the only home of tiny_http and threadpool |
+//! | 5 | [`routes`]: decides; knows no socket and no SQL |
+//! | 4 | [`app`]: what a route may reach |
+//! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment |
+//! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
+//! | 1 | [`clock`] [`fault`] |
+//! | 0 | [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -22,7 +23,7 @@
 //! queue of `server::pool` → `server::exchange` → `routes` finds the row of its table →
 //! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::writer`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
-//! the ingest queue again → `server::exchange` counts, logs and renders → `server::edge` sends.
+//! `server::outbox` → `server::edge` has `server::exchange` count, log and render it, and sends.
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit.
 //!
 //! # What always holds

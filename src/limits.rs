@@ -123,6 +123,8 @@ pub const WAL_KEEP_BYTES: i64 = 96 << 20;
 pub const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 /// A commit this recent proves that the writer can commit.
 pub const PROOF_OF_COMMIT: Duration = Duration::from_secs(1);
+/// A failure to commit is reported to probes for this long before another try.
+pub const FAILURE_STANDS: Duration = Duration::from_millis(500);
 /// How long a readiness probe waits for the writer; the contract allows one second for everything.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long a probe's own commit waits for another process that holds the database.

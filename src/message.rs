@@ -4,9 +4,11 @@
 //! It reports every fault of a body at once.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
@@ -64,6 +66,7 @@ impl Message {
     }
 }
 
+const FIELDS: [&str; 5] = ["message_id", "from", "to", "ts", "text"];
 const MSISDN_PATTERN: &str = r"^\+[0-9]+$";
 
 fn is_msisdn(text: &str) -> bool {
@@ -120,20 +123,30 @@ impl Draft<'_> {
     }
 }
 
-/// The same rules once more over a general JSON value, to name each one that is broken. Off the
-/// path of valid messages, so it may take its time.
+/// The same rules once more, field by field, to name each one that is broken. Off the path of valid
+/// messages, so it may take its time.
 fn explain(text: &str) -> Rejected {
-    let body: Value = match serde_json::from_str(text) {
-        Ok(body) => body,
-        Err(error) => return not_json(byte_offset(text, error.line(), error.column()), &reason(&error)),
+    let json_error = |error: &serde_json::Error| not_json(byte_offset(text, error), &reason(error));
+    // Unparsed values: a number that is too large for a float is no string, but it is JSON.
+    let fields: BTreeMap<String, &RawValue> = match serde_json::from_str(text) {
+        Ok(fields) => fields,
+        Err(error) => return not_an_object(text).unwrap_or_else(|| json_error(&error)),
     };
-    let Value::Object(fields) = &body else {
-        let msg = "Input should be a valid dictionary or object to extract fields from";
-        let fault = Fault::new("model_attributes_type", &["body"], msg).with_input(&body);
-        return Rejected { faults: vec![fault], message_id: None };
-    };
+    let mut known = BTreeMap::new();
+    for (name, raw) in fields.into_iter().filter(|(name, _)| FIELDS.contains(&name.as_str())) {
+        match serde_json::from_str::<Value>(raw.get()) {
+            Ok(value) => known.insert(name, value),
+            // A string that is none, say half a surrogate pair.
+            Err(error) if raw.get().starts_with('"') => return json_error(&error),
+            Err(_) => known.insert(name, json!({})),
+        };
+    }
+    broken_rules(&known, &serde_json::from_str(text).unwrap_or_default())
+}
+
+fn broken_rules(fields: &BTreeMap<String, Value>, body: &Value) -> Rejected {
     let required = |name: &str, rule: &dyn Fn(&str) -> Option<Fault>| match fields.get(name) {
-        None => Some(Fault::new("missing", &["body", name], "Field required").with_input(&body)),
+        None => Some(Fault::new("missing", &["body", name], "Field required").with_input(body)),
         Some(Value::String(text)) => rule(text).map(|fault| fault.with_input(&json!(text))),
         Some(other) => Some(string_type(name, other)),
     };
@@ -153,6 +166,21 @@ fn explain(text: &str) -> Rejected {
     Rejected { faults: faults.into_iter().flatten().collect(), message_id }
 }
 
+/// The fault of a body that is JSON, but no object. `None` if it is neither.
+fn not_an_object(text: &str) -> Option<Rejected> {
+    let body: &RawValue = serde_json::from_str(text).ok()?;
+    if body.get().starts_with('{') {
+        return None;
+    }
+    let msg = "Input should be a valid dictionary or object to extract fields from";
+    let fault = Fault::new("model_attributes_type", &["body"], msg);
+    let fault = match serde_json::from_str(text) {
+        Ok(value) => fault.with_input(&value),
+        Err(_) => fault,
+    };
+    Some(Rejected { faults: vec![fault], message_id: None })
+}
+
 fn not_json(offset: usize, reason: &str) -> Rejected {
     let mut fault =
         Fault::new("json_invalid", &["body"], "JSON decode error").with_ctx(json!({ "error": reason }));
@@ -167,7 +195,8 @@ fn reason(error: &serde_json::Error) -> String {
     full.rsplit_once(" at line ").map_or(full.clone(), |(reason, _)| reason.to_owned())
 }
 
-fn byte_offset(text: &str, line: usize, column: usize) -> usize {
+fn byte_offset(text: &str, error: &serde_json::Error) -> usize {
+    let (line, column) = (error.line(), error.column());
     let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     (before + column.saturating_sub(1)).min(text.len())
 }
@@ -340,6 +369,8 @@ mod tests {
         assert_eq!(kinds("{\"a\":1,}").first().map(|f| f.1), Some("json_invalid"));
         assert_eq!(kinds(&format!("{GOOD} x")).first().map(|f| f.1), Some("json_invalid"));
         assert_eq!(kinds("[1]").first().map(|f| f.1), Some("model_attributes_type"));
+        assert_eq!(kinds(&GOOD.replace("Hello", "\\ud800")).first().map(|f| f.1), Some("json_invalid"));
+        assert_eq!(kinds("1e999").first().map(|f| f.1), Some("model_attributes_type"));
         assert!(Message::parse(b"\xff{}").is_err());
     }
 
@@ -348,6 +379,11 @@ mod tests {
         let with = |text: &str| GOOD.replace("Hello", text);
         assert!(Message::parse(with(&"😀".repeat(4096)).as_bytes()).is_ok());
         assert_eq!(kinds(&with(&"😀".repeat(4097))), [("text".into(), "string_too_long")]);
+    }
+
+    #[test]
+    fn a_number_that_no_float_can_hold_is_no_string() {
+        assert_eq!(kinds(&GOOD.replace("\"Hello\"", "1e999")), [("text".into(), "string_type")]);
     }
 
     #[test]

@@ -9,9 +9,10 @@ pub fn query_parameters(query: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// A path, decoded: `%XX` is a byte, and a `+` is a `+`.
+/// A path, decoded: `%XX` is a byte, and a `+` is a `+`. An encoded `?` stays encoded: what follows
+/// it is no query, and must not look like one in a log.
 pub fn decode_path(path: &str) -> String {
-    decode(path, b'+')
+    decode(path, b'+').replace('?', "%3F")
 }
 
 fn decode(text: &str, plus: u8) -> String {
@@ -80,6 +81,6 @@ mod tests {
         percent_encode(&mut encoded, text);
         assert!(encoded.is_ascii());
         assert_eq!(decode(&encoded, b' '), text);
-        assert_eq!(decode_path("/a+b%2Fc"), "/a+b/c");
+        assert_eq!(decode_path("/a+b%2Fc%3Fd"), "/a+b/c%3Fd");
     }
 }

@@ -1,9 +1,12 @@
 //! `serve`: from settings to a running service, and from a signal to a clean end (contract,
 //! section 10).
 
+use std::fmt::Display;
+use std::io;
 use std::panic;
-use std::sync::Arc;
+use std::process;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -20,12 +23,13 @@ use crate::server::{Bounds, Listener, Server, Stopper};
 use crate::store::{self, Store};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
-    let unavailable = |error: &dyn std::fmt::Display| Failure::new(EX_UNAVAILABLE, error);
+    let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
     let listener = Listener::open(&config.listen).map_err(|error| unavailable(&error))?;
-    let metrics = Arc::new(Metrics::default());
     let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
-    let store = Store::open(&config.database, Arc::clone(&metrics), log.clone())?;
+    let stopper = obey_signals(&log).map_err(|error| unavailable(&error))?;
     log_panics(&log);
+    let metrics = Arc::new(Metrics::default());
+    let store = Store::open(&config.database, Arc::clone(&metrics), log.clone())?;
     let address = listener.address().to_owned();
     let app = Arc::new(App {
         keys: config.keys.clone(),
@@ -52,7 +56,8 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
             .boolean("secret_set", config.keys.is_some())
             .number("max_connections", bounds.max_connections as u64),
     );
-    obey_signals(server.stopper(), &log).map_err(|error| unavailable(&error))?;
+    // It is set here and nowhere else.
+    let _ = stopper.set(server.stopper());
 
     let stopped = server.wait();
     // What was accepted is committed before anything else ends.
@@ -63,24 +68,32 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
 }
 
 /// The first signal drains, the second ends the process at once; what was acknowledged is on disk
-/// either way.
-fn obey_signals(stopper: Stopper, log: &Log) -> std::io::Result<()> {
+/// either way. Before there is anything to drain, the first one ends the process: a migration is
+/// one transaction, so it has happened or it has not.
+fn obey_signals(log: &Log) -> io::Result<Arc<OnceLock<Stopper>>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let log = log.clone();
+    let stopper = Arc::new(OnceLock::<Stopper>::new());
+    let (server, log) = (Arc::clone(&stopper), log.clone());
     thread::Builder::new().name("signals".into()).spawn(move || {
         let mut stopping = false;
         for signal in signals.forever() {
-            let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
             if stopping {
                 // 128 + signal, as a shell reports a process that a signal has ended.
-                std::process::exit(128 + signal);
+                process::exit(128 + signal);
             }
             stopping = true;
+            let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
             log.write(&Line::event(Level::Info, "stop").text("signal", name));
-            stopper.stop();
+            match server.get() {
+                Some(server) => server.stop(),
+                None => {
+                    log.flush();
+                    process::exit(0);
+                }
+            }
         }
     })?;
-    Ok(())
+    Ok(stopper)
 }
 
 /// A panic is a line in the log: where it was, and not what it said, which may be a sender's text.

@@ -59,7 +59,9 @@ pub(super) struct Connection {
     pub(super) deadline: Instant,
     /// The kernel said that there is something to read, and a read has not found the end of it.
     pub(super) readable: bool,
-    /// The client has closed its side.
+    /// The kernel said that the client has hung up: there is an end to be read, and no other event will come.
+    pub(super) hung_up: bool,
+    /// The client has closed its side, and we have read up to there.
     pub(super) ended: bool,
     /// Why the connection will be closed after the answer on its way, if it will.
     pub(super) closing: Option<CloseCause>,
@@ -85,6 +87,7 @@ impl Connection {
             phase: Phase::Receiving,
             deadline,
             readable: true,
+            hung_up: false,
             ended: false,
             closing: None,
             in_pool: 0,
@@ -117,7 +120,7 @@ impl Connection {
             Ok((count, _)) => {
                 self.input.extend_from_slice(&buffer[..count]);
                 // Less than there was room for: more will be announced.
-                self.readable = count == buffer.len();
+                self.readable = count == buffer.len() || self.hung_up;
                 Read::Some
             }
             Err(Errno::INTR) => Read::Some,

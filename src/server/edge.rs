@@ -240,11 +240,9 @@ impl Edge {
     fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
         // The connection may have been closed by an earlier event of the same turn.
         if let Some(connection) = self.connections.get_mut(key) {
-            let inbound = epoll::EventFlags::IN
-                | epoll::EventFlags::RDHUP
-                | epoll::EventFlags::HUP
-                | epoll::EventFlags::ERR;
-            connection.readable |= flags.intersects(inbound);
+            let hang_up = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            connection.hung_up |= flags.intersects(hang_up);
+            connection.readable |= connection.hung_up || flags.intersects(epoll::EventFlags::IN);
             self.drive(key);
         }
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::OpenError;
 use crate::limits::BACKUP_STEP_PAGES;
@@ -25,7 +25,8 @@ pub fn backup(source: &Path, target: &Path, mut progress: impl FnMut(u64, u64)) 
     if same(source, target) {
         return Err(failed("the copy must be another file", &"choose another name"));
     }
-    let partial = partial_path(target);
+    settle(target).map_err(|error| failed("a database of that name is in use", &error))?;
+    let partial = with_suffix(target, ".partial");
     // What a backup that was cut short has left behind.
     let _ = fs::remove_file(&partial);
     copy(source, &partial, &mut progress).map_err(|error| {
@@ -61,8 +62,27 @@ fn copy(source: &Path, partial: &Path, progress: &mut dyn FnMut(u64, u64)) -> ru
     to.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
 }
 
-fn partial_path(target: &Path) -> PathBuf {
-    let mut partial = target.as_os_str().to_owned();
-    partial.push(".partial");
-    PathBuf::from(partial)
+/// Folds what an older database of that name has in its log into its file, so that no log of the one
+/// stays beside the other. Fails if somebody is using it.
+fn settle(target: &Path) -> rusqlite::Result<()> {
+    let wal = with_suffix(target, "-wal");
+    if !wal.exists() {
+        return Ok(());
+    }
+    let fold = || Connection::open(target)?.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()));
+    match fold() {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Err(error),
+        _ => {
+            // There are none left, unless that was no database at all.
+            let _ = fs::remove_file(wal);
+            let _ = fs::remove_file(with_suffix(target, "-shm"));
+            Ok(())
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }

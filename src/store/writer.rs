@@ -25,8 +25,8 @@ use rusqlite::{Connection, params};
 use super::{StoreError, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::{
-    COMMIT_BUSY_TIMEOUT, MAX_BATCH, PROBE_BUSY_TIMEOUT, PROBE_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE,
-    WRITER_QUEUE,
+    COMMIT_BUSY_TIMEOUT, FAILURE_STANDS, MAX_BATCH, PROBE_BUSY_TIMEOUT, PROBE_TIMEOUT, PROOF_OF_COMMIT,
+    REOPEN_PAUSE, WRITER_QUEUE,
 };
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
@@ -77,8 +77,17 @@ enum Command {
 pub(super) struct Writer {
     commands: Sender<Command>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
-    /// When the last commit succeeded, and since then nothing failed.
-    proof: Arc<Mutex<Option<Instant>>>,
+    proof: Proof,
+    /// What the last prober heard, and when.
+    last_proof: Mutex<Option<(Instant, Result<(), StoreError>)>>,
+}
+
+/// When the last commit succeeded, if nothing has failed since then.
+type Proof = Arc<Mutex<Option<Instant>>>;
+
+fn is_recent(proof: &Proof) -> bool {
+    let last = *proof.lock().unwrap_or_else(PoisonError::into_inner);
+    last.is_some_and(|commit| commit.elapsed() < PROOF_OF_COMMIT)
 }
 
 impl Writer {
@@ -106,7 +115,7 @@ impl Writer {
                 transactor.open = None;
             }
         })?;
-        Ok(Self { commands, thread: Mutex::new(Some(thread)), proof })
+        Ok(Self { commands, thread: Mutex::new(Some(thread)), proof, last_proof: Mutex::new(None) })
     }
 
     pub(super) fn insert(&self, message: Message, waiter: Waiter) {
@@ -120,10 +129,22 @@ impl Writer {
         }
     }
 
-    /// Ok if the last commit was a moment ago, or if one made now succeeds in time.
+    /// Ok if the last commit was a moment ago, or if one made now succeeds in time. Any number of
+    /// callers share one answer, so that none waits for more than one try.
     pub(super) fn prove(&self) -> Result<(), StoreError> {
-        let last = *self.proof.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_some_and(|commit| commit.elapsed() < PROOF_OF_COMMIT) {
+        let mut last = self.last_proof.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((when, Err(error))) = &*last
+            && when.elapsed() < FAILURE_STANDS
+        {
+            return Err(error.clone());
+        }
+        let result = self.ask_for_proof();
+        *last = Some((Instant::now(), result.clone()));
+        result
+    }
+
+    fn ask_for_proof(&self) -> Result<(), StoreError> {
+        if is_recent(&self.proof) {
             return Ok(());
         }
         let (answer, proof) = bounded(1);
@@ -182,7 +203,7 @@ struct Transactor {
     /// `None` after an error of the machine, until it can be opened again.
     open: Option<Open>,
     last_failure: Option<(Instant, StoreError)>,
-    proof: Arc<Mutex<Option<Instant>>>,
+    proof: Proof,
     metrics: Arc<Metrics>,
     log: Log,
     /// The last attempt failed, and the log says so.
@@ -283,14 +304,14 @@ impl Transactor {
 
     /// A commit that changes nothing but is written and synced like any other.
     fn prove(&mut self) -> Result<(), StoreError> {
-        let fresh = *self.proof.lock().unwrap_or_else(PoisonError::into_inner);
-        if fresh.is_some_and(|commit| commit.elapsed() < PROOF_OF_COMMIT) {
+        if is_recent(&self.proof) {
             return Ok(());
         }
         self.attempt(|connection| {
             connection.busy_timeout(PROBE_BUSY_TIMEOUT)?;
             let result = in_transaction(connection, |connection| {
-                connection.pragma_update(None, "user_version", schema::VERSION)
+                let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+                connection.pragma_update(None, "user_version", version)
             });
             connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
             result

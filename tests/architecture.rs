@@ -1,0 +1,275 @@
+//! The floors and the homes of the source: who may import whom, and which foreign crate lives where.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every room and its floor. A file imports from lower floors or its own folder; never up, never sideways.
+const FLOORS: [(u8, &[&str]); 8] = [
+    (7, &["main", "cli"]),
+    (6, &["server"]),
+    (5, &["routes"]),
+    (4, &["app"]),
+    (3, &["store", "config"]),
+    (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
+    (1, &["clock", "fault"]),
+    (0, &["folding", "timestamp", "url", "limits", "os"]),
+];
+
+/// The map of the house: it names every room, and nobody imports it.
+const MAP: &str = "lib";
+
+/// A word, and the one place whose code may use it.
+const HOMES: [(&str, &str); 4] =
+    [("tiny_http", "server/"), ("threadpool", "server/"), ("rusqlite", "store/"), ("unsafe", "os.rs")];
+
+struct Source {
+    /// Below `src`, with slashes.
+    path: String,
+    /// Without comments, and with every string emptied.
+    code: String,
+}
+
+impl Source {
+    /// The file or folder right below `src` that this belongs to.
+    fn room(&self) -> &str {
+        let top = self.path.split('/').next().unwrap_or_default();
+        top.trim_end_matches(".rs")
+    }
+
+    fn is_in_a_folder(&self) -> bool {
+        self.path.contains('/')
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("src can be read") {
+        let path = entry.expect("src can be read").path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    found.sort();
+    let read = |path: PathBuf| Source {
+        path: path.strip_prefix(&root).expect("it was found there").to_string_lossy().replace('\\', "/"),
+        code: code_of(&fs::read_to_string(&path).expect("a source is UTF-8")),
+    };
+    found.into_iter().map(read).collect()
+}
+
+fn floor(room: &str) -> Option<u8> {
+    FLOORS.iter().find(|(_, rooms)| rooms.contains(&room)).map(|(floor, _)| *floor)
+}
+
+/// The text without its comments and without what stands in strings and characters.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            block_comment(rest)
+        } else if let Some(length) = raw_string(rest, &code) {
+            length
+        } else if first == '"' {
+            quoted(rest, '"')
+        } else if first == '\'' && is_character(rest) {
+            quoted(rest, '\'')
+        } else {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+            continue;
+        };
+        // What was taken out may have held two words apart.
+        code.push(' ');
+        rest = &rest[skipped..];
+    }
+    code
+}
+
+fn block_comment(text: &str) -> usize {
+    let mut depth = 0;
+    let mut at = 0;
+    while at < text.len() {
+        if text[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else if text[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+            if depth == 0 {
+                return at;
+            }
+        } else {
+            at += text[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    at
+}
+
+fn raw_string(text: &str, before: &str) -> Option<usize> {
+    let inside_a_word =
+        before.ends_with(|last: char| last.is_alphanumeric() || last == '_') && !before.ends_with('b');
+    let hashes = text.strip_prefix('r')?.bytes().take_while(|&byte| byte == b'#').count();
+    let opened = &text[1 + hashes..];
+    if inside_a_word || !opened.starts_with('"') {
+        return None;
+    }
+    let end = format!("\"{}", "#".repeat(hashes));
+    Some(1 + hashes + 1 + opened[1..].find(&end)? + end.len())
+}
+
+fn quoted(text: &str, quote: char) -> usize {
+    let mut characters = text.char_indices().skip(1);
+    while let Some((at, character)) = characters.next() {
+        if character == '\\' {
+            characters.next();
+        } else if character == quote {
+            return at + 1;
+        }
+    }
+    text.len()
+}
+
+/// Tells a character from a lifetime.
+fn is_character(text: &str) -> bool {
+    let mut characters = text.chars().skip(1);
+    let first = characters.next();
+    first == Some('\\') || characters.next() == Some('\'')
+}
+
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+fn has_word(code: &str, word: &str) -> bool {
+    code.match_indices(word)
+        .any(|(at, _)| !code[..at].ends_with(is_word) && !code[at + word.len()..].starts_with(is_word))
+}
+
+fn first_word(text: &str) -> &str {
+    let text = text.trim_start();
+    &text[..text.find(|character| !is_word(character)).unwrap_or(text.len())]
+}
+
+/// The first names after each `prefix`: one, or those of a group in braces.
+fn names_after<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        if code[..at].ends_with(is_word) {
+            continue;
+        }
+        let rest = code[at + prefix.len()..].trim_start();
+        let Some(group) = rest.strip_prefix('{') else {
+            names.push(first_word(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut starts = true;
+        for (at, character) in group.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => starts = true,
+                _ if starts && is_word(character) => {
+                    names.push(first_word(&group[at..]));
+                    starts = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    names
+}
+
+/// The rooms that a file reaches into.
+fn imports(source: &Source) -> Vec<&str> {
+    let mut rooms = names_after(&source.code, "crate::");
+    // One step up from a file right below `src` is the root, from one in a folder it is the folder. A module
+    // within the file adds a step, so only names of rooms are taken for rooms.
+    let up = if source.is_in_a_folder() { "super::super::" } else { "super::" };
+    rooms.extend(names_after(&source.code, up).into_iter().filter(|name| floor(name).is_some()));
+    rooms
+}
+
+#[test]
+fn every_file_has_a_floor() {
+    let homeless: Vec<_> = sources()
+        .iter()
+        .filter(|file| file.room() != MAP && floor(file.room()).is_none())
+        .map(|file| file.path.clone())
+        .collect();
+    assert!(homeless.is_empty(), "these are in no room of the table: {homeless:?}");
+}
+
+#[test]
+fn imports_lead_down() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let room = source.room();
+        if room == MAP {
+            continue;
+        }
+        for target in imports(&source) {
+            let allowed = target == room
+                || match (floor(room), floor(target)) {
+                    (Some(from), Some(to)) => to < from,
+                    _ => false,
+                };
+            if !allowed {
+                wrong.push(format!("{} imports {target}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "not from a lower floor: {wrong:#?}");
+}
+
+#[test]
+fn foreign_crates_and_unsafe_code_have_one_home() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (word, home) in HOMES {
+            let at_home = source.path == home || (home.ends_with('/') && source.path.starts_with(home));
+            if !at_home && has_word(&source.code, word) {
+                wrong.push(format!("{} names {word}, whose home is {home}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_reader_of_sources_sees_code_and_nothing_else() {
+    let text = r####"
+        // unsafe in a comment
+        /* unsafe /* nested unsafe */ unsafe */
+        const A: &str = "unsafe \" unsafe";
+        const B: &str = r#"unsafe " unsafe"#;
+        const C: &[u8] = b"unsafe";
+        const D: [char; 2] = ['"', '\''];
+        fn life<'a>(text: &'a str) -> &'a str { text }
+        #![deny(unsafe_op_in_unsafe_fn)]
+        use crate::{log::{Line, sink::Sink}, metrics, clock::now as time};
+        use super::http;
+        fn f() { crate::limits::BODY; $crate::os::peer(); not_crate::x(); }
+    "####;
+    let source = Source { path: "signature.rs".to_owned(), code: code_of(text) };
+    assert!(!has_word(&source.code, "unsafe"), "{}", source.code);
+    assert!(has_word(&code_of("let x = unsafe { y };"), "unsafe"));
+    assert_eq!(imports(&source), ["log", "metrics", "clock", "limits", "os", "http"]);
+
+    let inner = Source {
+        path: "store/page.rs".to_owned(),
+        code: "use super::super::app; use super::writer;".to_owned(),
+    };
+    assert_eq!(imports(&inner), ["app"]);
+}

@@ -1,0 +1,191 @@
+//! Section 11: the commands, and the codes they exit with.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::fixtures::{SECRET, SetOnDrop, ids, message, open_database, sign};
+use crate::http_client::Client;
+use crate::service::Service;
+use crate::setup::Setup;
+
+#[test]
+fn it_names_its_version() {
+    let finished = Setup::new().run(&["--version"]);
+    assert_eq!(finished.code, Some(0));
+    let said = concat!("lyftr-webhook ", env!("CARGO_PKG_VERSION"));
+    assert!(finished.stdout.starts_with(said), "{}", finished.stdout);
+    assert_eq!(finished.stderr, "");
+}
+
+#[test]
+fn its_help_names_every_command() {
+    let finished = Setup::new().run(&["--help"]);
+    assert_eq!(finished.code, Some(0));
+    for name in ["serve", "healthcheck", "sign", "backup", "--version", "--help"] {
+        assert!(finished.stdout.contains(name), "{name} is not in {}", finished.stdout);
+    }
+    assert_eq!(finished.stderr, "");
+}
+
+#[test]
+fn a_wrong_argument_is_answered_with_the_usage() {
+    let cases: [&[&str]; 9] = [
+        &["frobnicate"],
+        &["--frobnicate"],
+        &["-x"],
+        &["serve", "twice"],
+        &["serve", "--fast"],
+        &["backup"],
+        &["backup", "one", "two"],
+        &["healthcheck", "again"],
+        &["sign", "this"],
+    ];
+    for arguments in cases {
+        let mut setup = Setup::new();
+        let finished = setup.run(arguments);
+        assert_eq!(finished.code, Some(64), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.to_lowercase().contains("usage"), "{arguments:?}: {}", finished.stderr);
+        assert_eq!(finished.stdout, "", "{arguments:?}");
+        assert!(!setup.path("app.db").exists(), "{arguments:?} has started something");
+    }
+}
+
+#[test]
+fn sign_gives_the_signature_of_its_input() {
+    let body = message("m1").to_string();
+    let every_byte: Vec<u8> = (0..=255).collect();
+    for input in [body.as_bytes(), b"", b"\n", b"trailing newline\n", &every_byte, &[b'x'; 200_000]] {
+        let finished = Setup::new().run_with_input(&["sign"], input);
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        assert_eq!(finished.stdout, format!("{}\n", sign(SECRET, input)));
+    }
+    let service = Service::start();
+    let signature = Setup::new().run_with_input(&["sign"], body.as_bytes()).stdout;
+    service.post_signed(&[("X-Signature", signature.trim())], body.as_bytes()).expect(200);
+}
+
+#[test]
+fn sign_takes_its_secret_from_where_the_service_takes_it() {
+    let setup = Setup::new().without("WEBHOOK_SECRET");
+    let file = setup.file("secret", "from a file\n");
+    let finished = setup.with("WEBHOOK_SECRET_FILE", &file).run_with_input(&["sign"], b"x");
+    assert_eq!(finished.stdout.trim(), sign("from a file", b"x"));
+
+    let finished = Setup::new().without("WEBHOOK_SECRET").run_with_input(&["sign"], b"x");
+    assert_ne!(finished.code, Some(0));
+    assert_eq!(finished.stdout, "");
+    assert!(finished.stderr.contains("WEBHOOK_SECRET"), "{}", finished.stderr);
+}
+
+#[test]
+fn healthcheck_succeeds_only_when_ready() {
+    let mut service = Service::start();
+    assert_eq!(service.setup().run(&["healthcheck"]).code, Some(0));
+    let mut setup = service.stop();
+    assert_ne!(setup.run(&["healthcheck"]).code, Some(0), "nobody listens");
+
+    let mut not_ready = Setup::new().without("WEBHOOK_SECRET").start();
+    assert_ne!(not_ready.setup().run(&["healthcheck"]).code, Some(0));
+}
+
+#[test]
+fn healthcheck_reaches_every_kind_of_address() {
+    let setup = Setup::new();
+    let socket = setup.path("service.sock").display().to_string();
+    let mut service = setup.with("LISTEN_ADDR", &format!("unix:{socket}")).start();
+    assert_eq!(service.setup().run(&["healthcheck"]).code, Some(0));
+
+    let port = crate::setup::free_port();
+    let mut service = Setup::new().with("LISTEN_ADDR", &format!("0.0.0.0:{port}")).start();
+    assert_eq!(service.setup().run(&["healthcheck"]).code, Some(0));
+}
+
+#[test]
+fn a_backup_under_load_is_consistent_and_complete() {
+    let mut service = Service::start();
+    for number in 0..200 {
+        service.store(&message(&format!("before {number:03}")));
+    }
+    let address = service.address.clone();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = Client::connect(&address);
+            let mut number = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let body = message(&format!("during {number:06}")).to_string();
+                let signature = sign(SECRET, body.as_bytes());
+                client
+                    .request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
+                    .expect(200);
+                number += 1;
+            }
+        });
+        let _stop = SetOnDrop(&stop);
+        for round in 0..3 {
+            let acknowledged = service.get("/stats").json()["total_messages"].as_i64().unwrap();
+            let copy = service.path(&format!("copy{round}.db"));
+            let finished = service.setup().run(&["backup", copy.to_str().unwrap()]);
+            assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+            let copy = open_database(&copy);
+            let check: String = copy.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            assert_eq!(check, "ok");
+            let count = |condition: &str| {
+                let sql = format!("SELECT COUNT(*) FROM messages WHERE {condition}");
+                copy.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+            };
+            assert!(count("TRUE") >= acknowledged, "what was acknowledged before is in the copy");
+            // One client posts them in turn, so any instant's copy holds a run without a gap.
+            let during = count("message_id LIKE 'during%'");
+            assert_eq!(
+                count(&format!("message_id LIKE 'during%' AND message_id < 'during {during:06}'")),
+                during
+            );
+        }
+    });
+}
+
+#[test]
+fn a_backup_can_be_served() {
+    let mut service = Service::start();
+    for number in 0..30 {
+        service.store(&message(&format!("m{number:02}")));
+    }
+    let stats = service.get("/stats").json();
+    let setup = Setup::new();
+    let copy = setup.path("app.db");
+    assert_eq!(service.setup().run(&["backup", copy.to_str().unwrap()]).code, Some(0));
+    let restored = setup.start();
+    assert_eq!(restored.get("/stats").json(), stats);
+    restored.store(&message("m00"));
+    assert_eq!(restored.get("/messages").json()["total"], 30);
+}
+
+#[test]
+fn a_backup_takes_the_place_of_whatever_had_its_name() {
+    let mut service = Service::start();
+    for number in 0..30 {
+        service.store(&message(&format!("new {number:02}")));
+    }
+    // An older copy that was served and killed: its rows stand in a log beside it.
+    let older = Setup::new().start();
+    for number in 0..10 {
+        older.store(&message(&format!("old {number:02}")));
+    }
+    let older = older.kill();
+    let copy = older.path("app.db");
+    assert!(older.path("app.db-wal").exists());
+    assert_eq!(service.setup().run(&["backup", copy.to_str().unwrap()]).code, Some(0));
+    let restored = older.start();
+    assert_eq!(restored.get("/stats").json(), service.get("/stats").json());
+    assert_eq!(ids(&restored.get("/messages"))[0], "new 00");
+}
+
+#[test]
+fn a_backup_that_cannot_be_written_says_so() {
+    let mut service = Service::start();
+    service.store(&message("m1"));
+    let finished = service.setup().run(&["backup", "/proc/nowhere/copy.db"]);
+    assert_ne!(finished.code, Some(0));
+    assert!(!finished.stderr.is_empty());
+}

@@ -1,0 +1,146 @@
+//! Section 10: how it ends, and that nothing acknowledged is lost by it.
+
+use std::time::Duration;
+
+use crate::fixtures::{SECRET, eventually, ids, message, sign};
+use crate::http_client::{Client, request};
+use crate::service::Service;
+use crate::setup::Setup;
+
+/// A request of which all but the last byte has been sent.
+fn begin_post(service: &Service, id: &str) -> (Client, Vec<u8>) {
+    let body = message(id).to_string();
+    let signature = sign(SECRET, body.as_bytes());
+    let mut bytes = request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()));
+    let rest = bytes.split_off(bytes.len() - 1);
+    let mut client = service.connect();
+    client.send(&bytes);
+    // Answered, so the service has had its turn at the half request as well.
+    service.get("/health/live").expect(200);
+    (client, rest)
+}
+
+fn wait_until_draining(service: &Service) {
+    eventually("it takes no new requests", || {
+        let probe = Client::try_connect(&service.address).and_then(|mut client| {
+            client.set_patience(Duration::from_millis(200));
+            client.try_request("GET", "/health/ready", &[], None)
+        });
+        (!probe.is_ok_and(|answer| answer.status == 200)).then_some(())
+    });
+}
+
+#[test]
+fn it_ends_in_order_when_asked_to() {
+    for signal in ["TERM", "INT"] {
+        let mut service = Service::start();
+        service.store(&message("m1"));
+        service.signal(signal);
+        assert_eq!(service.wait().code(), Some(0), "{signal}");
+        let service = service.kill().start();
+        assert_eq!(ids(&service.get("/messages")), ["m1"], "{signal}");
+    }
+}
+
+#[test]
+fn idle_connections_do_not_hold_it_up() {
+    let mut service = Service::start();
+    let mut idle: Vec<Client> = (0..20).map(|_| service.connect()).collect();
+    for client in &mut idle[..10] {
+        client.get("/health/live").expect(200);
+    }
+    service.signal("TERM");
+    assert_eq!(service.wait().code(), Some(0));
+}
+
+#[test]
+fn a_request_in_flight_is_finished() {
+    let mut service = Service::start();
+    let (mut client, rest) = begin_post(&service, "m1");
+    service.signal("TERM");
+    wait_until_draining(&service);
+    client.send(&rest);
+    client.receive().expect(200);
+    assert_eq!(service.wait().code(), Some(0));
+    let service = service.kill().start();
+    assert_eq!(ids(&service.get("/messages")), ["m1"]);
+}
+
+#[test]
+fn readiness_turns_503_while_it_drains() {
+    let mut service = Service::start();
+    let mut probe = service.connect();
+    probe.send(b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n");
+    service.get("/health/live").expect(200);
+    service.signal("TERM");
+    wait_until_draining(&service);
+    probe.send(b"\r\n");
+    assert_eq!(probe.receive().expect(503).json()["status"], "unavailable");
+    assert_eq!(service.wait().code(), Some(0));
+}
+
+#[test]
+fn a_request_that_never_ends_does_not_keep_it_for_ever() {
+    let mut service = Service::start();
+    let (_client, _rest) = begin_post(&service, "m1");
+    service.signal("TERM");
+    assert_eq!(service.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_and_loses_nothing() {
+    let mut service = Service::start();
+    for number in 0..20 {
+        service.store(&message(&format!("m{number:02}")));
+    }
+    let (mut client, _rest) = begin_post(&service, "never finished");
+    service.signal("TERM");
+    wait_until_draining(&service);
+    service.signal("TERM");
+    service.wait();
+    client.finish_sending();
+    let received = client.read_until_closed();
+    assert!(!String::from_utf8_lossy(&received).contains(" 200 "));
+    let service = service.kill().start();
+    assert_eq!(service.get("/messages").json()["total"], 20);
+}
+
+#[test]
+fn the_port_is_free_again_at_once() {
+    let service = Service::start();
+    let mut client = service.connect();
+    client.get("/health/live").expect(200);
+    // The setup remembers the port that was chosen for the first start.
+    let service = service.restart();
+    service.get("/health/ready").expect(200);
+    let service = service.kill().start();
+    service.get("/health/ready").expect(200);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_a_kill() {
+    let mut service = Service::start();
+    for round in 1..=3 {
+        for number in 0..50 {
+            service.store(&message(&format!("round{round} m{number}")));
+        }
+        service = service.kill().start();
+        assert_eq!(service.get("/stats").json()["total_messages"], round * 50);
+    }
+}
+
+#[test]
+fn a_port_in_use_ends_the_start_with_69() {
+    let mut first = Service::start();
+    let address = first.setup().variables["LISTEN_ADDR"].clone();
+    Setup::new().with("LISTEN_ADDR", &address).is_refused(69, &[&address]);
+    first.get("/health/ready").expect(200);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_ends_the_start_with_69() {
+    let blocked = Setup::new();
+    let file = blocked.file("a-file", "in the way");
+    blocked.with("DATABASE_URL", &format!("sqlite:///{file}/app.db")).is_refused(69, &[]);
+    Setup::new().with("DATABASE_URL", "sqlite:////proc/nowhere/app.db").is_refused(69, &[]);
+}

@@ -1,0 +1,29 @@
+//! The contract, section by section, asked of the real executable over real sockets.
+
+mod command_line;
+mod concurrency;
+mod configuration;
+mod exposition;
+mod fixtures;
+mod health;
+mod http;
+mod http_client;
+mod http_malformed;
+mod lifecycle;
+mod logs;
+mod messages;
+mod messages_paging;
+mod messages_search;
+mod metrics;
+mod openapi;
+mod output;
+mod properties;
+mod service;
+mod setup;
+mod stats;
+mod storage;
+mod webhook;
+mod webhook_content;
+mod webhook_fields;
+mod webhook_signature;
+mod webhook_validation;

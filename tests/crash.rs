@@ -1,0 +1,179 @@
+//! Power cuts in miniature: `kill -9` under load, again and again on one file, and nothing acknowledged is missing.
+
+#[allow(dead_code, reason = "the contract's tests use the rest")]
+#[path = "contract/fixtures.rs"]
+mod fixtures;
+#[allow(dead_code, reason = "the contract's tests use the rest")]
+#[path = "contract/http_client.rs"]
+mod http_client;
+#[allow(dead_code, reason = "the contract's tests use the rest")]
+#[path = "contract/output.rs"]
+mod output;
+#[allow(dead_code, reason = "the contract's tests use the rest")]
+#[path = "contract/service.rs"]
+mod service;
+#[allow(dead_code, reason = "the contract's tests use the rest")]
+#[path = "contract/setup.rs"]
+mod setup;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use crate::fixtures::{SECRET, eventually, message_with, sign};
+use crate::http_client::{Address, Client};
+use crate::service::Service;
+use crate::setup::Setup;
+
+const CLIENTS: usize = 16;
+
+/// Posts until the service is gone, and gives the ids that were acknowledged.
+fn post_until_the_end(address: &Address, name: &str, acknowledged: &AtomicUsize) -> Vec<String> {
+    let mut ids = Vec::new();
+    let Ok(mut client) = Client::try_connect(address) else {
+        return ids;
+    };
+    for number in 0.. {
+        let id = format!("{name} m{number}");
+        let sender = format!("+{}", number % 7);
+        let body = message_with(&id, &json!({"from": sender, "text": format!("text of {id}")})).to_string();
+        let signature = sign(SECRET, body.as_bytes());
+        match client.try_request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes())) {
+            Ok(answer) if answer.status == 200 => {
+                ids.push(id);
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(answer) => assert_eq!(answer.status, 503, "{}", answer.text()),
+            Err(_) => break,
+        }
+    }
+    ids
+}
+
+/// One life: load from many clients, an end in the midst of it. Gives back what was acknowledged.
+fn live_and_die(setup: Setup, round: usize) -> (Setup, Vec<String>) {
+    let service = setup.start();
+    let address = service.address.clone();
+    let acknowledged = AtomicUsize::new(0);
+    // Rounds end at different depths of the log, some before anything was committed.
+    let enough = round * 97 % 400;
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (address, acknowledged) = (&address, &acknowledged);
+                let name = format!("round {round} client {client}");
+                scope.spawn(move || post_until_the_end(address, &name, acknowledged))
+            })
+            .collect();
+        eventually("enough is acknowledged", || {
+            (acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
+        });
+        let setup = service.kill();
+        let ids =
+            clients.into_iter().flat_map(|client| client.join().expect("a client does not panic")).collect();
+        (setup, ids)
+    })
+}
+
+fn stored_ids(database: &rusqlite::Connection) -> HashSet<String> {
+    let mut statement = database.prepare("SELECT message_id FROM messages").expect("the table is there");
+    let ids = statement.query_map([], |row| row.get(0)).expect("the table can be read");
+    ids.map(|id| id.expect("an id is text")).collect()
+}
+
+/// What the service says about itself after it came back must be what its table holds.
+fn agrees_with_its_table(service: &Service, stored: usize) {
+    let stats = service.get("/stats").expect(200).json();
+    assert_eq!(stats["total_messages"], stored);
+    let counts = stats["messages_per_sender"].as_array().expect("a list of senders").iter();
+    let sum: u64 = counts.map(|row| row["count"].as_u64().expect("a count")).sum();
+    assert_eq!(sum, stored as u64);
+    assert_eq!(service.get("/messages?limit=1").json()["total"], stored);
+    assert_eq!(service.get("/messages?limit=1&q=TEXT+OF+ROUND").json()["total"], stored);
+}
+
+#[test]
+fn nothing_acknowledged_is_missing_after_kill_9_under_load() {
+    let rounds: usize = std::env::var("CRASH_ROUNDS").map_or(10, |rounds| rounds.parse().unwrap());
+    let mut setup = Setup::new();
+    let mut acknowledged: HashSet<String> = HashSet::new();
+    for round in 0..rounds {
+        let (after, ids) = live_and_die(setup, round);
+        acknowledged.extend(ids);
+
+        let service = after.start();
+        service.get("/health/ready").expect(200);
+        let database = service.database();
+        let stored = stored_ids(&database);
+        let missing: Vec<_> = acknowledged.difference(&stored).take(10).collect();
+        assert!(missing.is_empty(), "round {round}: {missing:?} were acknowledged and are gone");
+        agrees_with_its_table(&service, stored.len());
+        drop(database);
+        setup = service.kill();
+
+        let check: String =
+            setup.database().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok", "round {round}");
+    }
+    assert!(rounds < 2 || !acknowledged.is_empty(), "the load has done nothing");
+    eprintln!("{rounds} rounds, {} messages acknowledged, none missing", acknowledged.len());
+}
+
+#[test]
+fn a_start_that_is_killed_harms_nothing() {
+    let mut setup = Setup::new();
+    for round in 0..5 {
+        let service = setup.start();
+        let id = format!("m{round}");
+        service.store(&message_with(&id, &json!({})));
+        setup = service.kill();
+        // Killed while it recovers, migrates or binds: as early as the machine can.
+        for _ in 0..3 {
+            let mut child = setup.command(&["serve"]).spawn().unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+    let service = setup.start();
+    assert_eq!(service.get("/messages").json()["total"], 5);
+}
+
+#[test]
+fn a_migration_that_is_killed_harms_nothing() {
+    const ROWS: usize = 20_000;
+    let old = Setup::new();
+    let database = old.database();
+    let statements = format!(
+        "CREATE TABLE messages (message_id TEXT PRIMARY KEY, from_msisdn TEXT NOT NULL,
+            to_msisdn TEXT NOT NULL, ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS})
+        INSERT INTO messages SELECT 'm' || i, '+' || i % 7, '+9', '2025-01-15T10:00:00Z', 'text of round',
+            '2025-01-15T10:00:01Z' FROM n;"
+    );
+    database.execute_batch(&statements).unwrap();
+    drop(database);
+    let content = std::fs::read(old.path("app.db")).unwrap();
+
+    for round in 0..6 {
+        let mut setup = Setup::new();
+        setup.file("app.db", &content);
+        let address = format!("127.0.0.1:{}", setup::free_port());
+        setup.variables.insert("LISTEN_ADDR".to_owned(), address);
+        let mut child = setup.command(&["serve"]).spawn().unwrap();
+        let log = setup.path("app.db-wal");
+        eventually("the migration has written that much", || {
+            (std::fs::metadata(&log).is_ok_and(|file| file.len() >= round * 150_000)).then_some(())
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let service = setup.start();
+        agrees_with_its_table(&service, ROWS);
+        let setup = service.kill();
+        let check: String =
+            setup.database().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(check, "ok", "round {round}");
+    }
+}
