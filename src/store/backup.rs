@@ -1,6 +1,7 @@
 //! A consistent copy of a database that is in use (sqlite.org/backup.html).
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::backup::{Backup, StepResult};
@@ -29,6 +30,7 @@ pub fn backup(source: &Path, target: &Path, mut progress: impl FnMut(u64, u64)) 
     let partial = with_suffix(target, ".partial");
     // What a backup that was cut short has left behind.
     let _ = fs::remove_file(&partial);
+    create_private(&partial).map_err(|error| failed("creating the copy", &error))?;
     copy(source, &partial, &mut progress).map_err(|error| {
         let _ = fs::remove_file(&partial);
         failed("copying", &error)
@@ -79,6 +81,11 @@ fn settle(target: &Path) -> rusqlite::Result<()> {
             Ok(())
         }
     }
+}
+
+/// An empty file that its owner alone can read.
+fn create_private(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

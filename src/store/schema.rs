@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -74,6 +75,8 @@ pub(super) fn prepare(path: &Path) -> Result<(), OpenError> {
         .read(true)
         .append(true)
         .create(true)
+        // People's messages are nobody else's business; SQLite gives its other files the same mode.
+        .mode(0o600)
         .open(path)
         .map_err(|error| unusable(path, &error))?;
     inspect(path)?;
