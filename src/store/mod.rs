@@ -116,8 +116,7 @@ impl Store {
     /// Opens the database, creating it and its parent folders if need be, migrates it and starts
     /// the writer. What is found wrong leaves the file untouched.
     pub fn open(path: &Path, metrics: Arc<Metrics>, log: Log) -> Result<Self, OpenError> {
-        schema::prepare(path)?;
-        let connection = schema::open_for_writing(path)?;
+        let connection = schema::prepare(path)?;
         let writer = Writer::start(path, connection, metrics, log)
             .map_err(|error| OpenError::Unusable(error.to_string()))?;
         Ok(Self { path: path.to_owned(), writer, readers: Readers::new(path) })

@@ -4,11 +4,11 @@
 //! program, is refused and stays as it was, to the byte.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::search;
 use crate::limits::{
@@ -52,35 +52,65 @@ impl fmt::Display for OpenError {
     }
 }
 
-/// Makes the folder, checks that the file is there and can be written, refuses a foreign one, and
-/// migrates.
-pub(super) fn prepare(path: &Path) -> Result<(), OpenError> {
+/// The write connection to a database that is there and up to date. Makes the folder and the file
+/// if need be, refuses a foreign file, and migrates an older one.
+pub(super) fn prepare(path: &Path) -> Result<Connection, OpenError> {
     if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
         let version = rusqlite::version();
         return Err(OpenError::Unusable(format!(
             "SQLite {version} is not safe in WAL mode; 3.51.3 or later is needed"
         )));
     }
-    let unusable = |what: &Path, error: &std::io::Error| {
-        OpenError::Unusable(format!(
-            "cannot use the database {}: {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
-            path.display(),
-            what.display()
-        ))
-    };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(|error| unusable(folder, &error))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|error| unusable(path, folder, &error))?;
+    if !path.exists() {
+        return create(path, folder);
     }
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        // People's messages are nobody else's business; SQLite gives its other files the same mode.
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| unusable(path, &error))?;
+    // SQLite's own message does not say what the system said.
+    OpenOptions::new().read(true).append(true).open(path).map_err(|error| unusable(path, path, &error))?;
     inspect(path)?;
-    migrate(path)
+    let mut connection = open_for_writing(path)?;
+    migrate(&mut connection).map_err(|error| from_sqlite(path, &error))?;
+    Ok(connection)
+}
+
+/// A new database is made under another name and appears whole or not at all; so it needs two syncs
+/// and not the ten that SQLite would spend on getting there step by step.
+fn create(path: &Path, folder: &Path) -> Result<Connection, OpenError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let unborn = Path::new(&name);
+    let make = || -> std::io::Result<rusqlite::Result<()>> {
+        // What a start that was cut short has left behind.
+        let _ = fs::remove_file(unborn);
+        // People's messages are nobody else's business; SQLite gives its other files the same mode.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unborn)?;
+        if let Err(error) = fill(unborn) {
+            return Ok(Err(error));
+        }
+        file.sync_all()?;
+        fs::rename(unborn, path)?;
+        File::open(folder)?.sync_all()?;
+        Ok(Ok(()))
+    };
+    make().map_err(|error| unusable(path, folder, &error))?.map_err(|error| from_sqlite(path, &error))?;
+    open_for_writing(path)
+}
+
+fn fill(unborn: &Path) -> rusqlite::Result<()> {
+    let mut connection = open(unborn)?;
+    connection.execute_batch("PRAGMA synchronous = OFF")?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    migrate(&mut connection)?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+fn unusable(path: &Path, what: &Path, error: &std::io::Error) -> OpenError {
+    OpenError::Unusable(format!(
+        "cannot use the database {}: {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
+        path.display(),
+        what.display()
+    ))
 }
 
 /// Looks at the file without changing it.
@@ -118,20 +148,17 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn migrate(path: &Path) -> Result<(), OpenError> {
-    let failed = |error: rusqlite::Error| from_sqlite(path, &error);
-    let mut connection = open_for_writing(path)?;
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(failed)?;
-    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     for (from, sql) in MIGRATIONS.iter().enumerate().skip(version as usize) {
-        transaction.execute_batch(sql).map_err(failed)?;
-        transaction.pragma_update(None, "user_version", from as i64 + 1).map_err(failed)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", from as i64 + 1)?;
     }
-    transaction.commit().map_err(failed)?;
+    transaction.commit()?;
     // What an earlier run wrote and the kernel may have failed to sync is written and synced again
     // here, so that everything visible from now on is also on disk.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(failed)
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// A connection that commits: WAL, and every commit synced before it returns. The file must exist.
