@@ -112,6 +112,12 @@ impl Line {
 /// rule sees one line.
 fn write_json_string(out: &mut String, text: &str) {
     out.push('"');
+    let is_plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
+    if text.len() <= MAX_LOGGED_CHARS && text.bytes().all(is_plain) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for (n, c) in text.chars().enumerate() {
         if n == MAX_LOGGED_CHARS {
             out.push('…');

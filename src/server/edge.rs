@@ -34,7 +34,7 @@ use crate::limits::{
     ACCEPT_PAUSE, ACCEPTS_PER_TURN, DEADLINE_TICK, DRAIN_TIMEOUT, LINGER, MAX_BUFFERED_BYTES,
     READ_CHUNK_BYTES, SMALL_BUFFER_BYTES,
 };
-use crate::metrics::CloseCause;
+use crate::metrics::{CloseCause, Lane};
 use crate::routes::Refusal;
 
 /// What an operator may set.
@@ -335,7 +335,10 @@ impl Edge {
         let request = Request { method, path, query, headers, body, id };
         let to = Address { key, serial: connection.serial };
         let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
-        if let Err(exchange) = self.pool.submit(exchange) {
+        // Answers to queries are what grows; webhooks and probes are small and pass.
+        if self.buffered > MAX_BUFFERED_BYTES && exchange.lane() == Lane::Read {
+            exchange.shed();
+        } else if let Err(exchange) = self.pool.submit(exchange) {
             exchange.shed();
         }
         false

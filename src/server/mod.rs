@@ -59,7 +59,7 @@ impl Stopper {
 impl Server {
     /// Starts all threads. Connections are served from here on.
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
-        let pool = Pool::start(workers, &app.metrics);
+        let pool = Pool::start(workers, &app.metrics)?;
         let (outbox, inbox) = outbox::outbox()?;
         let waker = outbox.waker();
         let edge = Edge::new(listener, Arc::clone(&app), bounds, pool, (outbox, inbox))?;

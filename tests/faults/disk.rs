@@ -1,0 +1,163 @@
+//! A disk that fills up in the middle of load, and has room again.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::fixtures::{eventually, message};
+use crate::load::{Load, is_refused, is_sound, skipped, tells, turns_ready, turns_unready};
+use crate::service::Service;
+use crate::setup::Setup;
+
+/// A small file system in memory. Ends with the test.
+struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    /// Mounts it over `data` in the test's folder, if this user may.
+    fn mount(setup: &Setup, size: &str) -> Option<Self> {
+        let folder = setup.path("data");
+        fs::create_dir(&folder).expect("the folder is ours");
+        let options = format!("size={size},mode=0777");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(&folder).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self { folder });
+        }
+        skipped("a file system cannot be mounted here; it takes root");
+        None
+    }
+
+    fn resize(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        let status = Command::new("mount").args(["-o", &options]).arg(&self.folder).status();
+        assert!(status.expect("the machine has mount").success());
+    }
+
+    /// Writes a file until there is no room for another byte, while others may be writing too.
+    fn fill(&self) -> PathBuf {
+        let path = self.folder.join("ballast");
+        let mut ballast = File::create(&path).expect("a full disk has names left");
+        for size in [1 << 16, 1 << 12, 1] {
+            while ballast.write_all(&vec![0; size]).is_ok() {}
+        }
+        path
+    }
+
+    fn used(&self, name: &str) -> u64 {
+        fs::metadata(self.folder.join(name)).map_or(0, |file| file.len())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: the service may still be ending.
+        drop(Command::new("umount").arg("-l").arg(&self.folder).status());
+    }
+}
+
+fn on(setup: Setup, folder: &Path) -> Setup {
+    let url = format!("sqlite:///{}", folder.join("app.db").display());
+    // The harness looks for the database where it usually is.
+    std::os::unix::fs::symlink(folder.join("app.db"), setup.path("app.db")).expect("the folder is ours");
+    setup.with("DATABASE_URL", &url)
+}
+
+/// Refuses while there is no room, and needs nobody's help when there is some.
+#[track_caller]
+fn refuses_until(service: &Service, load: &Load, make_room: impl FnOnce()) {
+    load.refused_more(20);
+    let why = turns_unready(service);
+    assert!(why.contains("full"), "{why}");
+    tells(service, "degraded");
+    // What is there can still be read.
+    service.get("/messages").expect(200);
+    service.get("/stats").expect(200);
+    is_sound(service);
+    make_room();
+    load.acknowledged_more(50);
+    turns_ready(service);
+    tells(service, "recovered");
+    is_sound(service);
+}
+
+#[test]
+fn a_disk_that_others_fill_is_survived() {
+    let setup = Setup::new();
+    let Some(disk) = Disk::mount(&setup, "16m") else {
+        return;
+    };
+    let service = on(setup, &disk.folder).start();
+    let load = Load::start(&service);
+    load.acknowledged_more(100);
+    for _ in 0..3 {
+        let ballast = disk.fill();
+        refuses_until(&service, &load, || fs::remove_file(ballast).unwrap());
+    }
+    load.nothing_was_lost(service);
+}
+
+#[test]
+fn a_disk_that_the_messages_fill_is_survived() {
+    let setup = Setup::new();
+    let Some(disk) = Disk::mount(&setup, "1m") else {
+        return;
+    };
+    let service = on(setup, &disk.folder).start();
+    let load = Load::with_text(&service, &"long ".repeat(800));
+    eventually("the log has filled the disk", || (disk.used("app.db-wal") > 500_000).then_some(()));
+    refuses_until(&service, &load, || disk.resize("64m"));
+    load.nothing_was_lost(service);
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill_on_a_full_disk() {
+    let setup = Setup::new();
+    let Some(disk) = Disk::mount(&setup, "4m") else {
+        return;
+    };
+    let service = on(setup, &disk.folder).start();
+    let load = Load::start(&service);
+    load.acknowledged_more(100);
+    let ballast = disk.fill();
+    load.refused_more(20);
+    let told = load.finish();
+    let mut setup = service.kill();
+    // A start that has no room may be refused, with its reason, and must not harm what is there.
+    let mut child = setup.command(&["serve"]).spawn().unwrap();
+    eventually("the start has succeeded or failed", || {
+        let ended = child.try_wait().unwrap().map(|status| assert_eq!(status.code(), Some(69)));
+        let serving = crate::http_client::Client::try_connect(&crate::http_client::Address::Tcp(
+            setup.variables["LISTEN_ADDR"].clone(),
+        ));
+        ended.or_else(|| serving.ok()?.try_request("GET", "/health/live", &[], None).ok().map(drop))
+    });
+    drop(child.kill());
+    child.wait().unwrap();
+    fs::remove_file(ballast).unwrap();
+    let service = setup.start();
+    crate::load::everything_is_there(&service, &told.acknowledged);
+    service.store(&message("after"));
+}
+
+#[test]
+fn a_service_that_starts_on_a_disk_nearly_full_refuses_until_there_is_room() {
+    let setup = Setup::new();
+    let Some(disk) = Disk::mount(&setup, "8m") else {
+        return;
+    };
+    let service = on(setup, &disk.folder).start();
+    let setup = service.stop();
+    let service = setup.start();
+    let ballast = disk.fill();
+    eventually("there is no room for a message", || {
+        (service.post(&message("a message that fills what is left")).status == 503).then_some(())
+    });
+    is_refused(&service, "m1");
+    turns_unready(&service);
+    fs::remove_file(ballast).unwrap();
+    turns_ready(&service);
+    service.store(&message("m1"));
+    is_sound(&service);
+}

@@ -1,0 +1,71 @@
+//! The process suspended and woken again, as a laptop that sleeps or a machine that is migrated does to it.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use crate::fixtures::{SECRET, eventually, message, sign};
+use crate::http_client::request;
+use crate::load::{Load, is_sound, scaled, turns_ready};
+use crate::service::Service;
+use crate::setup::Setup;
+
+pub(crate) fn suspend(service: &Service) {
+    service.signal("STOP");
+    let pid = service.pid();
+    eventually("every thread has stopped", || {
+        let stopped = |thread: &u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/task/{thread}/status"));
+            status.is_ok_and(|status| status.contains("State:\tT"))
+        };
+        crate::tracer::threads(pid).iter().all(stopped).then_some(())
+    });
+}
+
+/// Longer than any deadline that the service is started with here.
+fn sleep_long() {
+    thread::sleep(scaled(Duration::from_millis(1500), Duration::from_secs(60)));
+}
+
+#[test]
+fn requests_under_way_survive_a_suspension() {
+    let service =
+        Setup::new().with("REQUEST_TIMEOUT_SECONDS", "1").with("IDLE_TIMEOUT_SECONDS", "1").start();
+    let body = message("m1").to_string().into_bytes();
+    let signature = sign(SECRET, &body);
+    let post = request("POST", "/webhook", &[("X-Signature", &signature)], Some(&body));
+    let mut half = service.connect();
+    half.send(&post[..post.len() / 2]);
+    let mut idle = service.connect();
+    idle.get("/health/live").expect(200);
+    suspend(&service);
+    half.send(&post[post.len() / 2..]);
+    idle.send(&request("GET", "/health/live", &[], None));
+    let mut new = service.connect();
+    new.send(&request("GET", "/health/live", &[], None));
+    sleep_long();
+    service.signal("CONT");
+
+    // What arrived while it slept arrived in time: nobody is punished for the machine's sleep.
+    half.receive().expect(200);
+    idle.receive().expect(200);
+    new.receive().expect(200);
+    turns_ready(&service);
+    is_sound(&service);
+}
+
+#[test]
+fn load_goes_on_after_a_suspension() {
+    let service = Service::start();
+    let load = Load::start(&service);
+    for _ in 0..scaled(5, 20) {
+        load.acknowledged_more(20);
+        suspend(&service);
+        thread::sleep(Duration::from_millis(50));
+        service.signal("CONT");
+    }
+    load.acknowledged_more(20);
+    turns_ready(&service);
+    is_sound(&service);
+    load.nothing_was_lost(service);
+}
