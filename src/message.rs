@@ -3,13 +3,14 @@
 //! [`Message::parse`] is the only way to get one, so whoever holds a `Message` holds a valid one.
 //! It reports every fault of a body at once.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::fmt;
+mod draft;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeMap;
+
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+use draft::{Draft, Field};
 
 use crate::fault::Fault;
 use crate::limits::MAX_TEXT_CHARS;
@@ -77,34 +78,6 @@ fn is_msisdn(text: &str) -> bool {
 fn is_short_enough(text: &str) -> bool {
     // A scalar value is at least one byte, so most texts need no counting.
     text.len() <= MAX_TEXT_CHARS || text.chars().count() <= MAX_TEXT_CHARS
-}
-
-/// The fields of a body as they came, before any rule: borrowed where JSON allows it.
-#[derive(Default)]
-struct Draft<'a> {
-    message_id: Field<'a>,
-    from: Field<'a>,
-    to: Field<'a>,
-    ts: Field<'a>,
-    text: Field<'a>,
-}
-
-#[derive(Default)]
-enum Field<'a> {
-    #[default]
-    Absent,
-    Null,
-    Text(Cow<'a, str>),
-    Other,
-}
-
-impl<'a> Field<'a> {
-    fn valid(self, rule: impl Fn(&str) -> bool) -> Option<String> {
-        match self {
-            Self::Text(text) if rule(&text) => Some(text.into_owned()),
-            _ => None,
-        }
-    }
 }
 
 impl Draft<'_> {
@@ -224,90 +197,6 @@ fn not_a_ts() -> Fault {
     let rule = "ts must be a real UTC time of the form YYYY-MM-DDTHH:MM:SSZ";
     Fault::new("value_error", &["body", "ts"], format!("Value error, {rule}"))
         .with_ctx(json!({ "error": rule }))
-}
-
-// serde's derive refuses a field given twice; JSON senders mean the last one.
-impl<'de: 'a, 'a> Deserialize<'de> for Draft<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Draft<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Draft<'de>, A::Error> {
-                let mut draft = Draft::default();
-                while let Some(Field::Text(name)) = map.next_key::<Field<'de>>()? {
-                    match &*name {
-                        "message_id" => draft.message_id = map.next_value()?,
-                        "from" => draft.from = map.next_value()?,
-                        "to" => draft.to = map.next_value()?,
-                        "ts" => draft.ts = map.next_value()?,
-                        "text" => draft.text = map.next_value()?,
-                        _ => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(draft)
-            }
-        }
-        deserializer.deserialize_map(Fields)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyValue;
-        impl<'de> Visitor<'de> for AnyValue {
-            type Value = Field<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any JSON value")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Field<'de>, E> {
-                Ok(Field::Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Field<'de>, E> {
-                Ok(Field::Text(Cow::Owned(text.to_owned())))
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Field<'de>, E> {
-                Ok(Field::Null)
-            }
-
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Field<'de>, E> {
-                Ok(Field::Other)
-            }
-
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Field<'de>, E> {
-                Ok(Field::Other)
-            }
-
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Field<'de>, E> {
-                Ok(Field::Other)
-            }
-
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Field<'de>, E> {
-                Ok(Field::Other)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Field<'de>, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Field::Other)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Field<'de>, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Field::Other)
-            }
-        }
-        deserializer.deserialize_any(AnyValue)
-    }
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Exchange {
                 let (app, outbox) = (Arc::clone(&self.app), self.outbox.clone());
                 let waiter = Waiter::new(move |outcome| {
                     if let Some(outbox) = outbox {
-                        outbox.send(Returned::Committed(self, outcome));
+                        outbox.send(Returned::Rest(Box::new(move || self.committed(&outcome))));
                     }
                 });
                 app.store.insert(message, waiter);

@@ -7,16 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::exchange::Exchange;
-use crate::store::{Inserted, StoreError};
-
 /// What comes back.
 pub(super) enum Returned {
-    /// From the pool: an answer.
+    /// From the pool.
     Answer(Answer),
-    /// From the writer: a webhook, and what became of its message. The edge turns it into an answer
-    /// itself, so that the writer goes on to the next batch and no third thread has to wake up.
-    Committed(Box<Exchange>, Result<Inserted, StoreError>),
+    /// From the writer: what is left to do for an answer. The edge does it, so that the writer goes
+    /// on to the next batch and no third thread has to wake up.
+    Rest(Box<dyn FnOnce() -> Option<Answer> + Send>),
 }
 
 /// An answer as bytes, and the connection it belongs to.

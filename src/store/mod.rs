@@ -12,6 +12,7 @@ mod readers;
 mod schema;
 mod search;
 mod stats;
+mod transactor;
 mod writer;
 
 use std::fmt;
@@ -27,7 +28,8 @@ pub use backup::backup;
 pub use page::Page;
 pub use schema::OpenError;
 pub use stats::Stats;
-pub use writer::{Inserted, Waiter};
+pub use transactor::Inserted;
+pub use writer::Waiter;
 
 use readers::Readers;
 use writer::Writer;

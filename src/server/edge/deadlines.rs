@@ -1,0 +1,62 @@
+//! Deadlines, and the end: who has had time enough, and who is still waited for at a stop.
+
+use std::time::Instant;
+
+use super::super::connection::{Connection, Phase};
+use super::super::head::RefusedHead;
+use super::Edge;
+use crate::limits::DRAIN_TIMEOUT;
+use crate::metrics::CloseCause;
+use crate::routes::Refusal;
+
+impl Edge {
+    pub(super) fn enforce_deadlines(&mut self, now: Instant) {
+        let due = |c: &Connection| c.phase != Phase::Busy && c.deadline <= now;
+        let late: Vec<usize> = self.connections.iter().filter(|(_, c)| due(c)).map(|(key, _)| key).collect();
+        for key in late {
+            let Some(connection) = self.connections.get(key) else {
+                continue;
+            };
+            match connection.phase {
+                Phase::Receiving if connection.is_idle() => {
+                    self.close(key, CloseCause::Idle);
+                }
+                Phase::Receiving => {
+                    let line = connection.partial_line();
+                    self.refuse(
+                        key,
+                        &RefusedHead { refusal: Refusal::TimedOut, line },
+                        CloseCause::SlowRequest,
+                    );
+                    self.drive(key);
+                }
+                Phase::Sending => {
+                    self.close(key, CloseCause::SlowReader);
+                }
+                Phase::Lingering => {
+                    let cause = connection.closing.unwrap_or(CloseCause::Answered);
+                    self.close(key, cause);
+                }
+                Phase::Busy => {}
+            }
+        }
+    }
+
+    pub(super) fn begin_to_drain(&mut self) {
+        self.drain_until = Some(Instant::now() + DRAIN_TIMEOUT);
+        // Whoever is connected already but was not accepted yet gets its answer as well.
+        self.accept();
+        self.listener = None;
+        let idle: Vec<usize> =
+            self.connections.iter().filter(|(_, c)| c.is_idle()).map(|(key, _)| key).collect();
+        for key in idle {
+            self.close(key, CloseCause::Stopping);
+        }
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        let waits = |c: &Connection| c.phase != Phase::Lingering;
+        self.drain_until
+            .is_some_and(|until| Instant::now() >= until || !self.connections.iter().any(|(_, c)| waits(c)))
+    }
+}

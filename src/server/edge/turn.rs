@@ -1,0 +1,202 @@
+//! One connection's turn: whatever can be done for it without waiting.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use rustix::event::epoll;
+
+use super::super::connection::{Phase, Read, Step};
+use super::super::exchange::{Exchange, refuse};
+use super::super::head::{Head, RefusedHead};
+use super::super::outbox::{Address, Answer, Returned};
+use super::super::reply::Next;
+use super::super::request_id;
+use super::Edge;
+use crate::http::{Body, Request};
+use crate::limits::{LINGER, MAX_BUFFERED_BYTES, SMALL_BUFFER_BYTES};
+use crate::metrics::{CloseCause, Lane};
+use crate::routes::Refusal;
+
+impl Edge {
+    pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
+        // The connection may have been closed by an earlier event of the same turn.
+        if let Some(connection) = self.connections.get_mut(key) {
+            let hang_up = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            connection.hung_up |= flags.intersects(hang_up);
+            connection.readable |= connection.hung_up || flags.intersects(epoll::EventFlags::IN);
+            self.drive(key);
+        }
+    }
+
+    /// Does for a connection whatever can be done without waiting.
+    pub(super) fn drive(&mut self, key: usize) {
+        while let Some(connection) = self.connections.get_mut(key) {
+            let goes_on = match connection.phase {
+                Phase::Receiving => self.receive(key),
+                Phase::Sending => self.send(key),
+                Phase::Lingering => {
+                    if !connection.discard(&mut self.buffer) {
+                        let cause = connection.closing.unwrap_or(CloseCause::Answered);
+                        self.close(key, cause);
+                    }
+                    false
+                }
+                Phase::Busy => false,
+            };
+            self.count_bytes(key);
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn receive(&mut self, key: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        let was_idle = connection.is_idle();
+        match connection.advance(self.bounds.max_body_bytes) {
+            Step::Request(head, body) => self.dispatch(key, head, body),
+            Step::Refused(refused) => self.refuse(key, &refused, CloseCause::Malformed),
+            Step::SayContinue => {
+                connection.say_continue();
+                true
+            }
+            Step::More => {
+                let over = self.buffered > MAX_BUFFERED_BYTES && connection.held() > SMALL_BUFFER_BYTES;
+                if over {
+                    let line = connection.partial_line();
+                    return self.refuse(
+                        key,
+                        &RefusedHead { refusal: Refusal::Overloaded, line },
+                        CloseCause::Capacity,
+                    );
+                }
+                if !connection.readable {
+                    return false;
+                }
+                match connection.read(&mut self.buffer) {
+                    Read::Some => {
+                        if was_idle {
+                            connection.deadline = Instant::now() + self.bounds.request_timeout;
+                        }
+                        true
+                    }
+                    Read::Nothing => false,
+                    Read::Failed => self.close(key, CloseCause::Error),
+                    Read::End if was_idle => self.close(key, CloseCause::Client),
+                    Read::End => {
+                        connection.ended = true;
+                        let line = connection.partial_line();
+                        let refusal = Refusal::Malformed("the request ended before it was whole");
+                        self.refuse(key, &RefusedHead { refusal, line }, CloseCause::Malformed)
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn dispatch(&mut self, key: usize, head: Head, body: Body) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        connection.phase = Phase::Busy;
+        connection.in_pool = match &body {
+            Body::Whole(bytes) => bytes.capacity(),
+            Body::TooLarge => 0,
+        };
+        // Behind a body that is not read to its end there is no next request.
+        let next = match (head.keep_alive && body != Body::TooLarge, head.is_1_0) {
+            (false, _) => Next::Close,
+            (true, true) => Next::SayKeepOpen,
+            (true, false) => Next::KeepOpen,
+        };
+        let id = request_id::of(&head.headers);
+        let Head { method, path, query, headers, .. } = head;
+        let request = Request { method, path, query, headers, body, id };
+        let to = Address { key, serial: connection.serial };
+        let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
+        // Answers to queries are what grows; webhooks and probes are small and pass.
+        if self.buffered > MAX_BUFFERED_BYTES && exchange.lane() == Lane::Read {
+            exchange.shed();
+        } else if let Err(exchange) = self.pool.submit(exchange) {
+            exchange.shed();
+        }
+        false
+    }
+
+    pub(super) fn refuse(&mut self, key: usize, refused: &RefusedHead, cause: CloseCause) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        connection.closing = Some(cause);
+        connection.deadline = Instant::now() + self.bounds.request_timeout;
+        connection.answer(refuse(&self.app, refused.refusal, refused.line.as_ref()));
+        true
+    }
+
+    pub(super) fn take_answers(&mut self) {
+        // As many as are there now: what is sent meanwhile wakes the loop again.
+        let returned: Vec<Returned> = self.inbox.take().collect();
+        for returned in returned {
+            let answer = match returned {
+                Returned::Answer(answer) => Some(answer),
+                Returned::Rest(finish) => finish(),
+            };
+            if let Some(answer) = answer {
+                self.deliver(answer);
+            }
+        }
+    }
+
+    pub(super) fn deliver(&mut self, answer: Answer) {
+        let Answer { to, bytes, close } = answer;
+        // The client may be gone, and its place taken.
+        if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.serial == to.serial) {
+            if close {
+                connection.closing = Some(CloseCause::Answered);
+            }
+            connection.deadline = Instant::now() + self.bounds.request_timeout;
+            connection.answer(bytes);
+            self.drive(to.key);
+        }
+    }
+
+    pub(super) fn send(&mut self, key: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        match connection.send() {
+            Ok(false) => false,
+            Err(_) => self.close(key, CloseCause::Client),
+            Ok(true) => match connection.closing {
+                Some(cause) if connection.ended => self.close(key, cause),
+                Some(_) => {
+                    connection.linger(Instant::now() + LINGER);
+                    true
+                }
+                None => {
+                    connection.receive_again(Instant::now() + self.bounds.idle_timeout);
+                    true
+                }
+            },
+        }
+    }
+
+    pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> bool {
+        if let Some(connection) = self.connections.try_remove(key) {
+            self.buffered -= connection.counted;
+            self.app.metrics.connections.fetch_sub(1, Relaxed);
+            self.app.metrics.closed(cause);
+        }
+        false
+    }
+
+    pub(super) fn count_bytes(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            let held = connection.held();
+            self.buffered = self.buffered + held - connection.counted;
+            connection.counted = held;
+        }
+    }
+}

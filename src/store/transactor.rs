@@ -1,0 +1,247 @@
+//! Transactions: what is done with a batch, what an error means, and when a connection is no longer
+//! trusted.
+//!
+//! - `Ok` means that `COMMIT` has returned with the log synced, and that the paths still name the
+//!   files that were written to.
+//! - After an error of the machine the connection is thrown away; a new one starts from what is on
+//!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rusqlite::{Connection, params};
+
+use super::{StoreError, schema};
+use crate::clock::now_rfc3339;
+use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
+use crate::log::{Level, Line, Log};
+use crate::message::Message;
+use crate::metrics::Metrics;
+
+/// What became of a message that is in the store now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// This insert put it there.
+    Created,
+    /// A message with this id was there before, and is unchanged.
+    Duplicate,
+}
+
+/// When the last commit succeeded, if nothing has failed since then. Shared with whoever asks.
+#[derive(Clone, Default)]
+pub(super) struct Proof(Arc<Mutex<Option<Instant>>>);
+
+impl Proof {
+    /// The last commit is so recent that another one would say nothing new.
+    pub(super) fn is_recent(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|commit| commit.elapsed() < PROOF_OF_COMMIT)
+    }
+
+    fn set(&self, commit: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = commit;
+    }
+}
+
+/// The write connection, and what is known of its health. Lives on the writer thread.
+pub(super) struct Transactor {
+    path: PathBuf,
+    /// `None` after an error of the machine, until it can be opened again.
+    open: Option<Open>,
+    last_failure: Option<(Instant, StoreError)>,
+    proof: Proof,
+    metrics: Arc<Metrics>,
+    log: Log,
+    /// The last attempt failed, and the log says so.
+    degraded: bool,
+}
+
+impl Transactor {
+    /// On a connection from [`schema::prepare`].
+    pub(super) fn new(
+        path: &Path,
+        connection: Connection,
+        proof: Proof,
+        metrics: Arc<Metrics>,
+        log: Log,
+    ) -> Self {
+        let open = Some(Open::new(path, connection));
+        Self { path: path.to_owned(), open, last_failure: None, proof, metrics, log, degraded: false }
+    }
+
+    /// One transaction. On `Ok` it is committed and synced.
+    pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
+        let began = Instant::now();
+        let outcomes = self.attempt(|connection| insert_all(connection, messages))?;
+        assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
+        let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
+        self.metrics.batch_messages.observe(messages.len() as u64);
+        self.metrics.commit_seconds.observe_time(began.elapsed());
+        self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
+        Ok(outcomes)
+    }
+
+    /// A commit that changes nothing but is written and synced like any other.
+    pub(super) fn prove(&mut self) -> Result<(), StoreError> {
+        if self.proof.is_recent() {
+            return Ok(());
+        }
+        self.attempt(|connection| {
+            connection.busy_timeout(PROBE_BUSY_TIMEOUT)?;
+            let result = in_transaction(connection, |connection| {
+                let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+                connection.pragma_update(None, "user_version", version)
+            });
+            connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+            result
+        })
+    }
+
+    /// Runs a transaction on the open connection, opening one if need be, and draws the
+    /// conclusions from how it ended.
+    fn attempt<T>(
+        &mut self,
+        transaction: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let result = self.opened().and_then(|open| Ok(transaction(&open.connection)?));
+        let result = result.and_then(|done| {
+            let in_place = self.open.as_mut().is_some_and(|open| open.is_at(&self.path));
+            if in_place { Ok(done) } else { Err(StoreError::Replaced) }
+        });
+        match &result {
+            Ok(_) => {
+                self.last_failure = None;
+                if std::mem::take(&mut self.degraded) {
+                    self.log.write(&Line::event(Level::Info, "recovered"));
+                }
+                self.proof.set(Some(Instant::now()));
+            }
+            Err(error) => self.failed(error),
+        }
+        result
+    }
+
+    /// A panic struck in the middle of something: nothing about the connection is certain.
+    pub(super) fn give_up_connection(&mut self) {
+        self.failed(&StoreError::Lost);
+    }
+
+    fn opened(&mut self) -> Result<&mut Open, StoreError> {
+        if self.open.is_none() {
+            if let Some((when, error)) = &self.last_failure
+                && when.elapsed() < REOPEN_PAUSE
+            {
+                return Err(error.clone());
+            }
+            self.open = Some(reopen(&self.path)?);
+        }
+        self.open.as_mut().ok_or(StoreError::Lost)
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        self.metrics.commit_failures.fetch_add(1, Relaxed);
+        if !std::mem::replace(&mut self.degraded, true) {
+            let line = Line::event(Level::Error, "degraded").text("detail", &error.to_string());
+            self.log.write(&line.text("cause", &error.cause()));
+        }
+        self.proof.set(None);
+        match error {
+            // Nothing is wrong with the connection.
+            StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull => {}
+            _ => {
+                let since = self.last_failure.take().filter(|(when, _)| when.elapsed() < REOPEN_PAUSE);
+                let when = since.map_or_else(Instant::now, |(when, _)| when);
+                self.last_failure = Some((when, error.clone()));
+                self.open = None;
+            }
+        }
+    }
+}
+
+/// A connection to the file that is at the path now, if it is a database of ours.
+fn reopen(path: &Path) -> Result<Open, StoreError> {
+    if file_id(path).is_none() {
+        return Err(StoreError::Replaced);
+    }
+    let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version != schema::VERSION {
+        return Err(StoreError::Replaced);
+    }
+    // What the failed commit left in the log is either visible now, and then written to the
+    // database file and synced here, or gone.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    Ok(Open::new(path, connection))
+}
+
+fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
+    in_transaction(connection, |connection| {
+        let created_at = now_rfc3339();
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (message_id) DO NOTHING",
+        )?;
+        let mut one = |message: &Message| {
+            let values = params![
+                message.message_id(),
+                message.from(),
+                message.to(),
+                message.ts(),
+                message.text(),
+                created_at
+            ];
+            Ok(if insert.execute(values)? == 1 { Inserted::Created } else { Inserted::Duplicate })
+        };
+        messages.iter().map(&mut one).collect()
+    })
+}
+
+/// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
+fn in_transaction<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let result = work(connection).and_then(|done| {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(done)
+    });
+    if result.is_err() && !connection.is_autocommit() {
+        // Some errors have rolled back by themselves; if this one fails too, the connection is
+        // thrown away or the next BEGIN says so.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    result
+}
+
+/// The write connection and which files it was opened on.
+struct Open {
+    connection: Connection,
+    database: Option<FileId>,
+    wal: Option<FileId>,
+}
+
+/// Device and inode: what a path names, whatever it is called.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+impl Open {
+    fn new(path: &Path, connection: Connection) -> Self {
+        Self { connection, database: file_id(path), wal: file_id(&schema::wal_path(path)) }
+    }
+
+    /// True while the paths still name the files that commits go to.
+    fn is_at(&mut self, path: &Path) -> bool {
+        let wal = file_id(&schema::wal_path(path));
+        // SQLite makes the WAL with the first write at the latest.
+        self.wal = self.wal.or(wal);
+        self.database.is_some() && self.database == file_id(path) && self.wal.is_some() && self.wal == wal
+    }
+}
