@@ -66,7 +66,6 @@ labels! {
         Malformed = "malformed",
         Error = "error",
         Capacity = "capacity",
-        Stopping = "stopping",
     }
 }
 

@@ -47,16 +47,14 @@ impl Edge {
         // Whoever is connected already but was not accepted yet gets its answer as well.
         self.accept();
         self.listener = None;
-        let idle: Vec<usize> =
-            self.connections.iter().filter(|(_, c)| c.is_idle()).map(|(key, _)| key).collect();
-        for key in idle {
-            self.close(key, CloseCause::Stopping);
-        }
     }
 
+    /// True once nothing that was begun is unfinished. Until then connections that stand idle may
+    /// still ask, say for readiness; they do not keep the service.
     pub(super) fn is_drained(&self) -> bool {
-        let waits = |c: &Connection| c.phase != Phase::Lingering;
-        self.drain_until
-            .is_some_and(|until| Instant::now() >= until || !self.connections.iter().any(|(_, c)| waits(c)))
+        let has_begun = |c: &Connection| !c.is_idle() && c.phase != Phase::Lingering;
+        self.drain_until.is_some_and(|until| {
+            Instant::now() >= until || !self.connections.iter().any(|(_, c)| has_begun(c))
+        })
     }
 }
