@@ -52,7 +52,12 @@ fn function(image: &[u8], name: &str) -> Option<(usize, usize)> {
     let section = |index: usize| -> Option<(usize, usize, usize, usize)> {
         let at = table + index * size;
         // Type, offset, size, and for a table of symbols the section with their names.
-        Some((number(image, at + 4, 4)?, number(image, at + 24, 8)?, number(image, at + 32, 8)?, number(image, at + 40, 4)?))
+        Some((
+            number(image, at + 4, 4)?,
+            number(image, at + 24, 8)?,
+            number(image, at + 32, 8)?,
+            number(image, at + 40, 4)?,
+        ))
     };
     const DYNAMIC_SYMBOLS: usize = 11;
     let (_, symbols, length, names) =
@@ -90,9 +95,7 @@ fn patch(pid: u32) -> Option<()> {
     if size < code.len() {
         return None;
     }
-    eventually("no thread is asking for the time", || {
-        nobody_is_in(pid, at..at + size as u64).then_some(())
-    });
+    eventually("no thread is asking for the time", || nobody_is_in(pid, at..at + size as u64).then_some(()));
     memory.write_all_at(&code, at).ok()
 }
 
@@ -119,7 +122,9 @@ fn a_wall_clock_that_is_set_back_changes_nothing_but_what_is_written_down() {
     let patched = patch(service.pid());
     service.signal("CONT");
     if patched.is_none() {
-        return skipped("the clock of one process cannot be set here; it takes x86-64 and the right to trace");
+        return skipped(
+            "the clock of one process cannot be set here; it takes x86-64 and the right to trace",
+        );
     }
     load.acknowledged_more(50);
     let after = service.get("/health/live");
@@ -148,7 +153,9 @@ fn messages_keep_their_order_and_their_time_when_the_clock_is_set_back() {
     let patched = patch(service.pid());
     service.signal("CONT");
     if patched.is_none() {
-        return skipped("the clock of one process cannot be set here; it takes x86-64 and the right to trace");
+        return skipped(
+            "the clock of one process cannot be set here; it takes x86-64 and the right to trace",
+        );
     }
     let second = created_at(&service, "m2");
     assert!(second < first, "{second} {first}");

@@ -4,6 +4,7 @@
 //! and the test passes. `scripts/faults` runs all of it with long settings.
 
 mod clock;
+mod damage;
 mod disk;
 mod files;
 #[allow(dead_code, reason = "the contract's tests use the rest")]

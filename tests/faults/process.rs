@@ -29,8 +29,7 @@ fn sleep_long() {
 
 #[test]
 fn requests_under_way_survive_a_suspension() {
-    let service =
-        Setup::new().with("REQUEST_TIMEOUT_SECONDS", "1").with("IDLE_TIMEOUT_SECONDS", "1").start();
+    let service = Setup::new().with("REQUEST_TIMEOUT_SECONDS", "1").with("IDLE_TIMEOUT_SECONDS", "1").start();
     let body = message("m1").to_string().into_bytes();
     let signature = sign(SECRET, &body);
     let post = request("POST", "/webhook", &[("X-Signature", &signature)], Some(&body));

@@ -57,7 +57,10 @@ impl Tracer {
         let text = fs::read(&self.seen).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        whole.lines().map(|line| line.trim_start_matches(|c: char| c.is_ascii_digit()).trim().to_owned()).collect()
+        whole
+            .lines()
+            .map(|line| line.trim_start_matches(|c: char| c.is_ascii_digit()).trim().to_owned())
+            .collect()
     }
 
     #[track_caller]
@@ -79,7 +82,9 @@ impl Tracer {
 impl Drop for Tracer {
     fn drop(&mut self) {
         // Asked rather than killed: a tracer that is killed may leave a thread stopped.
-        drop(Command::new("kill").args(["-INT", &self.strace.id().to_string()]).stderr(Stdio::null()).status());
+        drop(
+            Command::new("kill").args(["-INT", &self.strace.id().to_string()]).stderr(Stdio::null()).status(),
+        );
         drop(self.strace.wait());
     }
 }
@@ -91,7 +96,9 @@ pub(crate) fn start_traced(setup: Setup, options: &[&str]) -> Setup {
         write!(text, "{option} ").expect("a string takes text");
     }
     // The service takes no notice of a variable that it does not know.
-    setup.with("TRACE_OPTIONS", &text).through_shell("exec strace -D -f --quiet=all -o seen $TRACE_OPTIONS \"$0\" \"$@\"")
+    setup
+        .with("TRACE_OPTIONS", &text)
+        .through_shell("exec strace -D -f --quiet=all -o seen $TRACE_OPTIONS \"$0\" \"$@\"")
 }
 
 pub(crate) fn threads(pid: u32) -> Vec<u32> {

@@ -177,6 +177,10 @@ impl Edge {
                 }
                 None => {
                     connection.receive_again(Instant::now() + self.bounds.idle_timeout);
+                    if !connection.is_idle() {
+                        // The next request has begun to arrive behind the last one.
+                        connection.deadline = Instant::now() + self.bounds.request_timeout;
+                    }
                     true
                 }
             },
