@@ -61,10 +61,10 @@ impl Exchange {
         self.lane
     }
 
-    /// Asks the routes. A message that is to be committed goes to the writer, and comes back through
+    /// Asks `routes`. A message that is to be committed goes to the writer, and comes back through
     /// the outbox.
-    pub(super) fn run(mut self: Box<Self>) {
-        let answer = catch_unwind(AssertUnwindSafe(|| routes::answer(&self.app, &self.request)));
+    pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request) -> Answer) {
+        let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request)));
         match answer {
             Ok(Answer::Now(reply)) => self.finish(&reply),
             Ok(Answer::AfterCommit(message)) => {
@@ -193,5 +193,86 @@ fn level(status: u16, result: Option<WebhookResult>) -> Level {
         _ if result == Some(WebhookResult::InvalidSignature) => Level::Error,
         400.. => Level::Warning,
         _ => Level::Info,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::outbox::{Inbox, outbox};
+    use super::*;
+    use crate::http::Headers;
+    use crate::log::Log;
+    use crate::signature::Keys;
+    use crate::store::Store;
+
+    fn app(folder: &Path) -> Arc<App> {
+        let metrics = Arc::default();
+        let log = Log::start(Level::Error).unwrap();
+        let store = Store::open(&folder.join("app.db"), Arc::clone(&metrics), log.clone()).unwrap();
+        let keys = Keys::new(b"secret", b"");
+        Arc::new(App { keys, api_token: None, store, metrics, log, stopping: AtomicBool::new(false) })
+    }
+
+    fn exchange(app: &Arc<App>, path: &str) -> (Box<Exchange>, Inbox) {
+        let request = Request {
+            method: "GET".into(),
+            path: path.into(),
+            query: String::new(),
+            headers: Headers::default(),
+            body: Body::Whole(Vec::new()),
+            id: "id-1".into(),
+        };
+        let (outbox, inbox) = outbox().unwrap();
+        (Exchange::new(app, request, Next::KeepOpen, Address { key: 3, serial: 7 }, &outbox), inbox)
+    }
+
+    fn answers(inbox: &Inbox) -> Vec<String> {
+        let finish = |returned| match returned {
+            Returned::Answer(answer) => Some(answer),
+            Returned::Rest(rest) => rest(),
+        };
+        let text = |answer: outbox::Answer| String::from_utf8(answer.bytes).unwrap();
+        inbox.take().filter_map(finish).map(text).collect()
+    }
+
+    #[test]
+    fn a_panic_in_a_handler_is_answered_with_500_and_goes_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (exchange, inbox) = exchange(&app, "/stats");
+        exchange.run(|_, _| panic!("on purpose"));
+        let answers = answers(&inbox);
+        assert_eq!(answers.len(), 1);
+        assert!(answers[0].starts_with("HTTP/1.1 500 "), "{answers:?}");
+        assert!(answers[0].ends_with(r#"{"detail":"Internal Server Error"}"#), "{answers:?}");
+        assert_eq!((app.metrics.panics.load(Relaxed), app.metrics.in_flight.load(Relaxed)), (1, 0));
+    }
+
+    #[test]
+    fn an_exchange_that_is_dropped_answers_503() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (exchange, inbox) = exchange(&app, "/webhook");
+        drop(exchange);
+        let answers = answers(&inbox);
+        assert_eq!(answers.len(), 1);
+        assert!(
+            answers[0].starts_with("HTTP/1.1 503 ") && answers[0].contains("Retry-After: 1"),
+            "{answers:?}"
+        );
+        assert_eq!(app.metrics.webhooks_total(WebhookResult::Unavailable), 1);
+    }
+
+    #[test]
+    fn an_exchange_is_answered_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (exchange, inbox) = exchange(&app, "/health/live");
+        exchange.run(routes::answer);
+        assert_eq!(answers(&inbox).len(), 1);
+        assert!(answers(&inbox).is_empty());
     }
 }

@@ -17,6 +17,7 @@ use crate::limits::{
     INGEST_QUEUE, INGEST_WORKERS, PROBE_QUEUE, PROBE_WORKERS, READ_QUEUE, WORKER_STACK_BYTES,
 };
 use crate::metrics::{Lane, Metrics};
+use crate::routes;
 
 /// The pool. Dropping it lets the threads finish what is queued and end.
 pub(super) struct Pool {
@@ -47,7 +48,7 @@ impl Pool {
                 threads.execute(move || {
                     for exchange in receiver {
                         metrics.waiting(lane).fetch_sub(1, Relaxed);
-                        exchange.run();
+                        exchange.run(routes::answer);
                     }
                 });
             }
