@@ -115,7 +115,7 @@ pub const MAX_BATCH: usize = 512;
 pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a query waits for another process that holds the database.
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// WAL pages after which a commit moves them into the database file: 64 MiB of 4 KiB pages.
+/// WAL pages after which the writer moves them into the database file: 64 MiB of 4 KiB pages.
 pub const CHECKPOINT_PAGES: i64 = 16_000;
 /// A WAL that a reader once made longer is cut back to this many bytes.
 pub const WAL_KEEP_BYTES: i64 = 96 << 20;

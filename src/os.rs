@@ -4,8 +4,10 @@
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
+/// A tenth of the weight of an ordinary thread (sched(7), "The nice value").
+const LOW_PRIORITY: i32 = 10;
 /// The first descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_PASSED: RawFd = 3;
 
@@ -39,6 +41,13 @@ pub fn raise_descriptor_limit() -> usize {
         .map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
 }
 
+/// Lets other threads go first where there is too little processor time for all: of this thread
+/// alone, because Linux keeps the nice value for each (nice(2), "C library/kernel differences").
+pub fn lower_priority_of_this_thread() {
+    // It may be refused; then searches and commits share as equals.
+    let _ = setpriority_process(None, LOW_PRIORITY);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +56,18 @@ mod tests {
     fn a_socket_meant_for_another_process_is_left_alone() {
         // The test runner was not started by systemd, so there is nothing to adopt.
         assert!(inherited_socket().is_none());
+    }
+
+    #[test]
+    fn a_lowered_priority_is_one_threads_own() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let lowered = std::thread::spawn(move || {
+            lower_priority_of_this_thread();
+            nice()
+        });
+        assert_eq!(lowered.join().unwrap(), LOW_PRIORITY);
+        assert_eq!(nice(), before);
     }
 
     #[test]

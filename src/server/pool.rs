@@ -17,6 +17,7 @@ use crate::limits::{
     INGEST_QUEUE, INGEST_WORKERS, PROBE_QUEUE, PROBE_WORKERS, READ_QUEUE, WORKER_STACK_BYTES,
 };
 use crate::metrics::{Lane, Metrics};
+use crate::os;
 use crate::routes;
 
 /// The pool. Dropping it lets the threads finish what is queued and end.
@@ -46,6 +47,10 @@ impl Pool {
             for _ in 0..share {
                 let (receiver, metrics) = (receiver.clone(), Arc::clone(metrics));
                 threads.execute(move || {
+                    if lane == Lane::Read {
+                        // A search may take all it can get; taking messages in comes first.
+                        os::lower_priority_of_this_thread();
+                    }
                     for exchange in receiver {
                         metrics.waiting(lane).fetch_sub(1, Relaxed);
                         exchange.run(routes::answer);

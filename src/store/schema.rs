@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::search;
 use crate::limits::{
-    CHECKPOINT_PAGES, COMMIT_BUSY_TIMEOUT, READ_BUSY_TIMEOUT, READ_CACHE_KIB, WAL_KEEP_BYTES, WRITE_CACHE_KIB,
+    COMMIT_BUSY_TIMEOUT, READ_BUSY_TIMEOUT, READ_CACHE_KIB, WAL_KEEP_BYTES, WRITE_CACHE_KIB,
 };
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
@@ -170,7 +170,6 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
         connection.execute_batch(&format!(
             "PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITE_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
         ))?;
-        connection.query_row(&format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}"), [], |_| Ok(()))?;
         connection.query_row(&format!("PRAGMA journal_size_limit = {WAL_KEEP_BYTES}"), [], |_| Ok(()))?;
         Ok((connection, mode))
     };

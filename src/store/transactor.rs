@@ -9,15 +9,18 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, params};
 
 use super::{StoreError, schema};
 use crate::clock::now_rfc3339;
-use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
+use crate::limits::{
+    CHECKPOINT_PAGES, COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE,
+};
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -69,7 +72,8 @@ impl Transactor {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Self {
-        let open = Some(Open::new(path, connection));
+        // What cannot be opened now is opened with the first batch.
+        let open = Open::new(path, connection).ok();
         Self { path: path.to_owned(), open, last_failure: None, proof, metrics, log, degraded: false }
     }
 
@@ -99,6 +103,14 @@ impl Transactor {
             connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
             result
         })
+    }
+
+    /// Done when everybody has been answered. An error here is no batch's: the messages are safe in
+    /// the log, and the next commit meets the same disk.
+    pub(super) fn checkpoint_if_due(&mut self) {
+        if let Some(Err(error)) = self.open.as_mut().map(Open::checkpoint_if_due) {
+            self.failed(&error.into());
+        }
     }
 
     /// Runs a transaction on the open connection, opening one if need be, and draws the
@@ -175,7 +187,7 @@ fn reopen(path: &Path) -> Result<Open, StoreError> {
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(Open::new(path, connection))
+    Ok(Open::new(path, connection)?)
 }
 
 fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
@@ -223,6 +235,10 @@ struct Open {
     connection: Connection,
     database: Option<FileId>,
     wal: Option<FileId>,
+    /// Pages in the log after the last commit.
+    wal_pages: Arc<AtomicI64>,
+    /// As many pages bring the next checkpoint.
+    checkpoint_at: i64,
 }
 
 /// Device and inode: what a path names, whatever it is called.
@@ -233,8 +249,29 @@ fn file_id(path: &Path) -> Option<FileId> {
 }
 
 impl Open {
-    fn new(path: &Path, connection: Connection) -> Self {
-        Self { connection, database: file_id(path), wal: file_id(&schema::wal_path(path)) }
+    fn new(path: &Path, mut connection: Connection) -> rusqlite::Result<Self> {
+        let wal_pages = Arc::new(AtomicI64::new(0));
+        let seen = Arc::clone(&wal_pages);
+        connection.wal_hook(Some(move |_: &mut Wal, pages| {
+            seen.store(i64::from(pages), Relaxed);
+            Ok(())
+        }))?;
+        let (database, wal) = (file_id(path), file_id(&schema::wal_path(path)));
+        Ok(Self { connection, database, wal, wal_pages, checkpoint_at: CHECKPOINT_PAGES })
+    }
+
+    /// Moves the log into the database file when it has grown enough. A query that holds an old
+    /// snapshot keeps it from starting over; then the next try comes after as many pages again, and
+    /// not, as with SQLite's own rule, after every commit.
+    fn checkpoint_if_due(&mut self) -> rusqlite::Result<()> {
+        if self.wal_pages.load(Relaxed) < self.checkpoint_at {
+            return Ok(());
+        }
+        let (in_log, moved): (i64, i64) =
+            self.connection
+                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
+        self.checkpoint_at = if moved == in_log { CHECKPOINT_PAGES } else { in_log + CHECKPOINT_PAGES };
+        Ok(())
     }
 
     /// True while the paths still name the files that commits go to.

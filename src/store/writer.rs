@@ -175,6 +175,7 @@ fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>) {
         let Batch { messages, waiters, probes, stop } = Batch::take(inbox);
         if !messages.is_empty() {
             commit_all(transactor, &messages, waiters);
+            transactor.checkpoint_if_due();
         }
         for probe in probes {
             // Whoever asked may have stopped waiting.
