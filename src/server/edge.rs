@@ -102,7 +102,10 @@ impl Edge {
                 self.connections.is_empty() && self.accept_pause.is_none() && self.drain_until.is_none();
             let timeout = if idle { None } else { Some(&timeout) };
             match epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), timeout) {
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok(_) => {}
+                // After a suspension this comes first: what has arrived meanwhile is read before any
+                // deadline is looked at.
+                Err(Errno::INTR) => continue,
                 Err(error) => {
                     unreachable!("epoll_wait(2) fails on a bad descriptor only, and ours is open: {error}")
                 }

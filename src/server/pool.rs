@@ -53,7 +53,8 @@ impl Pool {
                     }
                     for exchange in receiver {
                         metrics.waiting(lane).fetch_sub(1, Relaxed);
-                        exchange.run(routes::answer);
+                        // A panic has been counted and answered; the thread goes on.
+                        let _ = catch_unwind(AssertUnwindSafe(|| exchange.run(routes::answer)));
                     }
                 });
             }

@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::OpenError;
+use super::schema::with_suffix;
 use crate::limits::BACKUP_STEP_PAGES;
 
 /// Copies the database at `source` to `target`, whoever is writing to it meanwhile: the copy is the
@@ -86,10 +87,4 @@ fn settle(target: &Path) -> rusqlite::Result<()> {
 /// An empty file that its owner alone can read.
 fn create_private(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

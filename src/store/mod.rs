@@ -38,7 +38,7 @@ use writer::Writer;
 pub struct Store {
     path: PathBuf,
     writer: Writer,
-    readers: Readers,
+    readers: Arc<Readers>,
 }
 
 /// Why the store could not do what was asked. Each is a cause that an operator can act on; to a
@@ -119,9 +119,10 @@ impl Store {
     /// the writer. What is found wrong leaves the file untouched.
     pub fn open(path: &Path, metrics: Arc<Metrics>, log: Log) -> Result<Self, OpenError> {
         let connection = schema::prepare(path)?;
-        let writer = Writer::start(path, connection, metrics, log)
+        let readers = Arc::new(Readers::new(path));
+        let writer = Writer::start(path, connection, Arc::clone(&readers), metrics, log)
             .map_err(|error| OpenError::Unusable(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), writer, readers: Readers::new(path) })
+        Ok(Self { path: path.to_owned(), writer, readers })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.

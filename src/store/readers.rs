@@ -3,7 +3,10 @@
 //! A query sees one snapshot, is given up at its deadline, and never waits for the writer (WAL).
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +20,8 @@ use crate::limits::{PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, REA
 pub(super) struct Readers {
     path: PathBuf,
     started: Instant,
+    /// Raised when the path names other files than before: older connections are not used again.
+    generation: AtomicU64,
     /// As many places as there may be connections; `None` is one not opened yet, or thrown away.
     idle: Receiver<Option<Reader>>,
     give_back: Sender<Option<Reader>>,
@@ -26,6 +31,7 @@ pub(super) struct Readers {
 
 struct Reader {
     connection: Connection,
+    generation: u64,
     /// Milliseconds after `Readers::started` at which the running query is given up.
     deadline: Arc<AtomicU64>,
 }
@@ -37,7 +43,14 @@ impl Readers {
             // The channel has exactly this many places and both ends are in our hands.
             let _ = give_back.send(None);
         }
-        Self { path: path.to_owned(), started: Instant::now(), idle, give_back, for_probes: Mutex::new(None) }
+        Self {
+            path: path.to_owned(),
+            started: Instant::now(),
+            generation: AtomicU64::new(0),
+            idle,
+            give_back,
+            for_probes: Mutex::new(None),
+        }
     }
 
     /// Runs a query inside one read transaction.
@@ -69,20 +82,22 @@ impl Readers {
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Taken out, so that a panic inside the query throws the connection away.
-        let reader = match place.take() {
+        let reader = match place.take().filter(|reader| self.is_current(reader)) {
             Some(reader) => reader,
             None => self.open()?,
         };
         reader.deadline.store(self.millis(given_up_at), Relaxed);
         let result = in_one_snapshot(&reader.connection, query);
         // After an error of the machine a fresh connection starts from the file, not from a cache.
-        if matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked)) {
+        if self.is_current(&reader) && matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
+        {
             *place = Some(reader);
         }
         result
     }
 
     fn open(&self) -> Result<Reader, StoreError> {
+        let generation = self.generation.load(SeqCst);
         let mut connection = schema::open_for_reading(&self.path)?;
         let deadline = Arc::new(AtomicU64::new(u64::MAX));
         let (seen, started) = (Arc::clone(&deadline), self.started);
@@ -90,7 +105,25 @@ impl Readers {
             QUERY_DEADLINE_CHECK_OPS,
             Some(move || started.elapsed().as_millis() as u64 > seen.load(Relaxed)),
         )?;
-        Ok(Reader { connection, deadline })
+        Ok(Reader { connection, generation, deadline })
+    }
+
+    fn is_current(&self, reader: &Reader) -> bool {
+        reader.generation == self.generation.load(SeqCst)
+    }
+
+    /// Closes the connections to the files that the path named until now; one in use is closed by
+    /// whoever uses it.
+    pub(super) fn forget(&self) {
+        self.generation.fetch_add(1, SeqCst);
+        for _ in 0..READ_CONNECTIONS {
+            let Ok(reader) = self.idle.try_recv() else {
+                break;
+            };
+            drop(reader);
+            let _ = self.give_back.send(None);
+        }
+        *self.for_probes.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn millis(&self, at: Instant) -> u64 {

@@ -77,9 +77,7 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, OpenError> {
 /// A new database is made under another name and appears whole or not at all; so it needs two syncs
 /// and not the ten that SQLite would spend on getting there step by step.
 fn create(path: &Path, folder: &Path) -> Result<Connection, OpenError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let unborn = Path::new(&name);
+    let unborn = &with_suffix(path, ".new");
     let make = || -> std::io::Result<rusqlite::Result<()>> {
         // What a start that was cut short has left behind.
         let _ = fs::remove_file(unborn);
@@ -89,6 +87,13 @@ fn create(path: &Path, folder: &Path) -> Result<Connection, OpenError> {
             return Ok(Err(error));
         }
         file.sync_all()?;
+        // The log of a database that was deleted without it would be taken for the new one's.
+        for beside in ["-wal", "-shm"] {
+            match fs::remove_file(with_suffix(path, beside)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
         fs::rename(unborn, path)?;
         File::open(folder)?.sync_all()?;
         Ok(Ok(()))
@@ -113,8 +118,8 @@ fn unusable(path: &Path, what: &Path, error: &std::io::Error) -> OpenError {
     ))
 }
 
-/// Looks at the file without changing it.
-fn inspect(path: &Path) -> Result<(), OpenError> {
+/// Looks at the file without changing it. Gives its version.
+pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -135,7 +140,7 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
         .map_err(failed)?;
     let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
     if columns.is_empty() && version == 0 {
-        return Ok(());
+        return Ok(version);
     }
     if names != COLUMNS {
         let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -145,7 +150,15 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
     if key != ["message_id"] {
         return Err(foreign(path, "its table messages has another primary key than message_id"));
     }
-    Ok(())
+    if version < VERSION {
+        // Migrating reads all of it; damage that shows then must show before the first change.
+        let verdict: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        if verdict != "ok" {
+            return Err(damaged(path, &verdict));
+        }
+    }
+    Ok(version)
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -200,14 +213,27 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 pub(super) fn wal_path(path: &Path) -> PathBuf {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    PathBuf::from(wal)
+    with_suffix(path, "-wal")
+}
+
+/// A file that belongs to the database, or comes from it: its name and something more.
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 fn foreign(path: &Path, reason: &str) -> OpenError {
     OpenError::Foreign(format!(
         "{} is not a database of this service: {reason}; it was left as it is, set DATABASE_URL to another file",
+        path.display()
+    ))
+}
+
+fn damaged(path: &Path, how: &str) -> OpenError {
+    let how = how.replace('\n', " ");
+    OpenError::Unusable(format!(
+        "the database {} is damaged ({how}); restore a backup, or recover it with sqlite3's .recover",
         path.display()
     ))
 }
@@ -219,10 +245,7 @@ fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
             "the database {} is locked by another process; stop that process first",
             path.display()
         )),
-        Some(ErrorCode::DatabaseCorrupt) => OpenError::Unusable(format!(
-            "the database {} is damaged ({error}); restore a backup, or recover it with sqlite3's .recover",
-            path.display()
-        )),
+        Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
         _ => OpenError::Unusable(format!(
             "cannot use the database {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
             path.display()

@@ -16,7 +16,8 @@ use std::time::Instant;
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, params};
 
-use super::{StoreError, schema};
+use super::readers::Readers;
+use super::{OpenError, StoreError, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::{
     CHECKPOINT_PAGES, COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE,
@@ -53,6 +54,7 @@ impl Proof {
 /// The write connection, and what is known of its health. Lives on the writer thread.
 pub(super) struct Transactor {
     path: PathBuf,
+    readers: Arc<Readers>,
     /// `None` after an error of the machine, until it can be opened again.
     open: Option<Open>,
     last_failure: Option<(Instant, StoreError)>,
@@ -68,13 +70,15 @@ impl Transactor {
     pub(super) fn new(
         path: &Path,
         connection: Connection,
+        readers: Arc<Readers>,
         proof: Proof,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
         let open = Open::new(path, connection).ok();
-        Self { path: path.to_owned(), open, last_failure: None, proof, metrics, log, degraded: false }
+        let path = path.to_owned();
+        Self { path, readers, open, last_failure: None, proof, metrics, log, degraded: false }
     }
 
     /// One transaction. On `Ok` it is committed and synced.
@@ -122,7 +126,11 @@ impl Transactor {
         let result = self.opened().and_then(|open| Ok(transaction(&open.connection)?));
         let result = result.and_then(|done| {
             let in_place = self.open.as_mut().is_some_and(|open| open.is_at(&self.path));
-            if in_place { Ok(done) } else { Err(StoreError::Replaced) }
+            if in_place {
+                return Ok(done);
+            }
+            self.let_go();
+            Err(StoreError::Replaced)
         });
         match &result {
             Ok(_) => {
@@ -135,6 +143,17 @@ impl Transactor {
             Err(error) => self.failed(error),
         }
         result
+    }
+
+    /// The paths name other files now. What was acknowledged may stand in a log that has lost its
+    /// name: it is moved into its file while it is still open. No connection to the old files may
+    /// stay: queries would be answered from them, and SQLite would share their index with the next.
+    fn let_go(&mut self) {
+        if let Some(open) = self.open.take() {
+            // With a log on a disk that fails, there is nothing more to be done.
+            let _ = open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+        self.readers.forget();
     }
 
     /// A panic struck in the middle of something: nothing about the connection is certain.
@@ -179,11 +198,13 @@ fn reopen(path: &Path) -> Result<Open, StoreError> {
     if file_id(path).is_none() {
         return Err(StoreError::Replaced);
     }
-    let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version != schema::VERSION {
-        return Err(StoreError::Replaced);
+    // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
+    match schema::inspect(path) {
+        Ok(schema::VERSION) => {}
+        Ok(_) | Err(OpenError::Foreign(_)) => return Err(StoreError::Replaced),
+        Err(OpenError::Unusable(reason)) => return Err(StoreError::Io(reason)),
     }
+    let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::StoreError;
+use super::readers::Readers;
 use super::transactor::{Inserted, Proof, Transactor};
 use crate::limits::{FAILURE_STANDS, MAX_BATCH, PROBE_TIMEOUT, WRITER_QUEUE};
 use crate::log::Log;
@@ -70,12 +71,13 @@ impl Writer {
     pub(super) fn start(
         path: &Path,
         connection: Connection,
+        readers: Arc<Readers>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
         let proof = Proof::default();
-        let mut transactor = Transactor::new(path, connection, proof.clone(), metrics, log);
+        let mut transactor = Transactor::new(path, connection, readers, proof.clone(), metrics, log);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
             // A panic answers the batch it struck with `Lost` and costs the connection, not the service.
             while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox))).is_err() {
@@ -102,6 +104,7 @@ impl Writer {
         let mut last = self.last_proof.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((when, Err(error))) = &*last
             && when.elapsed() < FAILURE_STANDS
+            && !self.proof.is_recent()
         {
             return Err(error.clone());
         }
@@ -231,7 +234,8 @@ mod tests {
         let path = folder.path().join("app.db");
         let log = Log::start(crate::log::Level::Error).unwrap();
         let connection = schema::prepare(&path).unwrap();
-        let writer = Writer::start(&path, connection, Arc::default(), log).unwrap();
+        let readers = Arc::new(Readers::new(&path));
+        let writer = Writer::start(&path, connection, readers, Arc::default(), log).unwrap();
         let message = |id: &str| {
             let body =
                 format!(r#"{{"message_id":"{id}","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}}"#);

@@ -104,8 +104,8 @@ fn patch(pid: u32) -> Option<()> {
 fn created_at(service: &Service, id: &str) -> String {
     service.store(&message(id));
     let page = service.get("/messages?limit=100").expect(200).json();
-    let rows = page["data"].as_array().expect("a page has rows").iter();
-    let row = rows.filter(|row| row["message_id"] == id).next_back().expect("the message is there");
+    let mut rows = page["data"].as_array().expect("a page has rows").iter();
+    let row = rows.find(|row| row["message_id"] == id).expect("the message is there");
     row["created_at"].as_str().expect("a time").to_owned()
 }
 
@@ -122,6 +122,7 @@ fn a_wall_clock_that_is_set_back_changes_nothing_but_what_is_written_down() {
     let patched = patch(service.pid());
     service.signal("CONT");
     if patched.is_none() {
+        load.finish();
         return skipped(
             "the clock of one process cannot be set here; it takes x86-64 and the right to trace",
         );

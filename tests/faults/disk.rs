@@ -114,23 +114,6 @@ fn a_disk_that_the_messages_fill_is_survived() {
 }
 
 #[test]
-fn a_disk_that_the_log_alone_has_filled_frees_itself() {
-    let setup = Setup::new();
-    // The messages need a fraction of this; the log, in which each commit writes its pages anew, needs more.
-    let Some(disk) = Disk::mount(&setup, "6m") else {
-        return;
-    };
-    let service = on(setup, &disk.folder).start();
-    let load = Load::start(&service);
-    load.refused_more(1);
-    load.acknowledged_more(200);
-    load.refused_more(1);
-    load.acknowledged_more(200);
-    is_sound(&service);
-    load.nothing_was_lost(service);
-}
-
-#[test]
 fn what_was_acknowledged_is_there_after_a_kill_on_a_full_disk() {
     let setup = Setup::new();
     let Some(disk) = Disk::mount(&setup, "4m") else {

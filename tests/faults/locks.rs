@@ -21,7 +21,7 @@ fn is_locked_for_a_while(begin: &str) {
     load.acknowledged_more(50);
     // Another process to SQLite's locks: nothing is shared with the service but the file.
     let other = service.database();
-    other.execute_batch(begin).unwrap();
+    other.execute_batch(begin).expect("the service lets others in");
     let why = turns_unready(&service);
     assert!(why.contains("locked"), "{why}");
     load.refused_more(4);
@@ -30,7 +30,7 @@ fn is_locked_for_a_while(begin: &str) {
     service.get("/messages").expect(200);
     service.get("/stats").expect(200);
     tells(&service, "degraded");
-    other.execute_batch("ROLLBACK").unwrap();
+    other.execute_batch("ROLLBACK").expect("it was begun");
 
     load.acknowledged_more(50);
     turns_ready(&service);
