@@ -4,6 +4,7 @@
 //! [`Response`], whoever made the one and sends the other.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 /// A request, whole.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Request {
     pub body: Body,
     /// The client's `X-Request-ID` if it is sane, otherwise a fresh one.
     pub id: String,
+    /// When it was whole: from here on it is ours to answer in time.
+    pub received: Instant,
 }
 
 /// The body of a request.

@@ -73,7 +73,11 @@ pub const LINGER_BYTES: usize = 8 << 20;
 /// Bytes taken from a socket in one read.
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Bytes of requests and responses held for all connections together; past it requests are shed.
-pub const MAX_BUFFERED_BYTES: usize = 48 << 20;
+pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
+/// Reads of one connection before the others get their turn: 256 KiB.
+pub const READS_PER_TURN: usize = 16;
+/// How often the log says how many connections were ended, and why.
+pub const CLOSINGS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection may always hold this much, so that small requests pass when the total is reached.
 pub const SMALL_BUFFER_BYTES: usize = 4 << 10;
 

@@ -69,6 +69,13 @@ labels! {
     }
 }
 
+impl CloseCause {
+    /// The service has defended itself against whoever was at the other end.
+    pub fn is_containment(self) -> bool {
+        matches!(self, Self::SlowRequest | Self::SlowReader | Self::Malformed | Self::Capacity)
+    }
+}
+
 /// Statuses that the service can answer with.
 pub const STATUSES: [u16; 16] =
     [200, 400, 401, 404, 405, 408, 413, 414, 417, 422, 431, 500, 501, 503, 505, 0];

@@ -15,7 +15,7 @@ fn page(app: &App, request: &Request) -> Response {
         Ok(query) => query,
         Err(faults) => return problem::invalid(&faults),
     };
-    let page = match app.store.page(&query) {
+    let page = match app.store.page(&query, request.received) {
         Ok(page) => page,
         Err(error) => return problem::storage(&error),
     };

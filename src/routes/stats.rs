@@ -6,8 +6,8 @@ use super::{Answer, problem};
 use crate::app::App;
 use crate::http::{Request, Response};
 
-pub(super) fn get(app: &App, _: &Request) -> Answer {
-    let stats = match app.store.stats() {
+pub(super) fn get(app: &App, request: &Request) -> Answer {
+    let stats = match app.store.stats(request.received) {
         Ok(stats) => stats,
         Err(error) => return Answer::Now(problem::storage(&error).into()),
     };

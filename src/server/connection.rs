@@ -63,6 +63,12 @@ pub(super) struct Connection {
     pub(super) hung_up: bool,
     /// The client has closed its side, and we have read up to there.
     pub(super) ended: bool,
+    /// Its turn was cut short, and it waits for another one.
+    pub(super) unfinished: bool,
+    /// A request was answered on it.
+    pub(super) served: bool,
+    /// Something has arrived since the last answer.
+    pub(super) begun: bool,
     /// Why the connection will be closed after the answer on its way, if it will.
     pub(super) closing: Option<CloseCause>,
     /// Bytes of the request in the pool.
@@ -89,6 +95,9 @@ impl Connection {
             readable: true,
             hung_up: false,
             ended: false,
+            unfinished: false,
+            served: false,
+            begun: false,
             closing: None,
             in_pool: 0,
             counted: 0,
@@ -147,8 +156,8 @@ impl Connection {
         let body = match head.framing {
             Framing::Length(length) if length > max_body_bytes as u64 => Some(Body::TooLarge),
             Framing::Length(length) if self.input.len() as u64 >= length => {
-                let rest = self.input.split_off(length as usize);
-                Some(Body::Whole(std::mem::replace(&mut self.input, rest)))
+                // Copied, so that a body holds its own bytes and not what came behind it.
+                Some(Body::Whole(self.input.drain(..length as usize).collect()))
             }
             Framing::Length(_) => None,
             Framing::Chunked => {
@@ -237,6 +246,8 @@ impl Connection {
     /// Ready for the next request.
     pub(super) fn receive_again(&mut self, deadline: Instant) {
         self.phase = Phase::Receiving;
+        self.served = true;
+        self.begun = !self.input.is_empty();
         self.deadline = deadline;
         if self.input.is_empty() && self.input.capacity() > SMALL_BUFFER_BYTES {
             self.input = Vec::new();
@@ -252,22 +263,12 @@ impl Connection {
         self.readable = true;
     }
 
-    /// Reads and throws away. True while it makes sense to go on.
-    pub(super) fn discard(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> bool {
-        while self.readable {
-            match self.read(buffer) {
-                Read::Some => {
-                    self.lingered += self.input.len();
-                    self.input.clear();
-                    if self.lingered > LINGER_BYTES {
-                        return false;
-                    }
-                }
-                Read::Nothing => {}
-                Read::End | Read::Failed => return false,
-            }
-        }
-        true
+    /// Reads once and throws away what came.
+    pub(super) fn discard(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Read {
+        let read = self.read(buffer);
+        self.lingered += self.input.len();
+        self.input.clear();
+        if self.lingered > LINGER_BYTES { Read::End } else { read }
     }
 }
 

@@ -30,6 +30,7 @@ use super::outbox::{Inbox, Outbox};
 use super::pool::Pool;
 use crate::app::App;
 use crate::limits::{DEADLINE_TICK, READ_CHUNK_BYTES};
+use crate::metrics::CloseCause;
 
 /// What an operator may set.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +59,12 @@ pub(super) struct Edge {
     connections: Slab<Connection>,
     next_serial: u64,
     buffered: usize,
+    /// Connections whose turn was cut short.
+    unfinished: Vec<usize>,
     next_tick: Instant,
+    /// Connections closed since the log was told, by cause.
+    closed: [u64; CloseCause::ALL.len()],
+    next_report: Instant,
     drain_until: Option<Instant>,
     buffer: Box<[u8; READ_CHUNK_BYTES]>,
 }
@@ -86,7 +92,10 @@ impl Edge {
             connections: Slab::new(),
             next_serial: 0,
             buffered: 0,
+            unfinished: Vec::new(),
             next_tick: Instant::now(),
+            closed: [0; CloseCause::ALL.len()],
+            next_report: Instant::now(),
             drain_until: None,
             buffer: Box::new([0; READ_CHUNK_BYTES]),
         })
@@ -97,11 +106,9 @@ impl Edge {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(1024);
         while !self.is_drained() {
             events.clear();
-            let timeout = Timespec { tv_sec: 0, tv_nsec: DEADLINE_TICK.as_nanos() as i64 };
-            let idle =
-                self.connections.is_empty() && self.accept_pause.is_none() && self.drain_until.is_none();
-            let timeout = if idle { None } else { Some(&timeout) };
-            match epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), timeout) {
+            let timeout =
+                self.longest_wait().map(|wait| Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as i64 });
+            match epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) => {}
                 // After a suspension this comes first: what has arrived meanwhile is read before any
                 // deadline is looked at.
@@ -117,6 +124,12 @@ impl Edge {
                     key => self.awake(key as usize, event.flags),
                 }
             }
+            for key in std::mem::take(&mut self.unfinished) {
+                if let Some(connection) = self.connections.get_mut(key) {
+                    connection.unfinished = false;
+                    self.drive(key);
+                }
+            }
             if self.app.stopping.load(Relaxed) && self.drain_until.is_none() {
                 self.begin_to_drain();
             }
@@ -125,8 +138,20 @@ impl Edge {
                 self.next_tick = now + DEADLINE_TICK;
                 self.enforce_deadlines(now);
                 self.end_accept_pause(now);
+                self.report_closings(now);
             }
             self.app.metrics.buffered_bytes.store(self.buffered as i64, Relaxed);
         }
+    }
+
+    /// `None` if only an event can make anything happen.
+    fn longest_wait(&self) -> Option<Duration> {
+        if !self.unfinished.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let has_deadlines =
+            !self.connections.is_empty() || self.accept_pause.is_some() || self.drain_until.is_some();
+        let has_news = self.closed.iter().any(|count| *count > 0);
+        (has_deadlines || has_news).then_some(DEADLINE_TICK)
     }
 }

@@ -26,7 +26,6 @@ pub(super) struct Exchange {
     route: Route,
     lane: Lane,
     next: Next,
-    received: Instant,
     /// Of a webhook on its way through the writer.
     message_id: Option<String>,
     to: Address,
@@ -50,7 +49,6 @@ impl Exchange {
             route,
             lane,
             next,
-            received: Instant::now(),
             message_id: None,
             to,
             outbox: Some(outbox.clone()),
@@ -64,6 +62,10 @@ impl Exchange {
     /// Asks `routes`. A message that is to be committed goes to the writer, and comes back through
     /// the outbox.
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request) -> Answer) {
+        // Checked once more here: many were let in when there was still room.
+        if self.lane == Lane::Read && self.outbox.as_ref().is_some_and(Outbox::is_full) {
+            return self.shed();
+        }
         let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request)));
         match answer {
             Ok(Answer::Now(reply)) => self.finish(&reply),
@@ -117,7 +119,7 @@ impl Exchange {
             route: self.route,
             request_id: &self.request.id,
             line: Some((&self.request.method, &self.request.path)),
-            received: self.received,
+            received: self.request.received,
         };
         record.count_and_log(&self.app, reply);
         self.app.metrics.in_flight.fetch_sub(1, Relaxed);
@@ -224,6 +226,7 @@ mod tests {
             headers: Headers::default(),
             body: Body::Whole(Vec::new()),
             id: "id-1".into(),
+            received: Instant::now(),
         };
         let (outbox, inbox) = outbox().unwrap();
         (Exchange::new(app, request, Next::KeepOpen, Address { key: 3, serial: 7 }, &outbox), inbox)

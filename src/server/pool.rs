@@ -9,12 +9,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use threadpool::ThreadPool;
 
 use super::exchange::Exchange;
 use crate::limits::{
-    INGEST_QUEUE, INGEST_WORKERS, PROBE_QUEUE, PROBE_WORKERS, READ_QUEUE, WORKER_STACK_BYTES,
+    INGEST_QUEUE, INGEST_WORKERS, PROBE_QUEUE, PROBE_WORKERS, READ_CONNECTIONS, READ_QUEUE,
+    WORKER_STACK_BYTES,
 };
 use crate::metrics::{Lane, Metrics};
 use crate::os;
@@ -44,19 +45,10 @@ impl Pool {
         })?;
         let queue = |lane: Lane, share: usize, bound: usize| {
             let (sender, receiver) = bounded::<Box<Exchange>>(bound);
+            let turns = turns(lane, share);
             for _ in 0..share {
-                let (receiver, metrics) = (receiver.clone(), Arc::clone(metrics));
-                threads.execute(move || {
-                    if lane == Lane::Read {
-                        // A search may take all it can get; taking messages in comes first.
-                        os::lower_priority_of_this_thread();
-                    }
-                    for exchange in receiver {
-                        metrics.waiting(lane).fetch_sub(1, Relaxed);
-                        // A panic has been counted and answered; the thread goes on.
-                        let _ = catch_unwind(AssertUnwindSafe(|| exchange.run(routes::answer)));
-                    }
-                });
+                let (receiver, turns, metrics) = (receiver.clone(), turns.clone(), Arc::clone(metrics));
+                threads.execute(move || work(lane, &receiver, &turns, &metrics));
             }
             sender
         };
@@ -79,5 +71,37 @@ impl Pool {
                 TrySendError::Full(exchange) | TrySendError::Disconnected(exchange) => exchange,
             }
         })
+    }
+}
+
+/// How many threads of a lane may be at work at once. Queries are as many as there are read
+/// connections, from taking one up to handing its answer over, so that no more than that many large
+/// answers are being made at a time.
+fn turns(lane: Lane, share: usize) -> (Sender<()>, Receiver<()>) {
+    let count = if lane == Lane::Read { READ_CONNECTIONS.min(share) } else { share };
+    let (give, take) = bounded(count);
+    for _ in 0..count {
+        // There is a place for each.
+        let _ = give.send(());
+    }
+    (give, take)
+}
+
+fn work(lane: Lane, queue: &Receiver<Box<Exchange>>, turns: &(Sender<()>, Receiver<()>), metrics: &Metrics) {
+    if lane == Lane::Read {
+        // A search may take all it can get; taking messages in comes first.
+        os::lower_priority_of_this_thread();
+    }
+    let (give, take) = turns;
+    while take.recv().is_ok() {
+        let Ok(exchange) = queue.recv() else {
+            // The pool is gone; so that the others hear of it as well:
+            let _ = give.send(());
+            return;
+        };
+        metrics.waiting(lane).fetch_sub(1, Relaxed);
+        // A panic has been counted and answered; the thread goes on.
+        let _ = catch_unwind(AssertUnwindSafe(|| exchange.run(routes::answer)));
+        let _ = give.send(());
     }
 }

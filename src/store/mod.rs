@@ -18,6 +18,7 @@ mod writer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::filter::PageQuery;
 use crate::log::Log;
@@ -131,13 +132,15 @@ impl Store {
     }
 
     /// One page and the exact total, from one snapshot.
-    pub fn page(&self, query: &PageQuery) -> Result<Page, StoreError> {
-        self.readers.with(|connection| page::read(connection, query))
+    /// Given up when too much time has passed since `asked`.
+    pub fn page(&self, query: &PageQuery, asked: Instant) -> Result<Page, StoreError> {
+        self.readers.with(asked, |connection| page::read(connection, query))
     }
 
     /// The figures of `/stats`, from one snapshot.
-    pub fn stats(&self) -> Result<Stats, StoreError> {
-        self.readers.with(stats::read)
+    /// Given up when too much time has passed since `asked`.
+    pub fn stats(&self, asked: Instant) -> Result<Stats, StoreError> {
+        self.readers.with(asked, stats::read)
     }
 
     /// Ok if the database answers with its schema applied and the writer can commit. Returns

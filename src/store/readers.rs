@@ -53,16 +53,19 @@ impl Readers {
         }
     }
 
-    /// Runs a query inside one read transaction.
+    /// Runs a query inside one read transaction. It is given up, wherever it is, when the time for
+    /// queries has passed since `asked`: waiting for a turn is part of it.
     pub(super) fn with<T>(
         &self,
+        asked: Instant,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let given_up_at = Instant::now() + QUERY_DEADLINE;
-        let mut place = Borrowed {
-            readers: self,
-            reader: self.idle.recv_deadline(given_up_at).map_err(|_| StoreError::TooSlow)?,
-        };
+        let given_up_at = asked + QUERY_DEADLINE;
+        if Instant::now() >= given_up_at {
+            return Err(StoreError::TooSlow);
+        }
+        let reader = self.idle.recv_deadline(given_up_at).map_err(|_| StoreError::TooSlow)?;
+        let mut place = Borrowed { readers: self, reader };
         self.run(&mut place.reader, given_up_at, query)
     }
 

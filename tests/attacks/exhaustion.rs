@@ -95,7 +95,7 @@ fn no_new_threads_are_no_trouble_while_running() {
     // Room for as many threads as it starts with, and not one more.
     let threads = Setup::new().start().footprint().threads;
     Row::new("no thread can be created (nproc), while running")
-        .setup(|setup| setup.as_lonely_user().through(format!("exec prlimit --nproc={threads}")))
+        .setup(|setup| setup.by_lonely_user().through(format!("exec prlimit --nproc={threads}")))
         .attack(|service| {
             let mut swarm = Swarm::connect(service, scaled(1_000, 200));
             let get = request("GET", "/messages?q=hello", &[], None);
@@ -131,7 +131,7 @@ fn a_start_without_threads_is_refused_in_one_line() {
             return Report::of("skipped: only root can start the service as a user of its own");
         }
         for (room, wrapper) in limits {
-            let setup = Setup::new().as_lonely_user().through(wrapper);
+            let setup = Setup::new().by_lonely_user().through(wrapper);
             let mut command = setup.command(&format!("127.0.0.1:{}", free_port()));
             let mut child = command.stderr(Stdio::piped()).spawn().expect("the machine has sh");
             let end = Instant::now() + 10 * SECOND;

@@ -30,7 +30,7 @@ impl Setup {
         Self { folder, variables: Vec::new(), wrapper: "exec".to_owned(), lonely: false }
     }
 
-    pub(crate) fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: u32) -> Self {
         self.variables.push((name, value.to_string()));
         self
     }
@@ -42,7 +42,7 @@ impl Setup {
     }
 
     /// As a user of its own, where the test may change users: limits bind root to nothing.
-    pub(crate) fn as_lonely_user(mut self) -> Self {
+    pub(crate) fn by_lonely_user(mut self) -> Self {
         self.lonely = rustix::process::geteuid().is_root();
         if self.lonely {
             std::os::unix::fs::chown(self.folder.path(), Some(LONELY_USER), None).expect("root may");

@@ -5,7 +5,8 @@ use std::time::Instant;
 use super::super::connection::{Connection, Phase};
 use super::super::head::RefusedHead;
 use super::Edge;
-use crate::limits::DRAIN_TIMEOUT;
+use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_TIMEOUT};
+use crate::log::{Level, Line};
 use crate::metrics::CloseCause;
 use crate::routes::Refusal;
 
@@ -38,6 +39,21 @@ impl Edge {
                     self.close(key, cause);
                 }
                 Phase::Busy => {}
+            }
+        }
+    }
+
+    /// Says what the edge has defended itself against: a line a second for each cause, however many.
+    pub(super) fn report_closings(&mut self, now: Instant) {
+        if now < self.next_report {
+            return;
+        }
+        self.next_report = now + CLOSINGS_REPORT_INTERVAL;
+        for cause in CloseCause::ALL {
+            let count = std::mem::take(&mut self.closed[*cause as usize]);
+            if count > 0 {
+                let line = Line::event(Level::Warning, "connections_closed").text("cause", cause.label());
+                self.app.log.write(&line.number("count", count));
             }
         }
     }

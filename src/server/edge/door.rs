@@ -28,9 +28,10 @@ impl Edge {
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
                 Err(_) => {
                     self.app.metrics.accept_errors.fetch_add(1, Relaxed);
-                    self.make_room();
-                    self.pause_accepting();
-                    return;
+                    if !self.make_room() {
+                        self.pause_accepting();
+                        return;
+                    }
                 }
             }
         }
@@ -60,15 +61,11 @@ impl Edge {
         self.drive(key);
     }
 
-    /// Ends the connection that has kept its place without a request for longest. False if every
-    /// connection has something going on.
+    /// Ends the connection that has kept its place without a request for longest, first of all one
+    /// that never made any. False if every connection has something going on.
     pub(super) fn make_room(&mut self) -> bool {
-        let longest_idle = self
-            .connections
-            .iter()
-            .filter(|(_, c)| c.is_idle())
-            .min_by_key(|(_, c)| c.deadline)
-            .map(|(key, _)| key);
+        let idle = self.connections.iter().filter(|(_, c)| c.is_idle());
+        let longest_idle = idle.min_by_key(|(_, c)| (c.served, c.deadline)).map(|(key, _)| key);
         // Of those that have begun to send, the one that has had most of its time.
         let slowest = || {
             let receiving = self.connections.iter().filter(|(_, c)| c.phase == Phase::Receiving);

@@ -13,7 +13,7 @@ use super::super::reply::Next;
 use super::super::request_id;
 use super::Edge;
 use crate::http::{Body, Request};
-use crate::limits::{LINGER, MAX_BUFFERED_BYTES, SMALL_BUFFER_BYTES};
+use crate::limits::{LINGER, MAX_BUFFERED_BYTES, READS_PER_TURN, SMALL_BUFFER_BYTES};
 use crate::metrics::{CloseCause, Lane};
 use crate::routes::Refusal;
 
@@ -28,24 +28,41 @@ impl Edge {
         }
     }
 
-    /// Does for a connection whatever can be done without waiting.
+    /// Does for a connection what can be done without waiting, within its fair share: who sends
+    /// faster than we read must not keep the others from their turn.
     pub(super) fn drive(&mut self, key: usize) {
-        while let Some(connection) = self.connections.get_mut(key) {
+        for _ in 0..READS_PER_TURN {
+            let Some(connection) = self.connections.get_mut(key) else {
+                return;
+            };
             let goes_on = match connection.phase {
                 Phase::Receiving => self.receive(key),
                 Phase::Sending => self.send(key),
-                Phase::Lingering => {
-                    if !connection.discard(&mut self.buffer) {
-                        let cause = connection.closing.unwrap_or(CloseCause::Answered);
-                        self.close(key, cause);
-                    }
-                    false
-                }
+                Phase::Lingering => self.linger(key),
                 Phase::Busy => false,
             };
             self.count_bytes(key);
             if !goes_on {
                 return;
+            }
+        }
+        if let Some(connection) = self.connections.get_mut(key)
+            && !std::mem::replace(&mut connection.unfinished, true)
+        {
+            self.unfinished.push(key);
+        }
+    }
+
+    pub(super) fn linger(&mut self, key: usize) -> bool {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.readable) else {
+            return false;
+        };
+        match connection.discard(&mut self.buffer) {
+            Read::Some => true,
+            Read::Nothing => false,
+            Read::End | Read::Failed => {
+                let cause = connection.closing.unwrap_or(CloseCause::Answered);
+                self.close(key, cause)
             }
         }
     }
@@ -55,43 +72,52 @@ impl Edge {
             return false;
         };
         let was_idle = connection.is_idle();
-        match connection.advance(self.bounds.max_body_bytes) {
-            Step::Request(head, body) => self.dispatch(key, head, body),
+        let step = connection.advance(self.bounds.max_body_bytes);
+        let body_bytes = match &step {
+            Step::Request(_, Body::Whole(body)) => body.len(),
+            _ => 0,
+        };
+        let over = self.buffered > MAX_BUFFERED_BYTES && connection.held() + body_bytes > SMALL_BUFFER_BYTES;
+        match step {
             Step::Refused(refused) => self.refuse(key, &refused, CloseCause::Malformed),
+            Step::Request(head, _) if over => {
+                let line = Some((head.method, head.path));
+                self.refuse(key, &RefusedHead { refusal: Refusal::Overloaded, line }, CloseCause::Capacity)
+            }
+            Step::More if over => {
+                let line = connection.partial_line();
+                self.refuse(key, &RefusedHead { refusal: Refusal::Overloaded, line }, CloseCause::Capacity)
+            }
+            Step::Request(head, body) => self.dispatch(key, head, body),
             Step::SayContinue => {
                 connection.say_continue();
                 true
             }
-            Step::More => {
-                let over = self.buffered > MAX_BUFFERED_BYTES && connection.held() > SMALL_BUFFER_BYTES;
-                if over {
-                    let line = connection.partial_line();
-                    return self.refuse(
-                        key,
-                        &RefusedHead { refusal: Refusal::Overloaded, line },
-                        CloseCause::Capacity,
-                    );
+            Step::More if connection.readable => self.read(key, was_idle),
+            Step::More => false,
+        }
+    }
+
+    pub(super) fn read(&mut self, key: usize, was_idle: bool) -> bool {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
+        match connection.read(&mut self.buffer) {
+            Read::Some => {
+                // Once: who sends nothing but empty lines gets no more time with each.
+                if !std::mem::replace(&mut connection.begun, true) {
+                    connection.deadline = Instant::now() + self.bounds.request_timeout;
                 }
-                if !connection.readable {
-                    return false;
-                }
-                match connection.read(&mut self.buffer) {
-                    Read::Some => {
-                        if was_idle {
-                            connection.deadline = Instant::now() + self.bounds.request_timeout;
-                        }
-                        true
-                    }
-                    Read::Nothing => false,
-                    Read::Failed => self.close(key, CloseCause::Error),
-                    Read::End if was_idle => self.close(key, CloseCause::Client),
-                    Read::End => {
-                        connection.ended = true;
-                        let line = connection.partial_line();
-                        let refusal = Refusal::Malformed("the request ended before it was whole");
-                        self.refuse(key, &RefusedHead { refusal, line }, CloseCause::Malformed)
-                    }
-                }
+                true
+            }
+            Read::Nothing => false,
+            Read::Failed => self.close(key, CloseCause::Error),
+            Read::End if was_idle => self.close(key, CloseCause::Client),
+            Read::End => {
+                connection.ended = true;
+                let line = connection.partial_line();
+                let refusal = Refusal::Malformed("the request ended before it was whole");
+                self.refuse(key, &RefusedHead { refusal, line }, CloseCause::Malformed)
             }
         }
     }
@@ -113,11 +139,11 @@ impl Edge {
         };
         let id = request_id::of(&head.headers);
         let Head { method, path, query, headers, .. } = head;
-        let request = Request { method, path, query, headers, body, id };
+        let request = Request { method, path, query, headers, body, id, received: Instant::now() };
         let to = Address { key, serial: connection.serial };
         let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
-        // Answers to queries are what grows; webhooks and probes are small and pass.
-        if self.buffered > MAX_BUFFERED_BYTES && exchange.lane() == Lane::Read {
+        // Answers to queries are what grows; those to webhooks and probes are small.
+        if exchange.lane() == Lane::Read && self.outbox.is_full() {
             exchange.shed();
         } else if let Err(exchange) = self.pool.submit(exchange) {
             exchange.shed();
@@ -190,8 +216,12 @@ impl Edge {
     pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> bool {
         if let Some(connection) = self.connections.try_remove(key) {
             self.buffered -= connection.counted;
+            self.inbox.now_held(self.buffered);
             self.app.metrics.connections.fetch_sub(1, Relaxed);
             self.app.metrics.closed(cause);
+            if cause.is_containment() {
+                self.closed[cause as usize] += 1;
+            }
         }
         false
     }
@@ -201,6 +231,7 @@ impl Edge {
             let held = connection.held();
             self.buffered = self.buffered + held - connection.counted;
             connection.counted = held;
+            self.inbox.now_held(self.buffered);
         }
     }
 }
