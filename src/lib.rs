@@ -57,6 +57,8 @@ mod url;
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {
     pub use crate::filter::PageQuery;
+    pub use crate::http::Body;
     pub use crate::message::Message;
+    pub use crate::server::{ReadRequest, read_request};
     pub use crate::timestamp::{InstantKey, is_contract_ts, parse_instant};
 }

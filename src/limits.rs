@@ -74,6 +74,8 @@ pub const LINGER_BYTES: usize = 8 << 20;
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Bytes of requests and responses held for all connections together; past it requests are shed.
 pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
+/// When room is needed, how long an answer may have been waiting for its reader before it is dropped.
+pub const SLOW_READER_GRACE: Duration = Duration::from_millis(500);
 /// Reads of one connection before the others get their turn: 256 KiB.
 pub const READS_PER_TURN: usize = 16;
 /// How often the log says how many connections were ended, and why.
@@ -105,8 +107,9 @@ pub const RETRY_AFTER_SECONDS: &str = "1";
 
 // ---- The store ---------------------------------------------------------------------------------
 
-/// Read connections. Each can keep a core busy, so a few serve any number of clients.
-pub const READ_CONNECTIONS: usize = 4;
+/// Read connections, and so queries at work at once. Each can keep a core busy with a search; two
+/// serve any number of clients whose queries are short.
+pub const READ_CONNECTIONS: usize = 2;
 /// Page cache of the write connection, in KiB: the upper levels of three B-trees of millions of rows.
 pub const WRITE_CACHE_KIB: i64 = 8 << 10;
 /// Page cache of a read connection, in KiB.

@@ -6,6 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
+/// Larger than any webhook and most answers, which are so frequent that they should stay in a heap.
+const LARGE_BUFFER_BYTES: i32 = 256 << 10;
+/// The threads that allocate at the same time: edge, writer, a webhook's and a query's.
+const HEAPS: i32 = 4;
 /// A tenth of the weight of an ordinary thread (sched(7), "The nice value").
 const LOW_PRIORITY: i32 = 10;
 /// The first descriptor that systemd passes (sd_listen_fds(3)).
@@ -41,6 +45,20 @@ pub fn raise_descriptor_limit() -> usize {
         .map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
 }
 
+/// Has the C library's allocator give large buffers back to the system as soon as they are free, and
+/// keep few heaps. Left alone it learns from the first large answers to keep all later ones.
+#[allow(unsafe_code)]
+pub fn keep_little_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) takes two integers and changes, under the allocator's own lock, how later
+    // allocations are made. It refuses what it does not know, and then nothing has changed.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, LARGE_BUFFER_BYTES);
+        libc::mallopt(libc::M_ARENA_MAX, HEAPS);
+    }
+}
+
 /// Lets other threads go first where there is too little processor time for all: of this thread
 /// alone, because Linux keeps the nice value for each (nice(2), "C library/kernel differences").
 pub fn lower_priority_of_this_thread() {
@@ -56,6 +74,13 @@ mod tests {
     fn a_socket_meant_for_another_process_is_left_alone() {
         // The test runner was not started by systemd, so there is nothing to adopt.
         assert!(inherited_socket().is_none());
+    }
+
+    #[test]
+    fn memory_is_given_out_and_taken_back_as_before() {
+        keep_little_free_memory();
+        let sizes = [1_usize, 4096, 1 << 20];
+        assert!(sizes.iter().all(|size| vec![7_u8; *size].iter().all(|byte| *byte == 7)));
     }
 
     #[test]

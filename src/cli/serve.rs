@@ -24,6 +24,7 @@ use crate::store::{self, Store};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
+    os::keep_little_free_memory();
     let listener = Listener::open(&config.listen).map_err(|error| unavailable(&error))?;
     let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
     let stopper = obey_signals(&log).map_err(|error| unavailable(&error))?;

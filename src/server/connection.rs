@@ -11,10 +11,8 @@ use std::time::Instant;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
-use super::chunked::{Chunked, Decoded};
-use super::head::{self, Framing, Head, RefusedHead};
-use crate::http::Body;
-use crate::limits::{LINGER_BYTES, MAX_HEAD_BYTES, READ_CHUNK_BYTES, SMALL_BUFFER_BYTES};
+use super::incoming::Incoming;
+use crate::limits::{LINGER_BYTES, MAX_HEAD_BYTES, READ_CHUNK_BYTES};
 use crate::metrics::CloseCause;
 
 /// What a connection is waiting for.
@@ -28,16 +26,6 @@ pub(super) enum Phase {
     Sending,
     /// For the client to close, after the last answer.
     Lingering,
-}
-
-/// What the bytes received so far amount to.
-pub(super) enum Step {
-    /// Not a whole request yet.
-    More,
-    /// The client wants to hear `100 Continue` before it sends the body.
-    SayContinue,
-    Request(Head, Body),
-    Refused(RefusedHead),
 }
 
 /// How an attempt to read ended.
@@ -75,11 +63,7 @@ pub(super) struct Connection {
     pub(super) in_pool: usize,
     /// Bytes that this connection was last counted with.
     pub(super) counted: usize,
-    input: Vec<u8>,
-    /// Bytes of `input` in which the end of the head was looked for in vain.
-    searched: usize,
-    head: Option<Head>,
-    chunked: Option<Chunked>,
+    pub(super) incoming: Incoming,
     output: Vec<u8>,
     sent: usize,
     lingered: usize,
@@ -101,10 +85,7 @@ impl Connection {
             closing: None,
             in_pool: 0,
             counted: 0,
-            input: Vec::new(),
-            searched: 0,
-            head: None,
-            chunked: None,
+            incoming: Incoming::default(),
             output: Vec::new(),
             sent: 0,
             lingered: 0,
@@ -113,13 +94,12 @@ impl Connection {
 
     /// True while nothing of a request has arrived.
     pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Receiving && self.input.is_empty() && self.head.is_none()
+        self.phase == Phase::Receiving && self.incoming.is_empty()
     }
 
     /// Bytes held for this connection.
     pub(super) fn held(&self) -> usize {
-        let body = self.chunked.as_ref().map_or(0, Chunked::held);
-        self.input.capacity() + body + self.output.capacity() + self.in_pool
+        self.incoming.held() + self.output.capacity() + self.in_pool
     }
 
     /// Reads once, through `buffer`, so that a connection that sends nothing holds no memory.
@@ -127,7 +107,7 @@ impl Connection {
         match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
             Ok((0, _)) => Read::End,
             Ok((count, _)) => {
-                self.input.extend_from_slice(&buffer[..count]);
+                self.incoming.push(&buffer[..count]);
                 // Less than there was room for: more will be announced.
                 self.readable = count == buffer.len() || self.hung_up;
                 Read::Some
@@ -139,80 +119,6 @@ impl Connection {
             }
             Err(_) => Read::Failed,
         }
-    }
-
-    /// Makes a request out of what was received, as far as that goes.
-    pub(super) fn advance(&mut self, max_body_bytes: usize) -> Step {
-        if self.head.is_none() {
-            match self.advance_head() {
-                Ok(true) => {}
-                Ok(false) => return Step::More,
-                Err(refused) => return Step::Refused(refused),
-            }
-        }
-        let Some(head) = &mut self.head else {
-            return Step::More;
-        };
-        let body = match head.framing {
-            Framing::Length(length) if length > max_body_bytes as u64 => Some(Body::TooLarge),
-            Framing::Length(length) if self.input.len() as u64 >= length => {
-                // Copied, so that a body holds its own bytes and not what came behind it.
-                Some(Body::Whole(self.input.drain(..length as usize).collect()))
-            }
-            Framing::Length(_) => None,
-            Framing::Chunked => {
-                let chunked = self.chunked.get_or_insert_with(|| Chunked::new(max_body_bytes));
-                match chunked.feed(&self.input) {
-                    Ok((taken, decoded)) => {
-                        self.input.drain(..taken);
-                        match decoded {
-                            Decoded::Partial => None,
-                            Decoded::Whole(body) => Some(Body::Whole(body)),
-                            Decoded::TooLarge => Some(Body::TooLarge),
-                        }
-                    }
-                    Err(refusal) => {
-                        let line = Some((head.method.clone(), head.path.clone()));
-                        return Step::Refused(RefusedHead { refusal, line });
-                    }
-                }
-            }
-        };
-        match body {
-            Some(body) => {
-                self.chunked = None;
-                match self.head.take() {
-                    Some(head) => Step::Request(head, body),
-                    None => Step::More,
-                }
-            }
-            None if std::mem::take(&mut head.expects_continue) && self.input.is_empty() => Step::SayContinue,
-            None => Step::More,
-        }
-    }
-
-    /// True once a head is there.
-    fn advance_head(&mut self) -> Result<bool, RefusedHead> {
-        // Empty lines before a request are read over (RFC 9112, section 2.2).
-        let blank = self.input.chunks(2).take_while(|pair| pair == b"\r\n").count() * 2;
-        if blank > 0 {
-            self.input.drain(..blank);
-            self.searched = 0;
-        }
-        let Some(end) = head::find_end(&self.input, self.searched)? else {
-            self.searched = self.input.len();
-            return Ok(false);
-        };
-        self.searched = 0;
-        let head = head::parse(&self.input[..end])?;
-        self.input.drain(..end);
-        self.head = Some(head);
-        Ok(true)
-    }
-
-    /// Method and path of a request that has only begun to arrive, where they are known.
-    pub(super) fn partial_line(&self) -> Option<(String, String)> {
-        self.head.as_ref().map(|head| (head.method.clone(), head.path.clone()))
     }
 
     /// Tells the client to send the body. A client that cannot take 25 bytes now will send it later
@@ -247,11 +153,9 @@ impl Connection {
     pub(super) fn receive_again(&mut self, deadline: Instant) {
         self.phase = Phase::Receiving;
         self.served = true;
-        self.begun = !self.input.is_empty();
+        self.begun = !self.incoming.is_empty();
         self.deadline = deadline;
-        if self.input.is_empty() && self.input.capacity() > SMALL_BUFFER_BYTES {
-            self.input = Vec::new();
-        }
+        self.incoming.shrink();
     }
 
     /// The last answer is sent: says so to the client, and forgets what it had sent ahead.
@@ -259,15 +163,15 @@ impl Connection {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
         self.phase = Phase::Lingering;
         self.deadline = deadline;
-        self.input = Vec::new();
+        self.incoming = Incoming::default();
         self.readable = true;
     }
 
     /// Reads once and throws away what came.
     pub(super) fn discard(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Read {
         let read = self.read(buffer);
-        self.lingered += self.input.len();
-        self.input.clear();
+        self.lingered += self.incoming.len();
+        self.incoming = Incoming::default();
         if self.lingered > LINGER_BYTES { Read::End } else { read }
     }
 }

@@ -1,7 +1,8 @@
 //! HTTP: from bytes on a socket to a [`crate::http::Request`] and back, and nothing of what the
 //! service is for.
 //!
-//! [`listener`] → [`edge`] (all sockets, one thread) with one [`connection`] each → [`pool`] →
+//! [`listener`] → [`edge`] (all sockets, one thread) with one [`connection`] each, whose bytes become requests in
+//! [`incoming`] → [`pool`] →
 //! [`exchange`] → routes; the answer goes through [`outbox`] back to the edge.
 //!
 //! The only home of `tiny_http` and `threadpool`. tiny_http parses header fields ([`head`]) and
@@ -14,6 +15,7 @@ mod connection;
 mod edge;
 mod exchange;
 mod head;
+mod incoming;
 mod listener;
 mod outbox;
 mod pool;
@@ -26,6 +28,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use crate::app::App;
+use crate::http::Body;
+use crate::routes::Refusal;
 
 pub use edge::Bounds;
 pub use listener::Listener;
@@ -76,4 +80,33 @@ impl Server {
     pub fn wait(self) -> bool {
         self.edge.join().is_ok() && self.app.stopping.load(Relaxed)
     }
+}
+
+/// A request as [`read_request`] found it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// Bytes that belong to it, and to empty lines before it.
+    pub consumed: usize,
+    pub method: String,
+    pub path: String,
+    pub body: Body,
+}
+
+/// The first request in bytes that arrive in these pieces, as a connection reads it: for fuzzers.
+pub fn read_request(pieces: &[&[u8]], max_body_bytes: usize) -> Result<Option<ReadRequest>, Refusal> {
+    let mut incoming = incoming::Incoming::default();
+    let mut pushed = 0;
+    for piece in pieces {
+        incoming.push(piece);
+        pushed += piece.len();
+        match incoming.advance(max_body_bytes) {
+            incoming::Step::Request(head, body) => {
+                let consumed = pushed - incoming.len();
+                return Ok(Some(ReadRequest { consumed, method: head.method, path: head.path, body }));
+            }
+            incoming::Step::Refused(refused) => return Err(refused.refusal),
+            incoming::Step::More | incoming::Step::SayContinue => {}
+        }
+    }
+    Ok(None)
 }

@@ -23,7 +23,7 @@ impl Edge {
                     self.close(key, CloseCause::Idle);
                 }
                 Phase::Receiving => {
-                    let line = connection.partial_line();
+                    let line = connection.incoming.partial_line();
                     self.refuse(
                         key,
                         &RefusedHead { refusal: Refusal::TimedOut, line },

@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use rustix::event::epoll;
 
-use super::super::connection::{Phase, Read, Step};
+use super::super::connection::{Phase, Read};
 use super::super::exchange::{Exchange, refuse};
 use super::super::head::{Head, RefusedHead};
+use super::super::incoming::Step;
 use super::super::outbox::{Address, Answer, Returned};
 use super::super::reply::Next;
 use super::super::request_id;
 use super::Edge;
 use crate::http::{Body, Request};
-use crate::limits::{LINGER, MAX_BUFFERED_BYTES, READS_PER_TURN, SMALL_BUFFER_BYTES};
+use crate::limits::{LINGER, MAX_BUFFERED_BYTES, READS_PER_TURN, SLOW_READER_GRACE, SMALL_BUFFER_BYTES};
 use crate::metrics::{CloseCause, Lane};
 use crate::routes::Refusal;
 
@@ -72,34 +73,51 @@ impl Edge {
             return false;
         };
         let was_idle = connection.is_idle();
-        let step = connection.advance(self.bounds.max_body_bytes);
+        let step = connection.incoming.advance(self.bounds.max_body_bytes);
         let body_bytes = match &step {
             Step::Request(_, Body::Whole(body)) => body.len(),
             _ => 0,
         };
-        let over = self.buffered > MAX_BUFFERED_BYTES && connection.held() + body_bytes > SMALL_BUFFER_BYTES;
+        let held = connection.held() + body_bytes;
+        let has_room = held <= SMALL_BUFFER_BYTES || self.has_room();
         match step {
             Step::Refused(refused) => self.refuse(key, &refused, CloseCause::Malformed),
-            Step::Request(head, _) if over => {
+            Step::Request(head, body) if has_room => self.dispatch(key, head, body),
+            Step::Request(head, _) => {
                 let line = Some((head.method, head.path));
                 self.refuse(key, &RefusedHead { refusal: Refusal::Overloaded, line }, CloseCause::Capacity)
             }
-            Step::More if over => {
-                let line = connection.partial_line();
+            Step::More | Step::SayContinue if !has_room => {
+                let line = self.connections.get(key).and_then(|c| c.incoming.partial_line());
                 self.refuse(key, &RefusedHead { refusal: Refusal::Overloaded, line }, CloseCause::Capacity)
             }
-            Step::Request(head, body) => self.dispatch(key, head, body),
-            Step::SayContinue => {
+            Step::SayContinue => self.connections.get(key).is_some_and(|connection| {
                 connection.say_continue();
                 true
-            }
-            Step::More if connection.readable => self.read(key, was_idle),
-            Step::More => false,
+            }),
+            Step::More => self.read(key, was_idle),
         }
     }
 
+    /// True if more may be held. Room is made by ending those who have left their answer unread for
+    /// longest.
+    pub(super) fn has_room(&mut self) -> bool {
+        let patience = self.bounds.request_timeout.saturating_sub(SLOW_READER_GRACE);
+        while self.buffered > MAX_BUFFERED_BYTES {
+            let sending = self.connections.iter().filter(|(_, c)| c.phase == Phase::Sending);
+            let longest = sending
+                .min_by_key(|(_, c)| c.deadline)
+                .filter(|(_, c)| c.deadline < Instant::now() + patience);
+            let Some(key) = longest.map(|(key, _)| key) else {
+                return false;
+            };
+            self.close(key, CloseCause::SlowReader);
+        }
+        true
+    }
+
     pub(super) fn read(&mut self, key: usize, was_idle: bool) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.readable) else {
             return false;
         };
         match connection.read(&mut self.buffer) {
@@ -115,7 +133,7 @@ impl Edge {
             Read::End if was_idle => self.close(key, CloseCause::Client),
             Read::End => {
                 connection.ended = true;
-                let line = connection.partial_line();
+                let line = connection.incoming.partial_line();
                 let refusal = Refusal::Malformed("the request ended before it was whole");
                 self.refuse(key, &RefusedHead { refusal, line }, CloseCause::Malformed)
             }

@@ -1,0 +1,129 @@
+//! The bytes that came on a connection, and the request they make: head, framing and body, wherever
+//! the bytes were cut on their way. No socket, so that tests and fuzzers can feed it.
+
+use super::chunked::{Chunked, Decoded};
+use super::head::{self, Framing, Head, RefusedHead};
+use crate::http::Body;
+use crate::limits::SMALL_BUFFER_BYTES;
+
+/// What the bytes received so far amount to.
+pub(super) enum Step {
+    /// Not a whole request yet.
+    More,
+    /// The client wants to hear `100 Continue` before it sends the body.
+    SayContinue,
+    Request(Head, Body),
+    Refused(RefusedHead),
+}
+
+/// What has arrived and is not answered yet.
+#[derive(Default)]
+pub(super) struct Incoming {
+    bytes: Vec<u8>,
+    /// Bytes in which the end of the head was looked for in vain.
+    searched: usize,
+    head: Option<Head>,
+    chunked: Option<Chunked>,
+}
+
+impl Incoming {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// True while nothing of a request has arrived.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.head.is_none()
+    }
+
+    /// Bytes that no request was made of yet.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Memory taken.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity() + self.chunked.as_ref().map_or(0, Chunked::held)
+    }
+
+    /// Gives memory back that a large request has left behind.
+    pub(super) fn shrink(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > SMALL_BUFFER_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// Makes a request out of what was received, as far as that goes.
+    pub(super) fn advance(&mut self, max_body_bytes: usize) -> Step {
+        if self.head.is_none() {
+            match self.advance_head() {
+                Ok(true) => {}
+                Ok(false) => return Step::More,
+                Err(refused) => return Step::Refused(refused),
+            }
+        }
+        let Some(head) = &mut self.head else {
+            return Step::More;
+        };
+        let body = match head.framing {
+            Framing::Length(length) if length > max_body_bytes as u64 => Some(Body::TooLarge),
+            Framing::Length(length) if self.bytes.len() as u64 >= length => {
+                // Copied, so that a body holds its own bytes and not what came behind it.
+                Some(Body::Whole(self.bytes.drain(..length as usize).collect()))
+            }
+            Framing::Length(_) => None,
+            Framing::Chunked => {
+                let chunked = self.chunked.get_or_insert_with(|| Chunked::new(max_body_bytes));
+                match chunked.feed(&self.bytes) {
+                    Ok((taken, decoded)) => {
+                        self.bytes.drain(..taken);
+                        match decoded {
+                            Decoded::Partial => None,
+                            Decoded::Whole(body) => Some(Body::Whole(body)),
+                            Decoded::TooLarge => Some(Body::TooLarge),
+                        }
+                    }
+                    Err(refusal) => {
+                        let line = Some((head.method.clone(), head.path.clone()));
+                        return Step::Refused(RefusedHead { refusal, line });
+                    }
+                }
+            }
+        };
+        match body {
+            Some(body) => {
+                self.chunked = None;
+                match self.head.take() {
+                    Some(head) => Step::Request(head, body),
+                    None => Step::More,
+                }
+            }
+            None if std::mem::take(&mut head.expects_continue) && self.bytes.is_empty() => Step::SayContinue,
+            None => Step::More,
+        }
+    }
+
+    /// True once a head is there.
+    fn advance_head(&mut self) -> Result<bool, RefusedHead> {
+        // Empty lines before a request are read over (RFC 9112, section 2.2).
+        let blank = self.bytes.chunks(2).take_while(|pair| pair == b"\r\n").count() * 2;
+        if blank > 0 {
+            self.bytes.drain(..blank);
+            self.searched = 0;
+        }
+        let Some(end) = head::find_end(&self.bytes, self.searched)? else {
+            self.searched = self.bytes.len();
+            return Ok(false);
+        };
+        self.searched = 0;
+        let head = head::parse(&self.bytes[..end])?;
+        self.bytes.drain(..end);
+        self.head = Some(head);
+        Ok(true)
+    }
+
+    /// Method and path of a request that has only begun to arrive, where they are known.
+    pub(super) fn partial_line(&self) -> Option<(String, String)> {
+        self.head.as_ref().map(|head| (head.method.clone(), head.path.clone()))
+    }
+}
