@@ -13,7 +13,7 @@ use super::outbox::{self, Address, Outbox, Returned};
 use super::reply::{Next, render};
 use super::request_id;
 use crate::app::App;
-use crate::http::{Body, Request, Response};
+use crate::http::{Body, Request};
 use crate::log::{Level, Line};
 use crate::metrics::{Lane, Route, WebhookResult};
 use crate::routes::{self, Answer, Refusal, Reply, webhook};
@@ -143,12 +143,14 @@ pub(super) fn refuse(app: &App, refusal: Refusal, line: Option<&(String, String)
     let request_id = request_id::fresh();
     let line = line.map(|(method, path)| (method.as_str(), path.as_str()));
     let route = line.map_or(Route::Unmatched, |(_, path)| routes::classify(path).0);
-    let response: Response = routes::refused(refusal);
+    let reply: Reply = match (route, refusal) {
+        (Route::Webhook, Refusal::Overloaded) => webhook::shed(),
+        _ => routes::refused(refusal).into(),
+    };
     let head_only = line.is_some_and(|(method, _)| method == "HEAD");
     let record = Record { route, request_id: &request_id, line, received: Instant::now() };
-    let bytes = render(&response, &request_id, head_only, Next::Close);
-    record.count_and_log(app, &response.into());
-    bytes
+    record.count_and_log(app, &reply);
+    render(&reply.response, &request_id, head_only, Next::Close)
 }
 
 /// What is known of a request when it is answered.
