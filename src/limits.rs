@@ -76,6 +76,8 @@ pub const READ_CHUNK_BYTES: usize = 16 << 10;
 pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 /// When room is needed, how long an answer may have been waiting for its reader before it is dropped.
 pub const SLOW_READER_GRACE: Duration = Duration::from_millis(500);
+/// So many connections are a burst; when three quarters of them are gone, free memory is given back.
+pub const BURST_CONNECTIONS: usize = 256;
 /// Reads of one connection before the others get their turn: 256 KiB.
 pub const READS_PER_TURN: usize = 16;
 /// How often the log says how many connections were ended, and why.

@@ -59,6 +59,17 @@ pub fn keep_little_free_memory() {
     }
 }
 
+/// Has the allocator return to the system what a burst of clients has left free. Takes some
+/// milliseconds.
+#[allow(unsafe_code)]
+pub fn give_back_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim(3) is thread-safe and touches free memory alone.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Lets other threads go first where there is too little processor time for all: of this thread
 /// alone, because Linux keeps the nice value for each (nice(2), "C library/kernel differences").
 pub fn lower_priority_of_this_thread() {
@@ -79,6 +90,7 @@ mod tests {
     #[test]
     fn memory_is_given_out_and_taken_back_as_before() {
         keep_little_free_memory();
+        give_back_free_memory();
         let sizes = [1_usize, 4096, 1 << 20];
         assert!(sizes.iter().all(|size| vec![7_u8; *size].iter().all(|byte| *byte == 7)));
     }

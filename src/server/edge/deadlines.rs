@@ -5,9 +5,10 @@ use std::time::Instant;
 use super::super::connection::{Connection, Phase};
 use super::super::head::RefusedHead;
 use super::Edge;
-use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_TIMEOUT};
+use crate::limits::{BURST_CONNECTIONS, CLOSINGS_REPORT_INTERVAL, DRAIN_TIMEOUT};
 use crate::log::{Level, Line};
 use crate::metrics::CloseCause;
+use crate::os;
 use crate::routes::Refusal;
 
 impl Edge {
@@ -55,6 +56,15 @@ impl Edge {
                 let line = Line::event(Level::Warning, "connections_closed").text("cause", cause.label());
                 self.app.log.write(&line.number("count", count));
             }
+        }
+    }
+
+    pub(super) fn tidy_up_after_a_burst(&mut self) {
+        self.most_connections = self.most_connections.max(self.connections.len());
+        if self.most_connections >= BURST_CONNECTIONS && self.connections.len() < self.most_connections / 4 {
+            self.most_connections = self.connections.len();
+            self.connections.shrink_to_fit();
+            os::give_back_free_memory();
         }
     }
 
