@@ -4,33 +4,63 @@
 //! are compared (Unicode Standard, section 3.13, toCasefold). Nothing is normalised: a letter and a
 //! combining mark are not the letter that has the mark built in.
 
+use memchr::memchr2_iter;
 use unicase::UniCase;
 
 /// A search word, folded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Needle(String);
+pub struct Needle {
+    folded: String,
+    /// Where in it the byte stands that is least likely to be met.
+    rarest: usize,
+}
 
 impl Needle {
     pub fn new(word: &str) -> Self {
-        Self(fold(word))
+        Self::of_folded(fold(word))
+    }
+
+    /// Of a word that has been folded before.
+    pub fn of_folded(folded: String) -> Self {
+        // What is not in this list, say a digit, is rarer than what is; the list begins with the
+        // most frequent ones of European languages.
+        const FREQUENT: &[u8] = b" eaitnsrolduhcmpgfbvykwjzxq";
+        let rarity = |byte: &u8| FREQUENT.iter().position(|other| other == byte).unwrap_or(FREQUENT.len());
+        let rarest = folded.bytes().enumerate().max_by_key(|(_, byte)| rarity(byte));
+        Self { rarest: rarest.map_or(0, |(place, _)| place), folded }
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.folded
+    }
+
+    /// True if `text`, folded, has the word in it. Bytes that are not UTF-8 stand for U+FFFD.
+    pub fn is_in(&self, text: &[u8]) -> bool {
+        // ASCII folds to ASCII, whatever stands beside it.
+        if self.folded.is_ascii() && self.is_in_ascii_of(text) {
+            return true;
+        }
+        !text.is_ascii() && fold(&String::from_utf8_lossy(text)).contains(&self.folded)
+    }
+
+    fn is_in_ascii_of(&self, text: &[u8]) -> bool {
+        let word = self.folded.as_bytes();
+        let Some(rarest) = word.get(self.rarest) else {
+            return true;
+        };
+        let behind = word.len() - self.rarest;
+        // Only where the whole word fits around it.
+        let Some(text_for_rarest) = text.len().checked_sub(behind - 1).and_then(|end| text.get(self.rarest..end))
+        else {
+            return false;
+        };
+        memchr2_iter(*rarest, rarest.to_ascii_uppercase(), text_for_rarest)
+            .any(|start| text[start..start + word.len()].eq_ignore_ascii_case(word))
     }
 }
 
-/// True if `text`, folded, has `folded_word` in it.
-pub fn contains_folded(text: &str, folded_word: &str) -> bool {
-    if text.is_ascii() {
-        // ASCII folds to ASCII, and a longer word cannot be in it.
-        let may_hold = folded_word.is_ascii() && folded_word.len() <= text.len();
-        return may_hold && text.to_ascii_lowercase().contains(folded_word);
-    }
-    fold(text).contains(folded_word)
-}
-
-fn fold(text: &str) -> String {
+/// Full case folding, without normalisation.
+pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
@@ -42,7 +72,7 @@ mod tests {
     use super::*;
 
     fn found(word: &str, text: &str) -> bool {
-        contains_folded(text, Needle::new(word).as_str())
+        Needle::new(word).is_in(text.as_bytes())
     }
 
     #[test]
@@ -66,9 +96,9 @@ mod tests {
 
     #[test]
     fn ascii_and_unicode_paths_agree() {
-        for (word, text) in
-            [("b", "aBc"), ("", "x"), ("abc", "ab"), ("c", "abC"), ("BC", "abc"), ("é", "abc")]
-        {
+        let words = ["b", "", "abc", "c", "BC", "é", "qa", "aq", "x q", "ss", "1", "ab1c"];
+        let texts = ["aBc", "x", "ab", "abC", "abc", "", "q", "A", "QA", "aQqA", "x x q", "S", "aB1Ab1C", "ſs"];
+        for (word, text) in words.iter().flat_map(|word| texts.map(|text| (*word, text))) {
             let slow = fold(&format!("{text}ж")).contains(Needle::new(word).as_str());
             assert_eq!(found(word, text), slow, "{word} in {text}");
         }

@@ -37,6 +37,20 @@ pub const MAX_PAGE_ROWS: u32 = 100;
 pub const MAX_CURSOR_ID_BYTES: usize = 512;
 /// Senders listed by `/stats`.
 pub const TOP_SENDERS: u32 = 10;
+/// Entries in a block of the order, and in a block of those, before it is cut in two: so that at ten
+/// million messages a few hundred steps on each level lead to any place.
+pub const RANK_BLOCKS: [u64; 2] = [512, 65_536];
+/// An `offset` up to this is walked; a larger one is worth finding its place.
+pub const WALKED_OFFSET: i64 = 1000;
+/// Trigrams of a searched word that are looked up in the index.
+pub const SEARCHED_TRIGRAMS: usize = 4;
+/// Looking a row up takes as long as reading some of them in a row. Where more than one in so many
+/// would be looked up, the whole table is read.
+pub const PROPOSED_SHARE: u64 = 16;
+/// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
+pub const KEPT_MATCHES: usize = 4096;
+/// So few proposed rows are looked up however small the table is.
+pub const FEW_PROPOSED_ROWS: u64 = 64;
 /// How long one query may run before it is given up with 503.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(10);
 /// SQLite instructions between two looks at a query's deadline: about a millisecond of work.
@@ -78,8 +92,9 @@ pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 pub const SLOW_READER_GRACE: Duration = Duration::from_millis(500);
 /// So many connections are a burst; when three quarters of them are gone, free memory is given back.
 pub const BURST_CONNECTIONS: usize = 256;
-/// Reads of one connection before the others get their turn: 256 KiB.
-pub const READS_PER_TURN: usize = 16;
+/// Reads of one connection before the others get their turn: 32 KiB. Taken apart byte by byte, as
+/// chunks may want it, that is a fifth of a millisecond.
+pub const READS_PER_TURN: usize = 2;
 /// How often the log says how many connections were ended, and why.
 pub const CLOSINGS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection may always hold this much, so that small requests pass when the total is reached.
@@ -128,6 +143,27 @@ pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub const CHECKPOINT_PAGES: i64 = 16_000;
 /// A WAL that a reader once made longer is cut back to this many bytes.
 pub const WAL_KEEP_BYTES: i64 = 96 << 20;
+/// Prepared statements that a connection keeps: every form of query that it is asked, several times over.
+pub const CACHED_STATEMENTS: usize = 64;
+/// Page cache of the connection that keeps the index up, in KiB.
+pub const INDEX_CACHE_KIB: i64 = 4 << 10;
+/// WAL pages after which the index's log is moved into its file: 16 MiB.
+pub const INDEX_CHECKPOINT_PAGES: i64 = 4000;
+/// While messages keep coming, how long they gather before they are put in order together. Every
+/// query goes through those that are not.
+pub const ORDER_PAUSE: Duration = Duration::from_millis(20);
+/// Messages put in order at once.
+pub const ORDER_SLICE: usize = 4096;
+/// How long texts gather before they are indexed together: to index one takes longer than to search it.
+pub const SEARCH_PAUSE: Duration = Duration::from_millis(500);
+/// Texts indexed at once.
+pub const SEARCH_SLICE: usize = 1024;
+/// How long until an index that failed is tried again, and how often the indexer looks around unasked.
+pub const INDEX_RETRY: Duration = Duration::from_secs(1);
+/// A backlog of so many messages, as an older file brings along, is worth a line in the log.
+pub const LOGGED_BACKLOG: i64 = 100_000;
+/// How often the log says how far the work on a backlog has come.
+pub const BACKLOG_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause of the writer between two tries to open a database that failed.
 pub const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 /// A commit this recent proves that the writer can commit.

@@ -152,6 +152,10 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     pub commit_failures: AtomicU64,
     pub messages_stored: AtomicU64,
+    /// Messages whose place in the order is not derived yet.
+    pub unordered: AtomicI64,
+    /// Messages that the search index does not know yet.
+    pub unsearchable: AtomicI64,
     pub panics: AtomicU64,
     pub accepted: AtomicU64,
     pub accept_errors: AtomicU64,
@@ -175,6 +179,8 @@ impl Default for Metrics {
             commit_seconds: Histogram::new(SECONDS_BOUNDS, 1e6),
             commit_failures: AtomicU64::new(0),
             messages_stored: AtomicU64::new(0),
+            unordered: AtomicI64::new(0),
+            unsearchable: AtomicI64::new(0),
             panics: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),

@@ -7,11 +7,16 @@
 //! - What another process or the machine does to the file is an error that names its cause.
 
 mod backup;
+mod index;
+mod indexer;
+mod matches;
 mod page;
 mod readers;
 mod schema;
 mod search;
+mod source;
 mod stats;
+mod total;
 mod transactor;
 mod writer;
 
@@ -32,6 +37,7 @@ pub use stats::Stats;
 pub use transactor::Inserted;
 pub use writer::Waiter;
 
+use indexer::Indexer;
 use readers::Readers;
 use writer::Writer;
 
@@ -39,6 +45,7 @@ use writer::Writer;
 pub struct Store {
     path: PathBuf,
     writer: Writer,
+    indexer: Indexer,
     readers: Arc<Readers>,
 }
 
@@ -121,9 +128,11 @@ impl Store {
     pub fn open(path: &Path, metrics: Arc<Metrics>, log: Log) -> Result<Self, OpenError> {
         let connection = schema::prepare(path)?;
         let readers = Arc::new(Readers::new(path));
-        let writer = Writer::start(path, connection, Arc::clone(&readers), metrics, log)
-            .map_err(|error| OpenError::Unusable(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), writer, readers })
+        let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
+        let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
+        let indexer = indexer.map_err(unusable)?;
+        let writer = Writer::start(path, connection, Arc::clone(&readers), indexer.wake(), metrics, log);
+        Ok(Self { path: path.to_owned(), writer: writer.map_err(unusable)?, indexer, readers })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -134,7 +143,7 @@ impl Store {
     /// One page and the exact total, from one snapshot.
     /// Given up when too much time has passed since `asked`.
     pub fn page(&self, query: &PageQuery, asked: Instant) -> Result<Page, StoreError> {
-        self.readers.with(asked, |connection| page::read(connection, query))
+        self.readers.with(asked, |connection, marks| page::read(connection, marks, query))
     }
 
     /// The figures of `/stats`, from one snapshot.
@@ -164,6 +173,7 @@ impl Store {
     /// Commits what waits and ends the writer. Inserts after this are answered with an error.
     pub fn stop(&self) {
         self.writer.stop();
+        self.indexer.stop();
     }
 }
 

@@ -1,12 +1,21 @@
 //! One page of messages and the exact total, in the order of the contract (section 3): instant,
 //! then id bytewise.
+//!
+//! Everything is read twice over: from the index, up to its mark, and from the rows of `messages`
+//! behind the mark ([`super::index`]). Both are arms of one SQL statement.
 
-use rusqlite::types::{ToSql, ValueRef};
-use rusqlite::{Connection, Row, params_from_iter};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::StoreError;
-use crate::filter::{Cursor, Filter, PageQuery};
+use super::index::Marks;
+use super::matches::{self, Matches};
+use super::index::rank::{self, Place};
+use super::source::{Source, Start, Values};
+use super::total::{self, in_tail};
+use crate::filter::{Cursor, PageQuery};
+use crate::limits::WALKED_OFFSET;
 
 /// A message as it was stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,111 +53,135 @@ pub struct Page {
 }
 
 /// Reads a page. Total and rows agree if the connection is inside a transaction.
-pub(super) fn read(connection: &Connection, query: &PageQuery) -> Result<Page, StoreError> {
-    let total = count(connection, &query.filter)?;
-    let (mut rows, mut places) = match &query.after {
-        None => select(connection, query, None)?,
-        Some(Cursor::Place { instant, message_id }) => {
-            select(connection, query, Some((instant, message_id)))?
-        }
-        Some(Cursor::Row(row)) => match place_of_row(connection, *row)? {
-            Some((instant, message_id)) => select(connection, query, Some((&instant, &message_id)))?,
-            None => (Vec::new(), Vec::new()),
-        },
+pub(super) fn read(connection: &Connection, marks: &Marks, query: &PageQuery) -> Result<Page, StoreError> {
+    let filter = &query.filter;
+    let matches = filter.q.as_ref().map(|_| matches::find(connection, filter, marks)).transpose()?;
+    let total = match &matches {
+        Some(matches) => matches.total,
+        None => total::read(connection, filter, marks)?,
     };
+    let mut values = Values::new(filter, marks);
+    values.limit = i64::from(query.limit) + 1;
+    values.offset = query.offset;
+    if let Some(cursor) = &query.after {
+        let Some(place) = place(connection, cursor)? else {
+            return Ok(Page { rows: Vec::new(), total, next: None });
+        };
+        values.start = values.start.max(Start::after(place));
+    }
+    let found = match matches {
+        Some(Matches { places: Some(places), .. }) => look_up(connection, &places, &values)?,
+        Some(Matches { source, .. }) => {
+            let wanted = query.offset.unsigned_abs().saturating_add(query.limit.into());
+            select(connection, source.for_rows(filter, total, wanted, marks), &values)?
+        }
+        None => {
+            if filter.from.is_none() && query.after.is_none() && query.offset > WALKED_OFFSET {
+                skip(connection, &mut values)?;
+            }
+            select(connection, Source::in_order(filter), &values)?
+        }
+    };
+    let (mut rows, mut numbers) = found;
     let limit = query.limit as usize;
     let more = rows.len() > limit;
     rows.truncate(limit);
-    places.truncate(limit);
-    let next = rows.last().zip(places.last()).filter(|_| more);
-    let next = next.map(|(row, place)| Cursor::after(&row.ts, &row.message_id, *place));
+    numbers.truncate(limit);
+    let next = rows.last().zip(numbers.last()).filter(|_| more);
+    let next = next.map(|(row, number)| Cursor::after(&row.ts, &row.message_id, *number));
     Ok(Page { rows, total, next })
 }
 
-fn count(connection: &Connection, filter: &Filter) -> Result<u64, StoreError> {
-    let (conditions, values) = conditions(filter);
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT COUNT(*) FROM messages WHERE {conditions}"))?;
-    let total: i64 = statement.query_row(params_from_iter(values), |row| row.get(0))?;
-    Ok(total.unsigned_abs())
+/// Replaces most of a large offset by a start behind the rows that it passes over.
+fn skip(connection: &Connection, values: &mut Values<'_>) -> Result<(), StoreError> {
+    let tail = in_tail(connection, values)?;
+    let passed = rank::before(connection, &values.start.place)?;
+    // Any of the tail may lie before the page; so many indexed rows certainly do.
+    let certain = values.offset.unsigned_abs().saturating_sub(tail);
+    let (block, before) = rank::seek(connection, passed + certain)?;
+    if before > passed {
+        values.start = Start { place: block, after: false };
+        let skipped = (before - passed) + (tail - in_tail(connection, values)?);
+        assert!(skipped <= values.offset.unsigned_abs(), "only rows before the page are passed over");
+        values.offset -= skipped as i64;
+    }
+    Ok(())
 }
 
-/// One row more than the page holds, if there is one, and the table's row number of each.
-fn select(
-    connection: &Connection,
-    query: &PageQuery,
-    after: Option<(&str, &str)>,
-) -> Result<(Vec<StoredMessage>, Vec<i64>), StoreError> {
-    const COLUMNS: &str =
-        "rtrim(ts, 'Z.0') AS instant, message_id, from_msisdn, to_msisdn, ts, text, created_at, rowid";
-    let (conditions, mut values) = conditions(&query.filter);
-    let body = match after {
-        None => format!("SELECT {COLUMNS} FROM messages WHERE {conditions}"),
-        Some((instant, message_id)) => {
-            values.push(Box::new(instant.to_owned()));
-            values.push(Box::new(message_id.to_owned()));
-            let (at, id) = (values.len() - 1, values.len());
-            // Two ranges of the same index, so that neither many messages of one instant nor the
-            // depth of the page make it slower.
-            format!(
-                "SELECT {COLUMNS} FROM messages WHERE {conditions} AND rtrim(ts, 'Z.0') = ?{at} AND message_id > ?{id} \
-                 UNION ALL SELECT {COLUMNS} FROM messages WHERE {conditions} AND rtrim(ts, 'Z.0') > ?{at}"
-            )
-        }
-    };
-    values.push(Box::new(i64::from(query.limit) + 1));
-    values.push(Box::new(query.offset));
-    let (limit, offset) = (values.len() - 1, values.len());
-    let sql = format!("{body} ORDER BY instant, message_id LIMIT ?{limit} OFFSET ?{offset}");
+/// Rows, and the table's row number of each.
+type Found = (Vec<StoredMessage>, Vec<i64>);
+
+const COLUMNS: &str = "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";
+
+/// Up to `values.limit` rows of a source.
+fn select(connection: &Connection, source: Source, values: &Values<'_>) -> Result<Found, StoreError> {
+    let [indexed, tail] = source.arms(values);
+    let (indexed, tail) = (indexed.places(), tail.places());
+    let sql = format!(
+        "SELECT {COLUMNS} \
+         FROM ({indexed} UNION ALL {tail} ORDER BY instant, message_id LIMIT ?8 OFFSET ?9) AS place \
+         CROSS JOIN messages AS m ON m.rowid = place.message_row ORDER BY place.instant, place.message_id"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params_from_iter(values))?;
-    let (mut rows, mut places) = (Vec::new(), Vec::new());
+    values.bind(&mut statement)?;
+    let mut found = statement.raw_query();
+    let (mut rows, mut numbers) = (Vec::new(), Vec::new());
     while let Some(row) = found.next()? {
         rows.push(stored_message(row)?);
-        places.push(row.get(7)?);
+        numbers.push(row.get(6)?);
     }
-    Ok((rows, places))
+    Ok((rows, numbers))
 }
 
-fn place_of_row(connection: &Connection, row: i64) -> Result<Option<(String, String)>, StoreError> {
+/// Up to `values.limit` rows whose places are known.
+fn look_up(
+    connection: &Connection,
+    places: &[(Place, i64)],
+    values: &Values<'_>,
+) -> Result<Found, StoreError> {
+    let first = match &values.start {
+        Start { place, after: true } => places.partition_point(|(other, _)| other <= place),
+        Start { place, after: false } => places.partition_point(|(other, _)| other < place),
+    };
+    let offset = usize::try_from(values.offset).unwrap_or(usize::MAX);
+    let wanted = places.iter().skip(first).skip(offset).take(values.limit as usize);
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM messages AS m WHERE m.rowid = ?1"))?;
+    let (mut rows, mut numbers) = (Vec::new(), Vec::new());
+    for (_, number) in wanted {
+        rows.push(statement.query_row([number], stored_message)?);
+        numbers.push(*number);
+    }
+    Ok((rows, numbers))
+}
+
+/// The place that a cursor names, unless its row is gone.
+fn place(connection: &Connection, cursor: &Cursor) -> Result<Option<Place>, StoreError> {
+    let row = match cursor {
+        Cursor::Place { instant, message_id } => {
+            return Ok(Some(Place { instant: instant.clone(), message_id: message_id.clone() }));
+        }
+        Cursor::Row(row) => row,
+    };
     let mut statement =
         connection.prepare_cached("SELECT rtrim(ts, 'Z.0'), message_id FROM messages WHERE rowid = ?1")?;
     let mut rows = statement.query([row])?;
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    Ok(Some((text(row, 0)?.unwrap_or_default(), text(row, 1)?.unwrap_or_default())))
-}
-
-/// An SQL condition and the values of its parameters.
-fn conditions(filter: &Filter) -> (String, Vec<Box<dyn ToSql>>) {
-    let mut sql = String::from("1");
-    let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-    let mut and = |condition: &str, value: &str| {
-        values.push(Box::new(value.to_owned()));
-        sql.push_str(&condition.replace('?', &format!("?{}", values.len())));
-    };
-    if let Some(from) = &filter.from {
-        and(" AND from_msisdn = ?", from);
-    }
-    if let Some(since) = &filter.since {
-        and(" AND rtrim(ts, 'Z.0') >= ?", since.as_str());
-    }
-    if let Some(q) = &filter.q {
-        and(" AND contains_folded(text, ?)", q.as_str());
-    }
-    (sql, values)
+    let column = |column| text(row, column).map(Option::unwrap_or_default);
+    Ok(Some(Place { instant: column(0)?, message_id: column(1)? }))
 }
 
 fn stored_message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
     let required = |column: usize| text(row, column).map(Option::unwrap_or_default);
     Ok(StoredMessage {
-        message_id: required(1)?,
-        from: required(2)?,
-        to: required(3)?,
-        ts: required(4)?,
-        text: text(row, 5)?,
-        created_at: required(6)?,
+        message_id: required(0)?,
+        from: required(1)?,
+        to: required(2)?,
+        ts: required(3)?,
+        text: text(row, 4)?,
+        created_at: required(5)?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! A few read connections, borrowed for one query and given back.
 //!
-//! A query sees one snapshot, is given up at its deadline, and never waits for the writer (WAL).
+//! A query sees one snapshot, is given up at its deadline, and never waits for the writer (WAL). It
+//! is answered with the index, or, where that is not to be had, from the messages alone.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
@@ -13,8 +14,12 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+use super::index::{self, Marks, changes};
 use super::{StoreError, schema};
 use crate::limits::{PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, READ_CONNECTIONS};
+
+/// No generation has this number.
+const NONE: u64 = u64::MAX;
 
 /// The read connections of one database.
 pub(super) struct Readers {
@@ -22,11 +27,20 @@ pub(super) struct Readers {
     started: Instant,
     /// Raised when the path names other files than before: older connections are not used again.
     generation: AtomicU64,
-    /// As many places as there may be connections; `None` is one not opened yet, or thrown away.
-    idle: Receiver<Option<Reader>>,
-    give_back: Sender<Option<Reader>>,
+    /// The generation whose index is in order.
+    indexed: AtomicU64,
+    /// As many places as there may be connections.
+    idle: Receiver<Place>,
+    give_back: Sender<Place>,
     /// Kept apart for readiness probes, which must not queue behind long searches.
-    for_probes: Mutex<Option<Reader>>,
+    for_probes: Mutex<Place>,
+}
+
+/// The connections of one borrower: `None` is one not opened yet, or thrown away.
+#[derive(Default)]
+struct Place {
+    with_index: Option<Reader>,
+    without: Option<Reader>,
 }
 
 struct Reader {
@@ -41,38 +55,60 @@ impl Readers {
         let (give_back, idle) = bounded(READ_CONNECTIONS);
         for _ in 0..READ_CONNECTIONS {
             // The channel has exactly this many places and both ends are in our hands.
-            let _ = give_back.send(None);
+            let _ = give_back.send(Place::default());
         }
         Self {
             path: path.to_owned(),
             started: Instant::now(),
             generation: AtomicU64::new(0),
+            indexed: AtomicU64::new(NONE),
             idle,
             give_back,
-            for_probes: Mutex::new(None),
+            for_probes: Mutex::default(),
         }
     }
 
     /// Runs a query inside one read transaction. It is given up, wherever it is, when the time for
-    /// queries has passed since `asked`: waiting for a turn is part of it.
+    /// queries has passed since `asked`: waiting for a turn is part of it. It is run once more if
+    /// the index fails.
     pub(super) fn with<T>(
         &self,
         asked: Instant,
-        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        query: impl Fn(&Connection, &Marks) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let given_up_at = asked + QUERY_DEADLINE;
         if Instant::now() >= given_up_at {
             return Err(StoreError::TooSlow);
         }
-        let reader = self.idle.recv_deadline(given_up_at).map_err(|_| StoreError::TooSlow)?;
-        let mut place = Borrowed { readers: self, reader };
-        self.run(&mut place.reader, given_up_at, query)
+        let place = self.idle.recv_deadline(given_up_at).map_err(|_| StoreError::TooSlow)?;
+        let mut place = Borrowed { readers: self, place };
+        let Place { with_index, without } = &mut place.place;
+        if self.uses_index(self.generation()) {
+            let indexed = |connection: &Connection| {
+                // The index first: what it covers is in every later state of the messages.
+                let marks = Marks::read(connection)?;
+                if changes::are_pending(connection, &marks)? {
+                    return Ok(None);
+                }
+                query(connection, &marks).map(Some)
+            };
+            match self.run(with_index, index::attach, given_up_at, indexed) {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
+                // Whichever of the two files it was, the other connection tells.
+                Err(_) => self.forget_index(),
+            }
+        }
+        self.run(without, |reader, _| index::attach_none(reader), given_up_at, |connection| {
+            query(connection, &Marks::read(connection)?)
+        })
     }
 
     /// Ok if the database answers and has its schema.
     pub(super) fn answer(&self) -> Result<(), StoreError> {
-        let mut reader = self.for_probes.lock().unwrap_or_else(PoisonError::into_inner);
-        self.run(&mut reader, Instant::now() + PROBE_TIMEOUT / 2, |connection| {
+        let mut place = self.for_probes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run(&mut place.without, |_, _| Ok(()), Instant::now() + PROBE_TIMEOUT / 2, |connection| {
             connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
             Ok(())
         })
@@ -81,13 +117,14 @@ impl Readers {
     fn run<T>(
         &self,
         place: &mut Option<Reader>,
+        attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
         given_up_at: Instant,
         query: impl FnOnce(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Taken out, so that a panic inside the query throws the connection away.
         let reader = match place.take().filter(|reader| self.is_current(reader)) {
             Some(reader) => reader,
-            None => self.open()?,
+            None => self.open(attach)?,
         };
         reader.deadline.store(self.millis(given_up_at), Relaxed);
         let result = in_one_snapshot(&reader.connection, query);
@@ -99,9 +136,14 @@ impl Readers {
         result
     }
 
-    fn open(&self) -> Result<Reader, StoreError> {
-        let generation = self.generation.load(SeqCst);
+    fn open(
+        &self,
+        attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
+    ) -> Result<Reader, StoreError> {
+        let generation = self.generation();
         let mut connection = schema::open_for_reading(&self.path)?;
+        attach(&connection, &self.path)?;
+        connection.execute_batch("PRAGMA query_only = ON")?;
         let deadline = Arc::new(AtomicU64::new(u64::MAX));
         let (seen, started) = (Arc::clone(&deadline), self.started);
         connection.progress_handler(
@@ -112,7 +154,28 @@ impl Readers {
     }
 
     fn is_current(&self, reader: &Reader) -> bool {
-        reader.generation == self.generation.load(SeqCst)
+        reader.generation == self.generation()
+    }
+
+    /// Which files the path names: another number, other files.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(SeqCst)
+    }
+
+    /// The index of this generation is in order.
+    pub(super) fn use_index(&self, generation: u64) {
+        self.indexed.store(generation, SeqCst);
+    }
+
+    /// True while the index of this generation is in order.
+    pub(super) fn uses_index(&self, generation: u64) -> bool {
+        self.generation() == generation && self.indexed.load(SeqCst) == generation
+    }
+
+    /// The index is not to be used any more.
+    pub(super) fn forget_index(&self) {
+        self.indexed.store(NONE, SeqCst);
+        self.forget();
     }
 
     /// Closes the connections to the files that the path named until now; one in use is closed by
@@ -120,13 +183,13 @@ impl Readers {
     pub(super) fn forget(&self) {
         self.generation.fetch_add(1, SeqCst);
         for _ in 0..READ_CONNECTIONS {
-            let Ok(reader) = self.idle.try_recv() else {
+            let Ok(place) = self.idle.try_recv() else {
                 break;
             };
-            drop(reader);
-            let _ = self.give_back.send(None);
+            drop(place);
+            let _ = self.give_back.send(Place::default());
         }
-        *self.for_probes.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.for_probes.lock().unwrap_or_else(PoisonError::into_inner) = Place::default();
     }
 
     fn millis(&self, at: Instant) -> u64 {
@@ -147,12 +210,12 @@ fn in_one_snapshot<T>(
 /// A place taken out of the channel, which goes back whatever happens.
 struct Borrowed<'a> {
     readers: &'a Readers,
-    reader: Option<Reader>,
+    place: Place,
 }
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         // There is a place for every reader, so this never waits; both ends live in `Readers`.
-        let _ = self.readers.give_back.send(self.reader.take());
+        let _ = self.readers.give_back.send(std::mem::take(&mut self.place));
     }
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::search;
 use crate::limits::{
-    COMMIT_BUSY_TIMEOUT, READ_BUSY_TIMEOUT, READ_CACHE_KIB, WAL_KEEP_BYTES, WRITE_CACHE_KIB,
+    CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, READ_BUSY_TIMEOUT, READ_CACHE_KIB, WAL_KEEP_BYTES, WRITE_CACHE_KIB,
 };
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
@@ -21,13 +21,12 @@ const COLUMNS: [&str; 6] = ["created_at", "from_msisdn", "message_id", "text", "
 /// What brings a file from version n to n + 1, where n is the place in this list. Each runs in one
 /// transaction with the change of `PRAGMA user_version`. Names are our own (`messages_by_…`):
 /// earlier implementations have taken `idx_ts` and its like.
-const MIGRATIONS: [&str; 1] = ["
-    CREATE TABLE IF NOT EXISTS messages (
+const MIGRATIONS: [&str; 2] = [
+    "CREATE TABLE IF NOT EXISTS messages (
         message_id TEXT PRIMARY KEY, from_msisdn TEXT NOT NULL, to_msisdn TEXT NOT NULL,
-        ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);
-    CREATE INDEX messages_by_instant ON messages (rtrim(ts, 'Z.0'), message_id);
-    CREATE INDEX messages_by_sender ON messages (from_msisdn, rtrim(ts, 'Z.0'), message_id);
-"];
+        ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);",
+    include_str!("migration_2.sql"),
+];
 
 /// The version of a file that this program has brought up to date.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -150,14 +149,6 @@ pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     if key != ["message_id"] {
         return Err(foreign(path, "its table messages has another primary key than message_id"));
     }
-    if version < VERSION {
-        // Migrating reads all of it; damage that shows then must show before the first change.
-        let verdict: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
-        if verdict != "ok" {
-            return Err(damaged(path, &verdict));
-        }
-    }
     Ok(version)
 }
 
@@ -196,12 +187,12 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     }
 }
 
-/// A connection for queries, which cannot change anything.
+/// A connection for queries.
 pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path)?;
     connection.busy_timeout(READ_BUSY_TIMEOUT)?;
     connection.execute_batch(&format!(
-        "PRAGMA query_only = ON; PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+        "PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
     ))?;
     search::register(&connection)?;
     Ok(connection)
@@ -209,7 +200,10 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     // Never creates: a file that vanishes while the service runs must not be replaced by an empty one.
-    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    Ok(connection)
 }
 
 pub(super) fn wal_path(path: &Path) -> PathBuf {

@@ -1,10 +1,12 @@
-//! The figures of `/stats`, exact, from one snapshot (contract, section 4).
+//! The figures of `/stats`, exact, from one snapshot (contract, section 4): the index, and the
+//! rows behind its mark.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
+use super::index::Marks;
 use super::page::text;
-use crate::limits::TOP_SENDERS;
+use super::index::top::Top;
 
 /// Counts over the whole store.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,57 +21,45 @@ pub struct Stats {
 }
 
 /// Reads the figures. They agree with each other if the connection is inside a transaction.
-pub(super) fn read(connection: &Connection) -> Result<Stats, StoreError> {
+pub(super) fn read(connection: &Connection, marks: &Marks) -> Result<Stats, StoreError> {
     let mut stats = Stats {
-        first_ts: one_ts(connection, "ASC")?,
-        last_ts: one_ts(connection, "DESC")?,
+        total_messages: marks.ordered,
+        senders_count: marks.senders,
+        first_ts: one_ts(connection, marks, "ASC")?,
+        last_ts: one_ts(connection, marks, "DESC")?,
         ..Stats::default()
     };
-    // One pass over the index of senders gives all three counts.
-    let mut statement =
-        connection.prepare_cached("SELECT from_msisdn, COUNT(*) FROM messages GROUP BY from_msisdn")?;
-    let mut senders = statement.query([])?;
-    while let Some(row) = senders.next()? {
-        let count = row.get::<_, i64>(1)?.unsigned_abs();
-        stats.total_messages += count;
-        stats.senders_count += 1;
-        insert_if_top(&mut stats.top_senders, text(row, 0)?.unwrap_or_default(), count);
+    let mut top = Top::read(connection)?;
+    let mut tail = connection.prepare_cached(
+        "SELECT tail.sender, tail.messages, before.messages FROM \
+         (SELECT from_msisdn AS sender, COUNT(*) AS messages FROM messages WHERE rowid > ?1 GROUP BY from_msisdn) AS tail \
+         LEFT JOIN messages_senders AS before ON before.sender = tail.sender",
+    )?;
+    let mut tail = tail.query([marks.ordered_through])?;
+    while let Some(row) = tail.next()? {
+        let sender = text(row, 0)?.unwrap_or_default();
+        let messages = row.get::<_, i64>(1)?.unsigned_abs();
+        let before = row.get::<_, Option<i64>>(2)?;
+        stats.total_messages += messages;
+        stats.senders_count += u64::from(before.is_none());
+        top.raise(&sender, messages + before.unwrap_or(0).unsigned_abs());
     }
+    stats.top_senders = top.into_senders();
     Ok(stats)
 }
 
-/// Senders arrive in ascending order, so of equal counts the one that is there already stays ahead.
-fn insert_if_top(top: &mut Vec<(String, u64)>, sender: String, count: u64) {
-    let place = top.partition_point(|(_, other)| *other >= count);
-    if place < TOP_SENDERS as usize {
-        top.insert(place, (sender, count));
-        top.truncate(TOP_SENDERS as usize);
-    }
-}
-
-fn one_ts(connection: &Connection, direction: &str) -> Result<Option<String>, StoreError> {
+fn one_ts(connection: &Connection, marks: &Marks, direction: &str) -> Result<Option<String>, StoreError> {
     let sql = format!(
-        "SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') {direction}, message_id {direction} LIMIT 1"
+        "SELECT m.ts FROM (\
+            SELECT * FROM (SELECT instant, message_id, message_row FROM messages_order \
+                ORDER BY instant {direction}, message_id {direction} LIMIT 1) \
+            UNION ALL \
+            SELECT * FROM (SELECT rtrim(ts, 'Z.0') AS instant, ifnull(message_id, '') AS message_id, rowid AS message_row \
+                FROM messages WHERE rowid > ?1 ORDER BY instant {direction}, message_id {direction} LIMIT 1) \
+            ORDER BY instant {direction}, message_id {direction} LIMIT 1) AS place \
+         CROSS JOIN messages AS m ON m.rowid = place.message_row"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([])?;
-    match rows.next()? {
-        Some(row) => Ok(text(row, 0)?),
-        None => Ok(None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_busiest_ten_stay_and_ties_are_by_name() {
-        let mut top = Vec::new();
-        for n in 0..30_u64 {
-            insert_if_top(&mut top, format!("+{n:02}"), n % 3);
-        }
-        let names: Vec<_> = top.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["+02", "+05", "+08", "+11", "+14", "+17", "+20", "+23", "+26", "+29"]);
-    }
+    let ts = statement.query_row([marks.ordered_through], |row| text(row, 0)).optional()?;
+    Ok(ts.flatten())
 }

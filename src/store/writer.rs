@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::StoreError;
+use super::indexer::Wake;
 use super::readers::Readers;
 use super::transactor::{Inserted, Proof, Transactor};
 use crate::limits::{FAILURE_STANDS, MAX_BATCH, PROBE_TIMEOUT, WRITER_QUEUE};
@@ -72,6 +73,7 @@ impl Writer {
         path: &Path,
         connection: Connection,
         readers: Arc<Readers>,
+        wake: Wake,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
@@ -80,7 +82,7 @@ impl Writer {
         let mut transactor = Transactor::new(path, connection, readers, proof.clone(), metrics, log);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
             // A panic answers the batch it struck with `Lost` and costs the connection, not the service.
-            while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox))).is_err() {
+            while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox, &wake))).is_err() {
                 transactor.give_up_connection();
             }
         })?;
@@ -173,11 +175,12 @@ impl Batch {
 }
 
 /// Works until told to stop, and commits everything that was queued before that.
-fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>) {
+fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, indexer: &Wake) {
     loop {
         let Batch { messages, waiters, probes, stop } = Batch::take(inbox);
         if !messages.is_empty() {
             commit_all(transactor, &messages, waiters);
+            indexer.wake();
             transactor.checkpoint_if_due();
         }
         for probe in probes {
@@ -214,6 +217,7 @@ fn commit_all(transactor: &mut Transactor, messages: &[Message], waiters: Vec<Wa
 
 #[cfg(test)]
 mod tests {
+    use super::super::indexer::Indexer;
     use super::super::schema;
     use super::*;
 
@@ -235,7 +239,9 @@ mod tests {
         let log = Log::start(crate::log::Level::Error).unwrap();
         let connection = schema::prepare(&path).unwrap();
         let readers = Arc::new(Readers::new(&path));
-        let writer = Writer::start(&path, connection, readers, Arc::default(), log).unwrap();
+        let metrics = Arc::<Metrics>::default();
+        let indexer = Indexer::start(&path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();
+        let writer = Writer::start(&path, connection, readers, indexer.wake(), metrics, log).unwrap();
         let message = |id: &str| {
             let body =
                 format!(r#"{{"message_id":"{id}","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}}"#);

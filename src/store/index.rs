@@ -1,0 +1,212 @@
+//! The index: what is derived from the messages so that queries need not go through them, in a file
+//! of its own beside the database.
+//!
+//! - It is a copy of nothing but what the database holds. Missing, foreign or damaged it is made
+//!   anew, and queries are answered from the messages alone meanwhile, more slowly.
+//! - It covers every row up to its marks and none behind them. Row numbers rise with every message,
+//!   so a query reads the index and the rows behind the mark, the tail, and is exact however long
+//!   the tail is. The index is read first: what it covers is in every later state of the database.
+//! - A thread of its own keeps it up ([`super::indexer`]): with an index inside the database, every
+//!   message waits while the ones before it are put in order.
+
+pub(super) mod changes;
+pub(super) mod order;
+pub(super) mod rank;
+pub(super) mod search;
+pub(super) mod top;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use super::schema::with_suffix;
+use crate::limits::{
+    CACHED_STATEMENTS, INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
+};
+
+/// The version of the index's own schema. Another one is made anew.
+const VERSION: i64 = 1;
+
+/// How far the index has come, as one snapshot of it shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// The last row whose place in the order is known ([`order`]).
+    pub(super) ordered_through: i64,
+    /// Messages in the order.
+    pub(super) ordered: u64,
+    /// Senders of those messages.
+    pub(super) senders: u64,
+    /// The last row that the search index knows ([`search`]).
+    pub(super) searchable_through: i64,
+    /// The last change of a message by somebody else that is taken account of ([`changes`]).
+    pub(super) changes_through: i64,
+}
+
+impl Marks {
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut statement = connection.prepare_cached(
+            "SELECT ordered_through, ordered, senders, searchable_through, changes_through FROM messages_marks",
+        )?;
+        statement.query_row([], |row| {
+            Ok(Self {
+                ordered_through: row.get(0)?,
+                ordered: row.get::<_, i64>(1)?.unsigned_abs(),
+                senders: row.get::<_, i64>(2)?.unsigned_abs(),
+                searchable_through: row.get(3)?,
+                changes_through: row.get(4)?,
+            })
+        })
+    }
+
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(
+            "UPDATE messages_marks SET ordered_through = ?1, ordered = ?2, senders = ?3, \
+             searchable_through = ?4, changes_through = ?5",
+        )?;
+        let counts = (self.ordered as i64, self.senders as i64);
+        statement.execute((
+            self.ordered_through,
+            counts.0,
+            counts.1,
+            self.searchable_through,
+            self.changes_through,
+        ))?;
+        Ok(())
+    }
+}
+
+/// Where the index of a database is.
+pub(super) fn path_of(database: &Path) -> PathBuf {
+    with_suffix(database, "-index")
+}
+
+/// The index of the database that `messages` is a connection to, for keeping it up: the one that is
+/// there if it belongs to it, or a new one.
+pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
+    let path = path_of(database);
+    match open_existing(&path).and_then(|index| Ok(belongs(&index, messages)?.then_some(index))) {
+        Ok(Some(index)) => Ok(index),
+        // Whatever it is, all that can be in it is in the database.
+        Ok(None) | Err(_) => {
+            remove(database).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+            create(&path, messages)
+        }
+    }
+}
+
+fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
+    let index =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    prepare(&index)?;
+    Ok(index)
+}
+
+/// It never needs to be synced by itself: what a machine that fails takes back is derived again.
+fn prepare(index: &Connection) -> rusqlite::Result<()> {
+    index.busy_timeout(READ_BUSY_TIMEOUT)?;
+    index.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    index.execute_batch(&format!(
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY; \
+         PRAGMA wal_autocheckpoint = {INDEX_CHECKPOINT_PAGES};"
+    ))
+}
+
+/// True if the index was derived from this database, as far as it goes.
+fn belongs(index: &Connection, messages: &Connection) -> rusqlite::Result<bool> {
+    let version: i64 = index.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version != VERSION {
+        return Ok(false);
+    }
+    let of: Vec<u8> = index.query_row("SELECT store FROM messages_marks", [], |row| row.get(0))?;
+    if of != identity(messages)? {
+        return Ok(false);
+    }
+    let marks = Marks::read(index)?;
+    if changes::are_pending(messages, &marks)? || marks.ordered == 0 {
+        return Ok(true);
+    }
+    // A copy of the database that was restored has the same name but may have other rows.
+    let last: Option<String> = messages
+        .query_row("SELECT ifnull(message_id, '') FROM messages WHERE rowid = ?1", [marks.ordered_through], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let known: bool = index.query_row(
+        "SELECT EXISTS (SELECT 1 FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3)",
+        (instant_of_row(messages, marks.ordered_through)?, &last, marks.ordered_through),
+        |row| row.get(0),
+    )?;
+    Ok(known)
+}
+
+fn instant_of_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<String>> {
+    messages
+        .query_row("SELECT rtrim(ts, 'Z.0') FROM messages WHERE rowid = ?1", [row], |row| row.get(0))
+        .optional()
+}
+
+fn identity(messages: &Connection) -> rusqlite::Result<Vec<u8>> {
+    messages.query_row("SELECT id FROM messages_store", [], |row| row.get(0))
+}
+
+fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // The senders are in it, which are nobody else's business.
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let mut index = open_existing(path)?;
+    let transaction = index.transaction()?;
+    transaction.execute_batch(include_str!("index/schema.sql"))?;
+    let changes: i64 =
+        messages.query_row("SELECT ifnull(max(change), 0) FROM messages_changes", [], |row| row.get(0))?;
+    let before_all: i64 =
+        messages.query_row("SELECT min(0, ifnull(min(rowid), 1) - 1) FROM messages", [], |row| row.get(0))?;
+    transaction.execute(
+        "INSERT INTO messages_marks VALUES (?1, ?2, 0, 0, ?2, ?3)",
+        (identity(messages)?, before_all, changes),
+    )?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(index)
+}
+
+/// Removes an index that is of no use.
+pub(super) fn remove(database: &Path) -> io::Result<()> {
+    let path = path_of(database);
+    for suffix in ["", "-wal", "-shm"] {
+        match fs::remove_file(with_suffix(&path, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Gives a connection for queries the index of its database.
+pub(super) fn attach(reader: &Connection, database: &Path) -> rusqlite::Result<()> {
+    let path = path_of(database);
+    // SQLite would make a new one.
+    if !path.exists() {
+        return Err(rusqlite::Error::InvalidPath(path));
+    }
+    reader.execute("ATTACH ?1 AS idx", [path.to_string_lossy()])?;
+    reader.execute_batch(&format!("PRAGMA idx.cache_size = -{READ_CACHE_KIB};"))
+}
+
+/// Gives a connection for queries an index that has nothing in it: everything is in the tail.
+pub(super) fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
+    reader.execute_batch("ATTACH ':memory:' AS idx")?;
+    let schema = include_str!("index/schema.sql");
+    let schema = schema.replace("CREATE TABLE ", "CREATE TABLE idx.").replace("VIRTUAL TABLE ", "VIRTUAL TABLE idx.");
+    reader.execute_batch(&schema)?;
+    let before_all = i64::MIN;
+    reader.execute("INSERT INTO messages_marks VALUES (x'', ?1, 0, 0, ?1, ?2)", (before_all, i64::MAX))?;
+    Ok(())
+}

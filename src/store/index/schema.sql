@@ -1,0 +1,21 @@
+-- One row: whose index this is, and how far it has come (store/index.rs).
+CREATE TABLE messages_marks (
+    store BLOB NOT NULL, ordered_through INTEGER NOT NULL, ordered INTEGER NOT NULL,
+    senders INTEGER NOT NULL, searchable_through INTEGER NOT NULL, changes_through INTEGER NOT NULL);
+
+CREATE TABLE messages_order (
+    instant TEXT, message_id TEXT, message_row INTEGER,
+    PRIMARY KEY (instant, message_id, message_row)) WITHOUT ROWID;
+CREATE TABLE messages_of_sender (
+    sender TEXT, instant TEXT, message_id TEXT, message_row INTEGER,
+    PRIMARY KEY (sender, instant, message_id, message_row)) WITHOUT ROWID;
+CREATE TABLE messages_senders (sender TEXT PRIMARY KEY, messages INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE messages_top (sender TEXT PRIMARY KEY, messages INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE messages_ranks (
+    level INTEGER, instant TEXT, message_id TEXT, messages INTEGER NOT NULL,
+    PRIMARY KEY (level, instant, message_id)) WITHOUT ROWID;
+INSERT INTO messages_ranks VALUES (0, '', '', 0), (1, '', '', 0);
+
+-- Texts are folded before they are indexed, so the index itself tells cases apart.
+CREATE VIRTUAL TABLE messages_search USING fts5 (
+    text, content = '', detail = none, columnsize = 0, tokenize = 'trigram case_sensitive 1');

@@ -1,0 +1,142 @@
+//! The messages that have a word in them: all are counted, and where they are few their places are
+//! kept, so that a page of them needs no second search.
+
+use rusqlite::{Connection, Row};
+
+use super::StoreError;
+use super::index::Marks;
+use super::page::text;
+use super::index::rank::{self, Place};
+use super::source::{Source, Values, rows};
+use super::total::of_sender;
+use crate::filter::Filter;
+use crate::limits::{FEW_PROPOSED_ROWS, KEPT_MATCHES, PROPOSED_SHARE};
+
+/// What a search found.
+pub(super) struct Matches {
+    pub(super) total: u64,
+    /// Where all of them are, in their order; `None` if they are too many to keep.
+    pub(super) places: Option<Vec<(Place, i64)>>,
+    /// What was gone through.
+    pub(super) source: Source,
+}
+
+/// Goes through the fewest rows that are certain to hold every match.
+pub(super) fn find(connection: &Connection, filter: &Filter, marks: &Marks) -> Result<Matches, StoreError> {
+    let values = Values::new(filter, marks);
+    let in_order = match (&filter.from, &filter.since) {
+        (Some(from), _) => of_sender(connection, from)?,
+        (None, Some(_)) => marks.ordered - rank::before(connection, &values.start.place)?,
+        (None, None) => marks.ordered,
+    };
+    // To look a row up costs about as much as to read some of them one after the other, and to ask
+    // the search index in vain must cost little.
+    let by_order = in_order < marks.ordered / PROPOSED_SHARE;
+    let few = if by_order { in_order } else { marks.ordered } / PROPOSED_SHARE;
+    if let Some(proposals) = proposals(connection, &values, few.max(FEW_PROPOSED_ROWS))? {
+        return look_up(connection, &values, &proposals);
+    }
+    if by_order { go_through(connection, filter, &values) } else { scan(connection, &values) }
+}
+
+/// The rows that the search index names. `None` if it knows nothing of so short a word, or names
+/// more than `most`.
+fn proposals(
+    connection: &Connection,
+    values: &Values<'_>,
+    most: u64,
+) -> Result<Option<Vec<i64>>, StoreError> {
+    if !values.has_proposal() {
+        return Ok(None);
+    }
+    let mut statement =
+        connection.prepare_cached("SELECT rowid FROM messages_search WHERE messages_search MATCH ?7")?;
+    values.bind(&mut statement)?;
+    let mut found = statement.raw_query();
+    let mut proposals = Vec::new();
+    while let Some(row) = found.next()? {
+        if proposals.len() as u64 >= most {
+            return Ok(None);
+        }
+        proposals.push(row.get(0)?);
+    }
+    Ok(Some(proposals))
+}
+
+/// Of the proposed rows, and of those behind the index's mark, the ones that do match.
+fn look_up(connection: &Connection, values: &Values<'_>, proposals: &[i64]) -> Result<Matches, StoreError> {
+    let mut matches = Matches::none(Source::Proposed);
+    let mut one = connection.prepare_cached(&rows(values, "m.rowid = ?10 AND m.rowid <= ?6").places())?;
+    values.bind(&mut one)?;
+    for row in proposals {
+        one.raw_bind_parameter(Values::ROW, row)?;
+        matches.gather(one.raw_query())?;
+    }
+    let mut tail = connection.prepare_cached(&rows(values, "m.rowid > ?6").places())?;
+    values.bind(&mut tail)?;
+    matches.gather(tail.raw_query())?;
+    Ok(matches.sorted())
+}
+
+/// The matches in one part of the order, and in the tail.
+fn go_through(connection: &Connection, filter: &Filter, values: &Values<'_>) -> Result<Matches, StoreError> {
+    let mut matches = Matches::none(Source::in_order(filter));
+    for arm in matches.source.arms(values) {
+        let mut statement = connection.prepare_cached(&arm.places())?;
+        values.bind(&mut statement)?;
+        matches.gather(statement.raw_query())?;
+    }
+    Ok(matches.sorted())
+}
+
+/// The matches in the whole table. Once they are too many to keep they are only counted, which is
+/// faster.
+fn scan(connection: &Connection, values: &Values<'_>) -> Result<Matches, StoreError> {
+    let mut matches = Matches::none(Source::Table);
+    let behind = rows(values, "m.rowid > ?10");
+    let mut first = connection.prepare_cached(&format!("{} ORDER BY m.rowid LIMIT ?8", behind.places()))?;
+    let mut first_values = values.clone();
+    first_values.limit = KEPT_MATCHES as i64;
+    first_values.bind(&mut first)?;
+    first.raw_bind_parameter(Values::ROW, i64::MIN)?;
+    matches.gather(first.raw_query())?;
+    let last = matches.places.as_ref().and_then(|places| places.last()).map(|(_, row)| *row);
+    if let Some(last) = last.filter(|_| matches.total == KEPT_MATCHES as u64) {
+        let mut rest = connection.prepare_cached(&behind.count())?;
+        values.bind(&mut rest)?;
+        rest.raw_bind_parameter(Values::ROW, last)?;
+        let rest = rest.raw_query().next()?.map_or(Ok(0), |row| row.get::<_, i64>(0))?.unsigned_abs();
+        matches.total += rest;
+        matches.places = matches.places.filter(|_| rest == 0);
+    }
+    Ok(matches.sorted())
+}
+
+impl Matches {
+    fn none(source: Source) -> Self {
+        Self { total: 0, places: Some(Vec::new()), source }
+    }
+
+    fn gather(&mut self, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<()> {
+        while let Some(row) = rows.next()? {
+            self.total += 1;
+            match &mut self.places {
+                Some(places) if places.len() < KEPT_MATCHES => places.push(place(row)?),
+                places => *places = None,
+            }
+        }
+        Ok(())
+    }
+
+    fn sorted(mut self) -> Self {
+        if let Some(places) = &mut self.places {
+            places.sort_unstable();
+        }
+        self
+    }
+}
+
+fn place(row: &Row<'_>) -> rusqlite::Result<(Place, i64)> {
+    let column = |column| text(row, column).map(Option::unwrap_or_default);
+    Ok((Place { instant: column(0)?, message_id: column(1)? }, row.get(2)?))
+}

@@ -1,0 +1,22 @@
+-- Indexes of an earlier version of this service: every message paid for them as it came. What is
+-- derived from messages is in a file of its own now (store/index.rs).
+DROP INDEX IF EXISTS messages_by_instant;
+DROP INDEX IF EXISTS messages_by_sender;
+
+-- By this an index knows the database it belongs to.
+CREATE TABLE messages_store (id BLOB NOT NULL);
+INSERT INTO messages_store VALUES (randomblob(16));
+
+-- This service changes no message, but a person with sqlite3 may; the index hears of it here: what
+-- stood in which row.
+CREATE TABLE messages_changes (
+    change INTEGER PRIMARY KEY AUTOINCREMENT, message_row INTEGER NOT NULL,
+    message_id TEXT, from_msisdn TEXT, ts TEXT);
+CREATE TRIGGER messages_deleted AFTER DELETE ON messages BEGIN
+    INSERT INTO messages_changes (message_row, message_id, from_msisdn, ts)
+        VALUES (old.rowid, old.message_id, old.from_msisdn, old.ts);
+END;
+CREATE TRIGGER messages_updated AFTER UPDATE ON messages BEGIN
+    INSERT INTO messages_changes (message_row, message_id, from_msisdn, ts)
+        VALUES (old.rowid, old.message_id, old.from_msisdn, old.ts);
+END;

@@ -1,0 +1,45 @@
+//! How many messages match a filter without a word, exactly and without counting them one by one.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::StoreError;
+use super::index::Marks;
+use super::index::rank;
+use super::source::{Source, Values, rows};
+use crate::filter::Filter;
+
+/// The index knows most of it; the rows behind its mark are counted.
+pub(super) fn read(connection: &Connection, filter: &Filter, marks: &Marks) -> Result<u64, StoreError> {
+    let values = Values::new(filter, marks);
+    let known = match (&filter.from, &filter.since) {
+        (Some(_), Some(_)) => {
+            let [of_sender, _] = Source::Sender.arms(&values);
+            number(connection, &of_sender.count(), &values)?
+        }
+        (Some(from), None) => of_sender(connection, from)?,
+        (None, Some(_)) => marks.ordered - rank::before(connection, &values.start.place)?,
+        (None, None) => marks.ordered,
+    };
+    Ok(known + in_tail(connection, &values)?)
+}
+
+/// Rows behind the order's mark that match.
+pub(super) fn in_tail(connection: &Connection, values: &Values<'_>) -> Result<u64, StoreError> {
+    number(connection, &rows(values, "m.rowid > ?5").count(), values)
+}
+
+/// Messages of one sender, up to the order's mark.
+pub(super) fn of_sender(connection: &Connection, sender: &str) -> Result<u64, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT messages FROM messages_senders WHERE sender = ?1")?;
+    let messages: Option<i64> = statement.query_row([sender], |row| row.get(0)).optional()?;
+    Ok(messages.unwrap_or(0).unsigned_abs())
+}
+
+fn number(connection: &Connection, count: &str, values: &Values<'_>) -> Result<u64, StoreError> {
+    let mut statement = connection.prepare_cached(count)?;
+    values.bind(&mut statement)?;
+    let mut rows = statement.raw_query();
+    let number = rows.next()?.map_or(Ok(0), |row| row.get::<_, i64>(0))?;
+    Ok(number.unsigned_abs())
+}
