@@ -50,7 +50,8 @@ impl Needle {
         };
         let behind = word.len() - self.rarest;
         // Only where the whole word fits around it.
-        let Some(text_for_rarest) = text.len().checked_sub(behind - 1).and_then(|end| text.get(self.rarest..end))
+        let Some(text_for_rarest) =
+            text.len().checked_sub(behind - 1).and_then(|end| text.get(self.rarest..end))
         else {
             return false;
         };
@@ -97,7 +98,8 @@ mod tests {
     #[test]
     fn ascii_and_unicode_paths_agree() {
         let words = ["b", "", "abc", "c", "BC", "é", "qa", "aq", "x q", "ss", "1", "ab1c"];
-        let texts = ["aBc", "x", "ab", "abC", "abc", "", "q", "A", "QA", "aQqA", "x x q", "S", "aB1Ab1C", "ſs"];
+        let texts =
+            ["aBc", "x", "ab", "abC", "abc", "", "q", "A", "QA", "aQqA", "x x q", "S", "aB1Ab1C", "ſs"];
         for (word, text) in words.iter().flat_map(|word| texts.map(|text| (*word, text))) {
             let slow = fold(&format!("{text}ж")).contains(Needle::new(word).as_str());
             assert_eq!(found(word, text), slow, "{word} in {text}");

@@ -14,6 +14,7 @@ pub(super) mod order;
 pub(super) mod rank;
 pub(super) mod search;
 pub(super) mod top;
+pub(super) mod upkeep;
 
 use std::fs;
 use std::io;
@@ -97,8 +98,10 @@ pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<C
 }
 
 fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
-    let index =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let index = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
     prepare(&index)?;
     Ok(index)
 }
@@ -130,9 +133,11 @@ fn belongs(index: &Connection, messages: &Connection) -> rusqlite::Result<bool> 
     }
     // A copy of the database that was restored has the same name but may have other rows.
     let last: Option<String> = messages
-        .query_row("SELECT ifnull(message_id, '') FROM messages WHERE rowid = ?1", [marks.ordered_through], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT ifnull(message_id, '') FROM messages WHERE rowid = ?1",
+            [marks.ordered_through],
+            |row| row.get(0),
+        )
         .optional()?;
     let known: bool = index.query_row(
         "SELECT EXISTS (SELECT 1 FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3)",
@@ -204,7 +209,8 @@ pub(super) fn attach(reader: &Connection, database: &Path) -> rusqlite::Result<(
 pub(super) fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
     reader.execute_batch("ATTACH ':memory:' AS idx")?;
     let schema = include_str!("index/schema.sql");
-    let schema = schema.replace("CREATE TABLE ", "CREATE TABLE idx.").replace("VIRTUAL TABLE ", "VIRTUAL TABLE idx.");
+    let schema =
+        schema.replace("CREATE TABLE ", "CREATE TABLE idx.").replace("VIRTUAL TABLE ", "VIRTUAL TABLE idx.");
     reader.execute_batch(&schema)?;
     let before_all = i64::MIN;
     reader.execute("INSERT INTO messages_marks VALUES (x'', ?1, 0, 0, ?1, ?2)", (before_all, i64::MAX))?;

@@ -5,8 +5,8 @@ use rusqlite::{Connection, Row};
 
 use super::StoreError;
 use super::index::Marks;
-use super::page::text;
 use super::index::rank::{self, Place};
+use super::page::text;
 use super::source::{Source, Values, rows};
 use super::total::of_sender;
 use crate::filter::Filter;

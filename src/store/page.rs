@@ -10,8 +10,8 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::StoreError;
 use super::index::Marks;
-use super::matches::{self, Matches};
 use super::index::rank::{self, Place};
+use super::matches::{self, Matches};
 use super::source::{Source, Start, Values};
 use super::total::{self, in_tail};
 use crate::filter::{Cursor, PageQuery};

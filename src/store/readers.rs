@@ -9,14 +9,16 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
 use super::index::{self, Marks, changes};
 use super::{StoreError, schema};
-use crate::limits::{PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, READ_CONNECTIONS};
+use crate::limits::{
+    PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT, READ_CONNECTIONS,
+};
 
 /// No generation has this number.
 const NONE: u64 = u64::MAX;
@@ -29,6 +31,8 @@ pub(super) struct Readers {
     generation: AtomicU64,
     /// The generation whose index is in order.
     indexed: AtomicU64,
+    /// Milliseconds after `started` at which the last query came.
+    asked: AtomicU64,
     /// As many places as there may be connections.
     idle: Receiver<Place>,
     give_back: Sender<Place>,
@@ -62,6 +66,7 @@ impl Readers {
             started: Instant::now(),
             generation: AtomicU64::new(0),
             indexed: AtomicU64::new(NONE),
+            asked: AtomicU64::new(0),
             idle,
             give_back,
             for_probes: Mutex::default(),
@@ -76,6 +81,7 @@ impl Readers {
         asked: Instant,
         query: impl Fn(&Connection, &Marks) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.asked.store(self.millis(asked), Relaxed);
         let given_up_at = asked + QUERY_DEADLINE;
         if Instant::now() >= given_up_at {
             return Err(StoreError::TooSlow);
@@ -100,18 +106,26 @@ impl Readers {
                 Err(_) => self.forget_index(),
             }
         }
-        self.run(without, |reader, _| index::attach_none(reader), given_up_at, |connection| {
-            query(connection, &Marks::read(connection)?)
-        })
+        self.run(
+            without,
+            |reader, _| index::attach_none(reader),
+            given_up_at,
+            |connection| query(connection, &Marks::read(connection)?),
+        )
     }
 
     /// Ok if the database answers and has its schema.
     pub(super) fn answer(&self) -> Result<(), StoreError> {
         let mut place = self.for_probes.lock().unwrap_or_else(PoisonError::into_inner);
-        self.run(&mut place.without, |_, _| Ok(()), Instant::now() + PROBE_TIMEOUT / 2, |connection| {
-            connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
-            Ok(())
-        })
+        self.run(
+            &mut place.without,
+            |_, _| Ok(()),
+            Instant::now() + PROBE_TIMEOUT / 2,
+            |connection| {
+                connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
+                Ok(())
+            },
+        )
     }
 
     fn run<T>(
@@ -160,6 +174,12 @@ impl Readers {
     /// Which files the path names: another number, other files.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
+    }
+
+    /// Somebody reads what is stored.
+    pub(super) fn was_asked_recently(&self) -> bool {
+        let asked = self.started + Duration::from_millis(self.asked.load(Relaxed));
+        asked.elapsed() < QUERY_IS_RECENT
     }
 
     /// The index of this generation is in order.

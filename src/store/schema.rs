@@ -12,7 +12,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::search;
 use crate::limits::{
-    CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, READ_BUSY_TIMEOUT, READ_CACHE_KIB, WAL_KEEP_BYTES, WRITE_CACHE_KIB,
+    CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
+    WAL_KEEP_BYTES, WRITE_CACHE_KIB,
 };
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
@@ -149,6 +150,14 @@ pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     if key != ["message_id"] {
         return Err(foreign(path, "its table messages has another primary key than message_id"));
     }
+    if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= LARGEST_CHECKED_BYTES) {
+        // Damage of a file that was never in our care must show before the first change to it.
+        let verdict: String =
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        if verdict != "ok" {
+            return Err(damaged(path, &verdict));
+        }
+    }
     Ok(version)
 }
 
@@ -191,9 +200,8 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
 pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path)?;
     connection.busy_timeout(READ_BUSY_TIMEOUT)?;
-    connection.execute_batch(&format!(
-        "PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
-    ))?;
+    connection
+        .execute_batch(&format!("PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
     search::register(&connection)?;
     Ok(connection)
 }

@@ -165,7 +165,8 @@ fn from_index(values: &Values<'_>, table: &'static str) -> Arm {
 
 /// Rows of the table itself, every condition of the filter tested on each.
 pub(super) fn rows(values: &Values<'_>, which: &'static str) -> Arm {
-    let columns = "rtrim(m.ts, 'Z.0') AS instant, ifnull(m.message_id, '') AS message_id, m.rowid AS message_row";
+    let columns =
+        "rtrim(m.ts, 'Z.0') AS instant, ifnull(m.message_id, '') AS message_id, m.rowid AS message_row";
     let mut arm = Arm { columns, from: "messages AS m".to_owned(), conditions: vec![which] };
     if values.filter.from.is_some() {
         arm = arm.and("m.from_msisdn = ?1");

@@ -5,8 +5,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
 use super::index::Marks;
-use super::page::text;
 use super::index::top::Top;
+use super::page::text;
 
 /// Counts over the whole store.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -73,7 +73,9 @@ fn read(messages: &Connection, after: i64, most: usize) -> rusqlite::Result<Vec<
 fn take_out(index: &Connection, marks: &mut Marks, change: &Change) -> rusqlite::Result<()> {
     let Change { row, sender, place, .. } = change;
     let gone = index
-        .prepare_cached("DELETE FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3")?
+        .prepare_cached(
+            "DELETE FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3",
+        )?
         .execute((&place.instant, &place.message_id, row))?;
     if gone == 0 {
         return Ok(());
@@ -86,7 +88,9 @@ fn take_out(index: &Connection, marks: &mut Marks, change: &Change) -> rusqlite:
     rank::remove(index, place)?;
     marks.ordered -= 1;
     let left: Option<i64> = index
-        .prepare_cached("UPDATE messages_senders SET messages = messages - 1 WHERE sender = ?1 RETURNING messages")?
+        .prepare_cached(
+            "UPDATE messages_senders SET messages = messages - 1 WHERE sender = ?1 RETURNING messages",
+        )?
         .query_row([sender], |row| row.get(0))
         .optional()?;
     if left == Some(0) {
@@ -112,7 +116,7 @@ fn put_in(messages: &Connection, index: &Connection, marks: &mut Marks, row: i64
         order::put(index, marks, now)?;
     }
     if row <= marks.searchable_through {
-        search::put(messages, index, row - 1, 1)?;
+        search::put(index, &search::read(messages, row - 1, 1)?)?;
     }
     Ok(())
 }

@@ -11,20 +11,18 @@ use super::rank::{self, Place};
 use super::top::Top;
 
 /// One message's place.
-pub(super) struct Entry {
+pub(in super::super) struct Entry {
     pub(super) place: Place,
     pub(super) sender: String,
     pub(super) row: i64,
 }
 
-/// Takes up to `rows` more rows in. To be called in a transaction of each connection.
+/// Takes in what was read from behind the mark. To be called in a transaction.
 pub(in super::super) fn extend(
-    messages: &Connection,
     index: &Connection,
     marks: &mut Marks,
-    rows: usize,
+    entries: Vec<Entry>,
 ) -> rusqlite::Result<()> {
-    let entries = read(messages, marks.ordered_through, rows)?;
     if let Some(last) = entries.last() {
         marks.ordered_through = last.row;
         put(index, marks, entries)?;
@@ -34,7 +32,7 @@ pub(in super::super) fn extend(
 }
 
 /// Up to `rows` messages behind a row.
-pub(super) fn read(messages: &Connection, after: i64, rows: usize) -> rusqlite::Result<Vec<Entry>> {
+pub(in super::super) fn read(messages: &Connection, after: i64, rows: usize) -> rusqlite::Result<Vec<Entry>> {
     let mut statement = messages.prepare_cached(
         "SELECT rtrim(ts, 'Z.0'), message_id, from_msisdn, rowid FROM messages \
          WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
@@ -52,8 +50,9 @@ pub(super) fn read(messages: &Connection, after: i64, rows: usize) -> rusqlite::
 pub(super) fn put(index: &Connection, marks: &mut Marks, mut entries: Vec<Entry>) -> rusqlite::Result<()> {
     marks.ordered += entries.len() as u64;
     entries.sort_unstable_by(|a, b| a.place.cmp(&b.place));
-    let mut put =
-        index.prepare_cached("INSERT INTO messages_order (instant, message_id, message_row) VALUES (?1, ?2, ?3)")?;
+    let mut put = index.prepare_cached(
+        "INSERT INTO messages_order (instant, message_id, message_row) VALUES (?1, ?2, ?3)",
+    )?;
     for Entry { place, row, .. } in &entries {
         put.execute((&place.instant, &place.message_id, row))?;
     }

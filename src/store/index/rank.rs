@@ -32,7 +32,9 @@ pub(in super::super) fn before(connection: &Connection, place: &Place) -> rusqli
          WHERE (instant, message_id) >= (?1, ?2) AND (instant, message_id) < (?3, ?4)",
     )?;
     let rest: i64 = rest
-        .query_row([&start.instant, &start.message_id, &place.instant, &place.message_id], |row| row.get(0))?;
+        .query_row([&start.instant, &start.message_id, &place.instant, &place.message_id], |row| {
+            row.get(0)
+        })?;
     Ok(count + rest.unsigned_abs())
 }
 
@@ -74,7 +76,9 @@ pub(super) fn add(connection: &Connection, places: &[Place]) -> rusqlite::Result
                  WHERE level = ?1 AND instant = ?2 AND message_id = ?3 RETURNING messages",
             )?;
             let messages: i64 = grow
-                .query_row((level as i64, &block.instant, &block.message_id, held as i64), |row| row.get(0))?;
+                .query_row((level as i64, &block.instant, &block.message_id, held as i64), |row| {
+                    row.get(0)
+                })?;
             if messages.unsigned_abs() > most {
                 split(connection, level, &block, next.as_ref())?;
             }
@@ -99,12 +103,7 @@ pub(super) fn remove(connection: &Connection, place: &Place) -> rusqlite::Result
 }
 
 /// Cuts a block that has grown too large into pieces of half the size.
-fn split(
-    connection: &Connection,
-    level: usize,
-    block: &Place,
-    next: Option<&Place>,
-) -> rusqlite::Result<()> {
+fn split(connection: &Connection, level: usize, block: &Place, next: Option<&Place>) -> rusqlite::Result<()> {
     let parts = match level {
         0 => "SELECT instant, message_id, 1 FROM messages_order WHERE ?3 IS NOT NULL",
         _ => "SELECT instant, message_id, messages FROM messages_ranks WHERE level = ?3",
@@ -173,9 +172,9 @@ fn sum(connection: &Connection, level: usize, start: &Place, end: &Place) -> rus
         "SELECT ifnull(SUM(messages), 0) FROM messages_ranks WHERE level = ?1 \
          AND (instant, message_id) >= (?2, ?3) AND (instant, message_id) < (?4, ?5)",
     )?;
-    let sum: i64 = statement
-        .query_row((level as i64, &start.instant, &start.message_id, &end.instant, &end.message_id), |row| {
-            row.get(0)
-        })?;
+    let sum: i64 = statement.query_row(
+        (level as i64, &start.instant, &start.message_id, &end.instant, &end.message_id),
+        |row| row.get(0),
+    )?;
     Ok(sum.unsigned_abs())
 }

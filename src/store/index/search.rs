@@ -10,33 +10,57 @@ use rusqlite::types::ValueRef;
 
 use super::Marks;
 use crate::folding::fold;
-use crate::limits::SEARCHED_TRIGRAMS;
+use crate::limits::{SEARCH_SLICE_BYTES, SEARCHED_TRIGRAMS};
 
-/// Takes up to `rows` more rows in. To be called in a transaction of each connection.
+/// The text of a row, folded; `None` if it has none.
+type Folded = (i64, Option<String>);
+
+/// Takes in what was read from behind the mark. To be called in a transaction.
 pub(in super::super) fn extend(
-    messages: &Connection,
     index: &Connection,
     marks: &mut Marks,
-    rows: usize,
+    texts: &[Folded],
 ) -> rusqlite::Result<()> {
-    marks.searchable_through = put(messages, index, marks.searchable_through, rows)?;
-    marks.write(index)
+    put(index, texts)?;
+    if let Some((last, _)) = texts.last() {
+        marks.searchable_through = *last;
+        marks.write(index)?;
+    }
+    Ok(())
 }
 
-/// Indexes up to `rows` texts behind a row, and says which was the last.
-pub(super) fn put(messages: &Connection, index: &Connection, after: i64, rows: usize) -> rusqlite::Result<i64> {
-    let mut texts = messages
+/// The texts behind a row: up to `rows` of them, and only as many as fit in a few megabytes.
+pub(in super::super) fn read(
+    messages: &Connection,
+    after: i64,
+    rows: usize,
+) -> rusqlite::Result<Vec<Folded>> {
+    let mut statement = messages
         .prepare_cached("SELECT rowid, text FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT ?2")?;
-    let mut texts = texts.query((after, rows as i64))?;
-    let mut put = index.prepare_cached("INSERT INTO messages_search (rowid, text) VALUES (?1, ?2)")?;
-    let mut last = after;
-    while let Some(row) = texts.next()? {
-        last = row.get(0)?;
-        if let ValueRef::Text(text) | ValueRef::Blob(text) = row.get_ref(1)? {
-            put.execute((last, indexed(&fold(&String::from_utf8_lossy(text)))))?;
+    let mut found = statement.query((after, rows as i64))?;
+    let (mut texts, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        let folded = match row.get_ref(1)? {
+            ValueRef::Text(text) | ValueRef::Blob(text) => Some(fold(&String::from_utf8_lossy(text))),
+            _ => None,
+        };
+        bytes += folded.as_ref().map_or(0, String::len);
+        texts.push((row.get(0)?, folded));
+        if bytes >= SEARCH_SLICE_BYTES {
+            break;
         }
     }
-    Ok(last)
+    Ok(texts)
+}
+
+pub(super) fn put(index: &Connection, texts: &[Folded]) -> rusqlite::Result<()> {
+    let mut put = index.prepare_cached("INSERT INTO messages_search (rowid, text) VALUES (?1, ?2)")?;
+    for (row, text) in texts {
+        if let Some(text) = text {
+            put.execute((row, indexed(text)))?;
+        }
+    }
+    Ok(())
 }
 
 /// An FTS5 expression for the rows that may have this folded word in them, or `None` if the word is
@@ -49,7 +73,8 @@ pub(in super::super) fn proposal(folded_word: &str) -> Option<String> {
     let used = trigrams.min(SEARCHED_TRIGRAMS);
     let mut places: Vec<usize> = (0..used).map(|n| n * (trigrams - 1) / (used - 1).max(1)).collect();
     places.dedup();
-    let quoted = |place: usize| format!("\"{}\"", word[starts[place]..starts[place + 3]].replace('"', "\"\""));
+    let quoted =
+        |place: usize| format!("\"{}\"", word[starts[place]..starts[place + 3]].replace('"', "\"\""));
     let mut terms: Vec<String> = places.into_iter().map(quoted).collect();
     terms.sort_unstable();
     terms.dedup();

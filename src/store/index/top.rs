@@ -33,7 +33,8 @@ impl Top {
     /// Replaces the list that is kept.
     pub(in super::super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection.prepare_cached("DELETE FROM messages_top")?.execute([])?;
-        let mut put = connection.prepare_cached("INSERT INTO messages_top (sender, messages) VALUES (?1, ?2)")?;
+        let mut put =
+            connection.prepare_cached("INSERT INTO messages_top (sender, messages) VALUES (?1, ?2)")?;
         for (sender, messages) in &self.0 {
             put.execute((sender, *messages as i64))?;
         }

@@ -1,0 +1,215 @@
+//! What there is to do for the index, when, and one slice of it.
+//!
+//! - While messages keep coming they gather for a while, so that they share pages; while they come
+//!   fast and nobody asks anything, until very many have.
+//! - The order goes before the search.
+//! - A slice is one transaction of the index, taken from one state of the database.
+
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::super::schema;
+use super::{Marks, changes, order, search};
+use crate::limits::{
+    BACKLOG_REPORT_INTERVAL, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE, ORDER_SLICE,
+    SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
+};
+use crate::log::{Level, Line, Log};
+use crate::metrics::Metrics;
+
+/// The connections, and how far the index is behind.
+pub(in super::super) struct Upkeep {
+    messages: Connection,
+    index: Connection,
+    marks: Marks,
+    last_row: i64,
+    /// The last change that is to be taken account of.
+    changes: i64,
+    ordered_at: Instant,
+    searchable_at: Instant,
+    /// Messages come fast.
+    busy: bool,
+    looked_row: i64,
+    looked_at: Instant,
+    /// Messages come fast and nobody asks anything: what can wait waits.
+    waits: bool,
+    /// What the last slice of the search index took.
+    search_took: Duration,
+    backlog: Option<Backlog>,
+}
+
+/// So much to do that the log tells of it.
+struct Backlog {
+    began: Instant,
+    reported: Instant,
+}
+
+#[derive(Clone, Copy)]
+pub(in super::super) enum Part {
+    Changes,
+    Order,
+    Search,
+}
+
+pub(in super::super) enum Due {
+    Now(Part),
+    In(Duration),
+}
+
+impl Upkeep {
+    /// Opens the index of a database, or makes it.
+    pub(in super::super) fn open(database: &Path) -> rusqlite::Result<Self> {
+        let messages = schema::open_for_reading(database)?;
+        let index = super::open(database, &messages)?;
+        messages.execute_batch("PRAGMA query_only = ON")?;
+        let (marks, (last_row, changes)) = (Marks::read(&index)?, state(&messages)?);
+        let now = Instant::now();
+        Ok(Self {
+            messages,
+            index,
+            marks,
+            last_row,
+            changes,
+            ordered_at: now,
+            searchable_at: now,
+            busy: false,
+            looked_row: last_row,
+            looked_at: now,
+            waits: false,
+            search_took: Duration::ZERO,
+            backlog: None,
+        })
+    }
+
+    pub(in super::super) fn due(&self) -> Option<Due> {
+        if self.marks.changes_through < self.changes {
+            return Some(Due::Now(Part::Changes));
+        }
+        let (unordered, unsearchable) = (self.unordered(), self.unsearchable());
+        if self.waits && unordered < MOST_UNORDERED && unsearchable < 2 * MOST_UNORDERED {
+            return Some(Due::In(ORDER_PAUSE));
+        }
+        let order_in = ORDER_PAUSE.saturating_sub(self.ordered_at.elapsed());
+        if unordered > 0 && (order_in.is_zero() || unordered >= ORDER_SLICE as i64) {
+            return Some(Due::Now(Part::Order));
+        }
+        let pause = match (self.busy, unsearchable >= SEARCH_SLICE as i64) {
+            (true, _) => SEARCH_PAUSE.max(self.search_took * SEARCH_SHARE),
+            (false, true) => Duration::ZERO,
+            (false, false) => SEARCH_PAUSE,
+        };
+        let search_in = pause.saturating_sub(self.searchable_at.elapsed());
+        if unsearchable > 0 && search_in.is_zero() {
+            return Some(Due::Now(Part::Search));
+        }
+        match (unordered > 0, unsearchable > 0) {
+            (true, _) => Some(Due::In(order_in)),
+            (false, true) => Some(Due::In(search_in.min(ORDER_PAUSE))),
+            (false, false) => None,
+        }
+    }
+
+    pub(in super::super) fn slice(&mut self, part: Part) -> rusqlite::Result<()> {
+        let began = Instant::now();
+        // The state of the index first: the database's is then never an older one.
+        let transaction = self.index.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut marks = Marks::read(&transaction)?;
+        let messages = self.messages.unchecked_transaction()?;
+        (self.last_row, self.changes) = state(&messages)?;
+        // Nothing new may be taken in from a state of which a change is not known yet. And what is
+        // read is read before anything is written, because the log cannot start over meanwhile.
+        match part {
+            _ if marks.changes_through < self.changes => {
+                changes::apply(&messages, &transaction, &mut marks, ORDER_SLICE)?;
+            }
+            Part::Changes => {}
+            Part::Order => {
+                let entries = order::read(&messages, marks.ordered_through, ORDER_SLICE)?;
+                drop(messages);
+                order::extend(&transaction, &mut marks, entries)?;
+                self.ordered_at = Instant::now();
+            }
+            Part::Search => {
+                let texts = search::read(&messages, marks.searchable_through, SEARCH_SLICE)?;
+                drop(messages);
+                search::extend(&transaction, &mut marks, &texts)?;
+            }
+        }
+        transaction.commit()?;
+        if let Part::Search = part {
+            self.search_took = began.elapsed();
+            self.searchable_at = Instant::now();
+        }
+        self.marks = marks;
+        Ok(())
+    }
+
+    /// What is there to do?
+    pub(in super::super) fn look(&mut self, asked_recently: bool) -> rusqlite::Result<()> {
+        (self.last_row, self.changes) = state(&self.messages)?;
+        // A look right after another one tells nothing of the rate.
+        if self.looked_at.elapsed() >= ORDER_PAUSE / 2 {
+            self.busy = self.last_row.saturating_sub(self.looked_row) >= BUSY_ROWS;
+            (self.looked_row, self.looked_at) = (self.last_row, Instant::now());
+        }
+        self.waits = self.busy && !asked_recently;
+        Ok(())
+    }
+
+    fn unordered(&self) -> i64 {
+        self.last_row.saturating_sub(self.marks.ordered_through)
+    }
+
+    fn unsearchable(&self) -> i64 {
+        self.last_row.saturating_sub(self.marks.searchable_through)
+    }
+
+    pub(in super::super) fn show(&self, metrics: &Metrics) {
+        metrics.unordered.store(self.unordered().max(0), Relaxed);
+        metrics.unsearchable.store(self.unsearchable().max(0), Relaxed);
+    }
+
+    pub(in super::super) fn tell(&mut self, log: &Log) {
+        let done = self.unordered() <= 0 && self.unsearchable() <= 0;
+        if self.backlog.is_none() && !self.busy && self.unsearchable() >= LOGGED_BACKLOG {
+            let now = Instant::now();
+            self.backlog = Some(Backlog { began: now, reported: now });
+            self.report(log);
+        }
+        match &mut self.backlog {
+            None => {}
+            Some(backlog) if done => {
+                let seconds = backlog.began.elapsed().as_millis() as u64;
+                log.write(&Line::event(Level::Info, "indexed").thousandths("seconds", seconds));
+                self.backlog = None;
+            }
+            Some(backlog) if backlog.reported.elapsed() >= BACKLOG_REPORT_INTERVAL => {
+                backlog.reported = Instant::now();
+                self.report(log);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn report(&self, log: &Log) {
+        let left = |rows: i64| u64::try_from(rows).unwrap_or(0);
+        log.write(
+            &Line::event(Level::Info, "indexing")
+                .number("unordered", left(self.unordered()))
+                .number("unsearchable", left(self.unsearchable())),
+        );
+    }
+}
+
+/// The last row of the messages, and the last change.
+fn state(messages: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let mut statement = messages.prepare_cached(
+        "SELECT (SELECT max(rowid) FROM messages), (SELECT max(change) FROM messages_changes)",
+    )?;
+    statement.query_row([], |row| {
+        Ok((row.get::<_, Option<i64>>(0)?.unwrap_or(i64::MIN), row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
+    })
+}
