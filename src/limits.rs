@@ -144,6 +144,10 @@ pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// WAL pages after which the writer moves them into the database file: 64 MiB of 4 KiB pages.
 pub const CHECKPOINT_PAGES: i64 = 16_000;
+/// WAL pages that the writer moves itself, so that the log can start over: some milliseconds.
+pub const CHECKPOINT_REST_PAGES: i64 = 1000;
+/// WAL pages at which new queries have to wait until the log could start over: 256 MiB.
+pub const MOST_WAL_PAGES: i64 = 64_000;
 /// A WAL that a reader once made longer is cut back to this many bytes.
 pub const WAL_KEEP_BYTES: i64 = 96 << 20;
 /// Prepared statements that a connection keeps: every form of query that it is asked, several times over.

@@ -7,6 +7,7 @@
 //! - What another process or the machine does to the file is an error that names its cause.
 
 mod backup;
+mod checkpoint;
 mod index;
 mod indexer;
 mod matches;

@@ -227,6 +227,37 @@ fn in_one_snapshot<T>(
     Ok(result)
 }
 
+/// Places that queries have to wait for. They go back whatever happens.
+pub(super) struct Held {
+    readers: Arc<Readers>,
+    places: Vec<Place>,
+}
+
+impl Held {
+    pub(super) fn none(readers: &Arc<Readers>) -> Self {
+        Self { readers: Arc::clone(readers), places: Vec::new() }
+    }
+
+    /// Takes the places that are free. True when all are held: no query is running.
+    pub(super) fn hold(&mut self) -> bool {
+        self.places.extend(self.readers.idle.try_iter());
+        self.places.len() == READ_CONNECTIONS
+    }
+
+    pub(super) fn release(&mut self) {
+        for place in self.places.drain(..) {
+            // There is a place for each.
+            let _ = self.readers.give_back.send(place);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
 /// A place taken out of the channel, which goes back whatever happens.
 struct Borrowed<'a> {
     readers: &'a Readers,

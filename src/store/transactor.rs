@@ -9,19 +9,17 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use rusqlite::hooks::Wal;
 use rusqlite::{Connection, params};
 
+use super::checkpoint::{LogWatch, Mover};
 use super::readers::Readers;
 use super::{OpenError, StoreError, schema};
 use crate::clock::now_rfc3339;
-use crate::limits::{
-    CHECKPOINT_PAGES, COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE,
-};
+use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -55,6 +53,7 @@ impl Proof {
 pub(super) struct Transactor {
     path: PathBuf,
     readers: Arc<Readers>,
+    mover: Mover,
     /// `None` after an error of the machine, until it can be opened again.
     open: Option<Open>,
     last_failure: Option<(Instant, StoreError)>,
@@ -71,14 +70,15 @@ impl Transactor {
         path: &Path,
         connection: Connection,
         readers: Arc<Readers>,
+        mover: Mover,
         proof: Proof,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let open = Open::new(path, connection).ok();
+        let open = Open::new(path, connection, &readers).ok();
         let path = path.to_owned();
-        Self { path, readers, open, last_failure: None, proof, metrics, log, degraded: false }
+        Self { path, readers, mover, open, last_failure: None, proof, metrics, log, degraded: false }
     }
 
     /// One transaction. On `Ok` it is committed and synced.
@@ -112,7 +112,10 @@ impl Transactor {
     /// Done when everybody has been answered. An error here is no batch's: the messages are safe in
     /// the log, and the next commit meets the same disk.
     pub(super) fn checkpoint_if_due(&mut self) {
-        if let Some(Err(error)) = self.open.as_mut().map(Open::checkpoint_if_due) {
+        let Some(Open { connection, log, .. }) = &mut self.open else {
+            return;
+        };
+        if let Err(error) = log.checkpoint_if_due(connection, &self.mover) {
             self.failed(&error.into());
         }
     }
@@ -168,7 +171,7 @@ impl Transactor {
             {
                 return Err(error.clone());
             }
-            self.open = Some(reopen(&self.path)?);
+            self.open = Some(reopen(&self.path, &self.readers)?);
         }
         self.open.as_mut().ok_or(StoreError::Lost)
     }
@@ -194,7 +197,7 @@ impl Transactor {
 }
 
 /// A connection to the file that is at the path now, if it is a database of ours.
-fn reopen(path: &Path) -> Result<Open, StoreError> {
+fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     if file_id(path).is_none() {
         return Err(StoreError::Replaced);
     }
@@ -208,7 +211,7 @@ fn reopen(path: &Path) -> Result<Open, StoreError> {
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    Ok(Open::new(path, connection)?)
+    Ok(Open::new(path, connection, readers)?)
 }
 
 fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
@@ -254,12 +257,9 @@ fn in_transaction<T>(
 /// The write connection and which files it was opened on.
 struct Open {
     connection: Connection,
+    log: LogWatch,
     database: Option<FileId>,
     wal: Option<FileId>,
-    /// Pages in the log after the last commit.
-    wal_pages: Arc<AtomicI64>,
-    /// As many pages bring the next checkpoint.
-    checkpoint_at: i64,
 }
 
 /// Device and inode: what a path names, whatever it is called.
@@ -270,29 +270,10 @@ fn file_id(path: &Path) -> Option<FileId> {
 }
 
 impl Open {
-    fn new(path: &Path, mut connection: Connection) -> rusqlite::Result<Self> {
-        let wal_pages = Arc::new(AtomicI64::new(0));
-        let seen = Arc::clone(&wal_pages);
-        connection.wal_hook(Some(move |_: &mut Wal, pages| {
-            seen.store(i64::from(pages), Relaxed);
-            Ok(())
-        }))?;
+    fn new(path: &Path, mut connection: Connection, readers: &Arc<Readers>) -> rusqlite::Result<Self> {
+        let log = LogWatch::new(&mut connection, readers)?;
         let (database, wal) = (file_id(path), file_id(&schema::wal_path(path)));
-        Ok(Self { connection, database, wal, wal_pages, checkpoint_at: CHECKPOINT_PAGES })
-    }
-
-    /// Moves the log into the database file when it has grown enough. A query that holds an old
-    /// snapshot keeps it from starting over; then the next try comes after as many pages again, and
-    /// not, as with SQLite's own rule, after every commit.
-    fn checkpoint_if_due(&mut self) -> rusqlite::Result<()> {
-        if self.wal_pages.load(Relaxed) < self.checkpoint_at {
-            return Ok(());
-        }
-        let (in_log, moved): (i64, i64) =
-            self.connection
-                .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| Ok((row.get(1)?, row.get(2)?)))?;
-        self.checkpoint_at = if moved == in_log { CHECKPOINT_PAGES } else { in_log + CHECKPOINT_PAGES };
-        Ok(())
+        Ok(Self { connection, log, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.

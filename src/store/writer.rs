@@ -19,6 +19,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::StoreError;
+use super::checkpoint::Mover;
 use super::indexer::Wake;
 use super::readers::Readers;
 use super::transactor::{Inserted, Proof, Transactor};
@@ -79,7 +80,8 @@ impl Writer {
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
         let proof = Proof::default();
-        let mut transactor = Transactor::new(path, connection, readers, proof.clone(), metrics, log);
+        let mover = Mover::start(path, Arc::clone(&readers))?;
+        let mut transactor = Transactor::new(path, connection, readers, mover, proof.clone(), metrics, log);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
             // A panic answers the batch it struck with `Lost` and costs the connection, not the service.
             while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox, &wake))).is_err() {
