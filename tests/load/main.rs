@@ -6,8 +6,8 @@
 //!
 //! | | modules |
 //! |---|---|
-//! | parts | [`migration`] [`footprint`] [`ingest`] [`reads`] |
-//! | what they ask and send | [`requests`] [`asked`] [`post`] [`http`] |
+//! | parts | [`migration`] [`footprint`] [`ingest`] [`reads`] [`mixed`] [`growth`] [`wal`] |
+//! | what they ask and send | [`requests`] [`asked`] [`clients`] [`post`] [`http`] |
 //! | what they compare with | [`plain`] [`bare`] |
 //! | what they work on | [`stores`] [`files`] [`service`] [`supply`] [`corpus`] [`random`] |
 //! | what they say | [`report`] [`figures`] [`machine`] [`moment`] |
@@ -15,14 +15,17 @@
 mod asked;
 mod bare;
 mod cleanup;
+mod clients;
 mod corpus;
 mod figures;
 mod files;
 mod footprint;
+mod growth;
 mod http;
 mod ingest;
 mod machine;
 mod migration;
+mod mixed;
 mod moment;
 mod options;
 mod plain;
@@ -34,6 +37,7 @@ mod requests;
 mod service;
 mod stores;
 mod supply;
+mod wal;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -81,6 +85,8 @@ impl Bench {
             Part::Footprint => footprint::run(self),
             Part::Ingest => ingest::run(self),
             Part::Reads => reads::run(self),
+            Part::Mixed => mixed::run(self),
+            Part::Growth => growth::run(self).and_then(|()| wal::run(self)),
         }
     }
 

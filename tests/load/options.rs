@@ -19,10 +19,13 @@ pub(crate) enum Part {
     Footprint,
     Ingest,
     Reads,
+    Mixed,
+    Growth,
 }
 
 impl Part {
-    const ALL: [Self; 4] = [Self::Stores, Self::Footprint, Self::Ingest, Self::Reads];
+    const ALL: [Self; 6] =
+        [Self::Stores, Self::Footprint, Self::Ingest, Self::Reads, Self::Mixed, Self::Growth];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -30,6 +33,8 @@ impl Part {
             Self::Footprint => "footprint",
             Self::Ingest => "ingest",
             Self::Reads => "reads",
+            Self::Mixed => "mixed",
+            Self::Growth => "growth",
         }
     }
 }

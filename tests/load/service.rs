@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Failure;
 use crate::cleanup::{self, Watched};
-use crate::files::with_suffix;
+use crate::files::{INDEX, with_suffix};
 use crate::http::Client;
 use crate::machine;
 use crate::report::progress;
@@ -34,6 +34,7 @@ const UNINDEXED: &str = "store_unindexed_messages";
 pub(crate) struct Service {
     child: Child,
     _watched: Watched,
+    database: PathBuf,
     address: SocketAddr,
     /// From exec to the first 200 of `/health/ready`.
     pub(crate) ready_after: Duration,
@@ -56,7 +57,13 @@ impl Service {
                 .spawn()
                 .map_err(|error| format!("cannot run {}: {error}", binary.display()))?;
             let watched = cleanup::watch(&child);
-            let mut service = Self { child, _watched: watched, address, ready_after: Duration::ZERO };
+            let mut service = Self {
+                child,
+                _watched: watched,
+                database: database.to_owned(),
+                address,
+                ready_after: Duration::ZERO,
+            };
             if service.becomes_ready(began)? {
                 service.ready_after = began.elapsed();
                 fs::remove_file(&complaints)?;
@@ -154,6 +161,11 @@ impl Service {
             return Err(format!("the service ended with {status} when it was asked to stop").into());
         }
         Ok(())
+    }
+
+    /// The write-ahead logs of its database and of the index beside that.
+    pub(crate) fn logs(&self) -> [PathBuf; 2] {
+        [with_suffix(&self.database, "-wal"), with_suffix(&with_suffix(&self.database, INDEX), "-wal")]
     }
 }
 
