@@ -7,7 +7,7 @@ use crate::figures::{median, optional, ratio, short, thousands};
 use crate::options::Part;
 use crate::post::Load;
 use crate::report::{Bar, Judged, Table, progress};
-use crate::{Bench, Failure, bare, files, supply};
+use crate::{Bench, Failure, bare, chart, files, supply};
 
 /// Of what SQLite alone does, from so many connections on: fewer cannot fill its batches of 64.
 const OF_BARE: Bar = Bar::AtLeast(0.75);
@@ -39,6 +39,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
         "ratio",
         "bar",
     ]);
+    let mut points = Vec::new();
     for connections in bench.options.connections.clone() {
         let mut rounds = Vec::new();
         for number in 1..=bench.options.rounds {
@@ -50,6 +51,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
         };
         let ratio = median(&rounds.iter().map(|round| round.rate / round.bare).collect::<Vec<_>>());
         let (rate, bare) = (of(|round| round.rate), of(|round| round.bare));
+        points.push(chart::Ingest { connections, service: rate, bare });
         let figure = format!("{}: {}/s to {}", optional(ratio), thousands(rate), thousands(bare));
         let what = format!("ingest at {connections} connections, of SQLite alone");
         let judged = Judged { name: "of SQLite alone", value: ratio, shown: figure.clone(), bar: OF_BARE };
@@ -73,6 +75,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
         ]);
     }
     bench.report.print(format!("## Ingest\n\n{table}"))?;
+    let whole = bench.options.is_full_load();
+    chart::save(bench, "ingest.svg", whole, |report| chart::ingest(&points, report))?;
     duplicates(bench)
 }
 

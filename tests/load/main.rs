@@ -10,10 +10,11 @@
 //! | what they ask and send | [`requests`] [`asked`] [`clients`] [`post`] [`http`] |
 //! | what they compare with | [`plain`] [`bare`] |
 //! | what they work on | [`stores`] [`files`] [`service`] [`supply`] [`corpus`] [`random`] |
-//! | what they say | [`report`] [`figures`] [`machine`] [`moment`] |
+//! | what they say | [`report`] [`chart`] [`figures`] [`machine`] [`moment`] |
 
 mod asked;
 mod bare;
+mod chart;
 mod cleanup;
 mod clients;
 mod corpus;

@@ -10,8 +10,9 @@ use crate::Failure;
 const SIZES: [u64; 3] = [10_000, 1_000_000, 10_000_000];
 /// What plain SQL is compared at.
 const COMPARED: u64 = 1_000_000;
-const SECONDS: u64 = 10;
-const CONNECTIONS: [u32; 3] = [8, 64, 256];
+/// What a run for the README has.
+const FULL_SECONDS: u64 = 10;
+const FULL_CONNECTIONS: [u32; 3] = [8, 64, 256];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -48,6 +49,7 @@ pub(crate) struct Options {
     pub(crate) messages: u64,
     pub(crate) binary: PathBuf,
     pub(crate) stores: PathBuf,
+    pub(crate) charts: Option<PathBuf>,
     /// Where the build and the results are.
     pub(crate) target: PathBuf,
 }
@@ -57,12 +59,13 @@ impl Options {
         let mut asked = Self {
             parts: Vec::new(),
             largest: SIZES[SIZES.len() - 1],
-            seconds: SECONDS,
+            seconds: FULL_SECONDS,
             rounds: 3,
-            connections: CONNECTIONS.to_vec(),
+            connections: FULL_CONNECTIONS.to_vec(),
             messages: 0,
             binary: PathBuf::new(),
             stores: PathBuf::new(),
+            charts: None,
             target: PathBuf::from("target"),
         };
         let mut parser = lexopt::Parser::from_env();
@@ -79,6 +82,7 @@ impl Options {
                 Long("messages") => asked.messages = parser.value()?.parse()?,
                 Long("binary") => asked.binary = parser.value()?.into(),
                 Long("stores") => asked.stores = parser.value()?.into(),
+                Long("charts") => asked.charts = Some(parser.value()?.into()),
                 // From the script, which knows it.
                 Long("target") => asked.target = parser.value()?.into(),
                 Value(part) => {
@@ -130,5 +134,13 @@ impl Options {
     /// The size at which plain SQL does the same.
     pub(crate) fn compared(&self) -> u64 {
         COMPARED.min(self.largest)
+    }
+
+    pub(crate) fn is_full_size(&self) -> bool {
+        self.largest == SIZES[SIZES.len() - 1]
+    }
+
+    pub(crate) fn is_full_load(&self) -> bool {
+        self.seconds >= FULL_SECONDS && self.connections == FULL_CONNECTIONS
     }
 }

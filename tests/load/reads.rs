@@ -11,7 +11,7 @@ use crate::options::Part;
 use crate::report::{Bar, Judged, Table, progress};
 use crate::requests::{KINDS, Kind, Question};
 use crate::service::Service;
-use crate::{Bench, Failure, files};
+use crate::{Bench, Failure, chart, files};
 
 const HOW_COMPARED: &str = "\
 Reads: medians of sequential requests over one connection. Plain SQL is the queries alone, asked in
@@ -80,12 +80,16 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     head.extend([format!("plain SQL, {compared}"), format!("{largest} ÷ {smallest}"), "bar".to_owned()]);
     head.extend([String::new(), "SQL ÷ service".to_owned(), "bar".to_owned(), String::new()]);
     let mut table = Table::new(&head);
+    let mut lines = Vec::new();
     for kind in &KINDS {
         progress(kind.name);
         let outcome = measure(&field, kind, bench)?;
         record(bench, &field, kind, &outcome)?;
         let judged = judge(&field, kind, &outcome);
         table.row(cells(&field, kind, &outcome, &judged));
+        let served = field.sizes.iter().enumerate().map(|(at, rows)| (*rows, outcome.p50(at))).collect();
+        let sql = outcome.sql_over_http().map(|p50| (field.sizes[field.compared], p50));
+        lines.push(chart::Read { name: kind.name, served, sql });
         if judged.is_empty() {
             let p50s: Vec<_> = outcome.served.iter().map(|samples| ms(samples.p50())).collect();
             bench.report.note(kind.name, format!("{} ms", p50s.join(", ")));
@@ -98,7 +102,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Failure> {
     }
     bench.report.print(format!("## Reads\n\n{table}"))?;
     bench.report.footnote(HOW_COMPARED);
-    Ok(())
+    chart::save(bench, "reads.svg", bench.options.is_full_size(), |report| chart::reads(&lines, report))
 }
 
 fn prepare(bench: &Bench) -> Result<Field, Failure> {

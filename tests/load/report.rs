@@ -87,6 +87,10 @@ impl Report {
         Ok(Self { started, machine, results, lines, footnotes, voids })
     }
 
+    pub(crate) fn machine(&self) -> &str {
+        &self.machine
+    }
+
     /// The day of the run.
     pub(crate) fn date(&self) -> &str {
         self.started.split('T').next().unwrap_or_default()
