@@ -1,8 +1,9 @@
--- Sends messages signed beforehand, each exactly once, for scripts/bench.
+-- Sends messages signed beforehand for scripts/bench: each exactly once, or with "again" all of them
+-- over and over, which makes duplicates.
 -- wrk gives every thread its own Lua state: each reads its own share of the file and counts what
 -- it sends. After SECONDS a connection falls silent instead of being cut off, so that every
 -- message sent is also answered and the count of answers can be compared with the rows on disk.
---   wrk … -s bench.lua URL -- FILE THREADS SECONDS
+--   wrk … -s bench.lua URL -- FILE THREADS SECONDS [again]
 
 local ffi = require("ffi")
 ffi.cdef [[
@@ -27,6 +28,7 @@ end
 function init(args)
   local count = tonumber(args[2])
   duration = tonumber(args[3])
+  again = args[4] == "again"
   sent, ran_out = 0, 0
   file = assert(io.open(args[1], "r"))
   local size = file:seek("end")
@@ -40,6 +42,7 @@ function init(args)
   else
     file:seek("set", 0)
   end
+  start = position
   head = "POST " .. wrk.path .. " HTTP/1.1\r\nHost: " .. wrk.host ..
     "\r\nContent-Type: application/json\r\nX-Signature: "
   -- wrk asks its first thread once for a request that it only measures and never sends.
@@ -56,7 +59,10 @@ function request()
   elseif now() >= stop_at then
     return ""
   end
-  if position >= last then
+  if position >= last and again then
+    file:seek("set", start)
+    position = start
+  elseif position >= last then
     ran_out = 1
     return ""
   end
