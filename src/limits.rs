@@ -127,8 +127,8 @@ pub const RETRY_AFTER_SECONDS: &str = "1";
 /// Read connections, and so queries at work at once. Each can keep a core busy with a search; two
 /// serve any number of clients whose queries are short.
 pub const READ_CONNECTIONS: usize = 2;
-/// Page cache of the write connection, in KiB: the upper levels of three B-trees of millions of rows.
-pub const WRITE_CACHE_KIB: i64 = 8 << 10;
+/// Page cache of the write connection, in KiB: the upper levels of the index of a hundred million ids.
+pub const WRITE_CACHE_KIB: i64 = 6 << 10;
 /// Page cache of a read connection, in KiB.
 pub const READ_CACHE_KIB: i64 = 2 << 10;
 /// Messages waiting for the writer; past it they are answered 503.
@@ -153,7 +153,7 @@ pub const WAL_KEEP_BYTES: i64 = 96 << 20;
 /// Prepared statements that a connection keeps: every form of query that it is asked, several times over.
 pub const CACHED_STATEMENTS: usize = 64;
 /// Page cache of the connection that keeps the index up, in KiB.
-pub const INDEX_CACHE_KIB: i64 = 4 << 10;
+pub const INDEX_CACHE_KIB: i64 = 2 << 10;
 /// WAL pages after which the index's log is moved into its file: 16 MiB.
 pub const INDEX_CHECKPOINT_PAGES: i64 = 4000;
 /// While messages keep coming, how long they gather before they are put in order together. Every
