@@ -118,9 +118,10 @@ fn storage(page: &mut Exposition, app: &App) {
     page.family(name, "gauge", "Messages that an index does not know yet; queries read them one by one.");
     page.sample(name, &[("index", "order")], metrics.unordered.load(Relaxed) as f64);
     page.sample(name, &[("index", "search")], metrics.unsearchable.load(Relaxed) as f64);
-    let (database, wal) = app.store.bytes();
-    page.single("store_database_bytes", "gauge", "Size of the database file.", database as f64);
-    page.single("store_wal_bytes", "gauge", "Size of the write-ahead log.", wal as f64);
+    let bytes = app.store.bytes();
+    page.single("store_database_bytes", "gauge", "Size of the database file.", bytes.database as f64);
+    page.single("store_wal_bytes", "gauge", "Size of the write-ahead log.", bytes.wal as f64);
+    page.single("store_index_bytes", "gauge", "Size of the index beside the database.", bytes.index as f64);
     let dropped = app.log.dropped() as f64;
     page.single(
         "log_lines_dropped_total",

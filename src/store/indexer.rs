@@ -116,6 +116,10 @@ impl Work {
 
     fn open(&mut self) -> Option<Upkeep> {
         let generation = self.readers.generation();
+        if self.readers.index_was_condemned() {
+            // If it cannot be removed it is tried again with the next query that fails.
+            let _ = index::remove(&self.database);
+        }
         match Upkeep::open(&self.database) {
             Ok(mut upkeep) => {
                 self.readers.use_index(generation);

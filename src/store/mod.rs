@@ -2,6 +2,8 @@
 //!
 //! - One thread owns the write connection ([`writer`]); queries borrow one of a few read
 //!   connections ([`readers`]) and see one snapshot each.
+//! - What queries need is derived from the messages, in a file of its own ([`mod@index`]), by a thread
+//!   of its own ([`indexer`]); taking messages in waits for neither.
 //! - An insert is answered after its transaction was committed and synced, or with an error. There
 //!   is no third way: a waiter that is dropped answers [`StoreError::Lost`].
 //! - What another process or the machine does to the file is an error that names its cause.
@@ -48,6 +50,14 @@ pub struct Store {
     writer: Writer,
     indexer: Indexer,
     readers: Arc<Readers>,
+}
+
+/// Sizes of the store's files.
+pub struct Bytes {
+    pub database: u64,
+    /// The database's write-ahead log.
+    pub wal: u64,
+    pub index: u64,
 }
 
 /// Why the store could not do what was asked. Each is a cause that an operator can act on; to a
@@ -165,10 +175,14 @@ impl Store {
         self.writer.queue_depth()
     }
 
-    /// Bytes of the database file and of its write-ahead log.
-    pub fn bytes(&self) -> (u64, u64) {
+    /// How large the files are now.
+    pub fn bytes(&self) -> Bytes {
         let size = |path: &Path| std::fs::metadata(path).map(|file| file.len()).unwrap_or(0);
-        (size(&self.path), size(&schema::wal_path(&self.path)))
+        Bytes {
+            database: size(&self.path),
+            wal: size(&schema::wal_path(&self.path)),
+            index: size(&index::path_of(&self.path)),
+        }
     }
 
     /// Commits what waits and ends the writer. Inserts after this are answered with an error.

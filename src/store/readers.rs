@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
-    AtomicU64,
+    AtomicBool, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +31,8 @@ pub(super) struct Readers {
     generation: AtomicU64,
     /// The generation whose index is in order.
     indexed: AtomicU64,
+    /// A query has met damage, so the index is not to be used again.
+    index_condemned: AtomicBool,
     /// Milliseconds after `started` at which the last query came.
     asked: AtomicU64,
     /// As many places as there may be connections.
@@ -66,6 +68,7 @@ impl Readers {
             started: Instant::now(),
             generation: AtomicU64::new(0),
             indexed: AtomicU64::new(NONE),
+            index_condemned: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             idle,
             give_back,
@@ -103,7 +106,12 @@ impl Readers {
                 Ok(None) => {}
                 Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
                 // Whichever of the two files it was, the other connection tells.
-                Err(_) => self.forget_index(),
+                Err(error) => {
+                    if matches!(error, StoreError::Corrupt(_)) {
+                        self.index_condemned.store(true, SeqCst);
+                    }
+                    self.forget_index();
+                }
             }
         }
         self.run(
@@ -190,6 +198,11 @@ impl Readers {
     /// True while the index of this generation is in order.
     pub(super) fn uses_index(&self, generation: u64) -> bool {
         self.generation() == generation && self.indexed.load(SeqCst) == generation
+    }
+
+    /// Whether the index has to be made anew. Says so once.
+    pub(super) fn index_was_condemned(&self) -> bool {
+        self.index_condemned.swap(false, SeqCst)
     }
 
     /// The index is not to be used any more.
