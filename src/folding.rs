@@ -22,11 +22,7 @@ impl Needle {
 
     /// Of a word that has been folded before.
     pub fn of_folded(folded: String) -> Self {
-        // What is not in this list, say a digit, is rarer than what is; the list begins with the
-        // most frequent ones of European languages.
-        const FREQUENT: &[u8] = b" eaitnsrolduhcmpgfbvykwjzxq";
-        let rarity = |byte: &u8| FREQUENT.iter().position(|other| other == byte).unwrap_or(FREQUENT.len());
-        let rarest = folded.bytes().enumerate().max_by_key(|(_, byte)| rarity(byte));
+        let rarest = folded.bytes().enumerate().max_by_key(|(_, byte)| rarity(*byte));
         Self { rarest: rarest.map_or(0, |(place, _)| place), folded }
     }
 
@@ -58,6 +54,13 @@ impl Needle {
         memchr2_iter(*rarest, rarest.to_ascii_uppercase(), text_for_rarest)
             .any(|start| text[start..start + word.len()].eq_ignore_ascii_case(word))
     }
+}
+
+/// How rarely a byte is met in texts: a guess that costs time where it is wrong, and nothing else.
+pub fn rarity(byte: u8) -> usize {
+    // The most frequent ones of European languages first; what is not among them, say a digit, is rarer.
+    const FREQUENT: &[u8] = b" eaitnsrolduhcmpgfbvykwjzxq";
+    FREQUENT.iter().position(|other| *other == byte).unwrap_or(FREQUENT.len())
 }
 
 /// Full case folding, without normalisation.

@@ -43,14 +43,14 @@ pub const RANK_BLOCKS: [u64; 2] = [512, 65_536];
 /// An `offset` up to this is walked; a larger one is worth finding its place.
 pub const WALKED_OFFSET: i64 = 1000;
 /// Trigrams of a searched word that are looked up in the index.
-pub const SEARCHED_TRIGRAMS: usize = 4;
+pub const SEARCHED_TRIGRAMS: usize = 12;
 /// Looking a row up takes as long as reading some of them in a row. Where more than one in so many
 /// would be looked up, the whole table is read.
 pub const PROPOSED_SHARE: u64 = 16;
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
 /// So few proposed rows are looked up however small the table is.
-pub const FEW_PROPOSED_ROWS: u64 = 64;
+pub const FEW_PROPOSED_ROWS: u64 = 128;
 /// How long one query may run before it is given up with 503.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(10);
 /// SQLite instructions between two looks at a query's deadline: about a millisecond of work.

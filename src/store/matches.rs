@@ -46,21 +46,30 @@ fn proposals(
     values: &Values<'_>,
     most: u64,
 ) -> Result<Option<Vec<i64>>, StoreError> {
-    if !values.has_proposal() {
+    let Some(question) = values.question() else {
         return Ok(None);
-    }
-    let mut statement =
-        connection.prepare_cached("SELECT rowid FROM messages_search WHERE messages_search MATCH ?7")?;
-    values.bind(&mut statement)?;
-    let mut found = statement.raw_query();
-    let mut proposals = Vec::new();
-    while let Some(row) = found.next()? {
-        if proposals.len() as u64 >= most {
-            return Ok(None);
+    };
+    // One trigram that is in few rows is as good as all together, and found at once; to find where
+    // all are together takes long if none of them is.
+    for trigram in &question.trigrams {
+        let proposals = ask(connection, trigram, FEW_PROPOSED_ROWS.min(most))?;
+        if proposals.is_some() {
+            return Ok(proposals);
         }
-        proposals.push(row.get(0)?);
     }
-    Ok(Some(proposals))
+    ask(connection, &question.all(), most)
+}
+
+/// Up to `most` rows, or `None` if there are more.
+fn ask(connection: &Connection, expression: &str, most: u64) -> Result<Option<Vec<i64>>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT rowid FROM messages_search WHERE messages_search MATCH ?1 LIMIT ?2")?;
+    let mut found = statement.query((expression, most as i64 + 1))?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        rows.push(row.get(0)?);
+    }
+    Ok((rows.len() as u64 <= most).then_some(rows))
 }
 
 /// Of the proposed rows, and of those behind the index's mark, the ones that do match.

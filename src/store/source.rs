@@ -7,7 +7,7 @@ use rusqlite::{CachedStatement, ToSql};
 
 use super::index::Marks;
 use super::index::rank::Place;
-use super::index::search;
+use super::index::search::Question;
 use crate::filter::Filter;
 use crate::limits::PROPOSED_SHARE;
 
@@ -74,7 +74,8 @@ impl Arm {
 pub(super) struct Values<'a> {
     filter: &'a Filter,
     marks: Marks,
-    proposal: Option<String>,
+    question: Option<Question>,
+    all_trigrams: Option<String>,
     pub(super) start: Start,
     pub(super) limit: i64,
     pub(super) offset: i64,
@@ -87,13 +88,14 @@ impl<'a> Values<'a> {
     /// For everything that matches, from the filter's own start on.
     pub(super) fn new(filter: &'a Filter, marks: &Marks) -> Self {
         let start = filter.since.as_ref().map(|since| Start::at(since.as_str())).unwrap_or_default();
-        let proposal = filter.q.as_ref().and_then(|q| search::proposal(q.as_str()));
-        Self { filter, marks: *marks, proposal, start, limit: -1, offset: 0 }
+        let question = filter.q.as_ref().and_then(|q| Question::new(q.as_str()));
+        let all_trigrams = question.as_ref().map(Question::all);
+        Self { filter, marks: *marks, question, all_trigrams, start, limit: -1, offset: 0 }
     }
 
-    /// The search index has something to say.
-    pub(super) fn has_proposal(&self) -> bool {
-        self.proposal.is_some()
+    /// What to ask the search index, if it can have something to say.
+    pub(super) fn question(&self) -> Option<&Question> {
+        self.question.as_ref()
     }
 
     /// Gives a statement those of the values that it names.
@@ -106,7 +108,7 @@ impl<'a> Values<'a> {
             &q,
             &self.marks.ordered_through,
             &self.marks.searchable_through,
-            &self.proposal,
+            &self.all_trigrams,
             &self.limit,
             &self.offset,
         ];
@@ -160,7 +162,7 @@ fn from_index(values: &Values<'_>, table: &'static str) -> Arm {
         return arm;
     }
     let from = format!("{table} CROSS JOIN messages AS m ON m.rowid = d.message_row");
-    Arm { from, ..arm }.and("contains_folded(m.text, ?4)")
+    Arm { from, ..arm }.and("contains_folded(CAST(m.text AS BLOB), ?4)")
 }
 
 /// Rows of the table itself, every condition of the filter tested on each.
@@ -178,5 +180,5 @@ pub(super) fn rows(values: &Values<'_>, which: &'static str) -> Arm {
             (true, _) => "(rtrim(m.ts, 'Z.0'), ifnull(m.message_id, '')) > (?2, ?3)",
         });
     }
-    if values.filter.q.is_some() { arm.and("contains_folded(m.text, ?4)") } else { arm }
+    if values.filter.q.is_some() { arm.and("contains_folded(CAST(m.text AS BLOB), ?4)") } else { arm }
 }

@@ -4,12 +4,13 @@
 //! one definition of folding. So it may name too many, and must never miss one.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::Marks;
-use crate::folding::fold;
+use crate::folding::{fold, rarity};
 use crate::limits::{SEARCH_SLICE_BYTES, SEARCHED_TRIGRAMS};
 
 /// The text of a row, folded; `None` if it has none.
@@ -63,22 +64,34 @@ pub(super) fn put(index: &Connection, texts: &[Folded]) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// An FTS5 expression for the rows that may have this folded word in them, or `None` if the word is
-/// too short for the index to say anything.
-pub(in super::super) fn proposal(folded_word: &str) -> Option<String> {
-    let word = indexed(folded_word);
-    let starts: Vec<usize> = word.char_indices().map(|(start, _)| start).chain([word.len()]).collect();
-    let trigrams = starts.len().checked_sub(3).filter(|count| *count > 0)?;
-    // Of a long word, some spread evenly: rows are read again anyway.
-    let used = trigrams.min(SEARCHED_TRIGRAMS);
-    let mut places: Vec<usize> = (0..used).map(|n| n * (trigrams - 1) / (used - 1).max(1)).collect();
-    places.dedup();
-    let quoted =
-        |place: usize| format!("\"{}\"", word[starts[place]..starts[place + 3]].replace('"', "\"\""));
-    let mut terms: Vec<String> = places.into_iter().map(quoted).collect();
-    terms.sort_unstable();
-    terms.dedup();
-    Some(terms.join(" AND "))
+/// What to ask the index for a word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Question {
+    /// FTS5 expressions for trigrams of the word, the one that is likely to be rarest first: every
+    /// row that has the word in it has each of them.
+    pub(in super::super) trigrams: Vec<String>,
+}
+
+impl Question {
+    /// For a folded word. `None` if it is too short for the index to say anything.
+    pub(in super::super) fn new(folded_word: &str) -> Option<Self> {
+        let word = indexed(folded_word);
+        let starts: Vec<usize> = word.char_indices().map(|(start, _)| start).chain([word.len()]).collect();
+        let count = starts.len().checked_sub(3).filter(|count| *count > 0)?;
+        let mut trigrams: Vec<&str> = (0..count).map(|n| &word[starts[n]..starts[n + 3]]).collect();
+        trigrams.sort_unstable();
+        trigrams.dedup();
+        trigrams.sort_by_key(|trigram| Reverse(trigram.bytes().map(|byte| rarity(byte) as u32).sum::<u32>()));
+        // Rows are read again anyway.
+        trigrams.truncate(SEARCHED_TRIGRAMS);
+        let quoted = |trigram: &str| format!("\"{}\"", trigram.replace('"', "\"\""));
+        Some(Self { trigrams: trigrams.into_iter().map(quoted).collect() })
+    }
+
+    /// An FTS5 expression for all of them together.
+    pub(in super::super) fn all(&self) -> String {
+        self.trigrams.join(" AND ")
+    }
 }
 
 /// The index ends a text at U+0000, which therefore stands as U+0001 in it.
@@ -91,13 +104,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_proposed_by_its_trigrams() {
-        assert_eq!(proposal("ab"), None);
-        assert_eq!(proposal("abc").as_deref(), Some("\"abc\""));
-        assert_eq!(proposal("ab\"cd").as_deref(), Some("\"\"\"cd\" AND \"ab\"\"\" AND \"b\"\"c\""));
-        assert_eq!(proposal("aaaaaa").as_deref(), Some("\"aaa\""));
-        assert_eq!(proposal("äöü\0").as_deref(), Some("\"äöü\" AND \"öü\u{1}\""));
-        let long = proposal(&"abcdefghij".repeat(400)).unwrap();
-        assert!(long.matches(" AND ").count() < SEARCHED_TRIGRAMS, "{long}");
+    fn a_word_is_asked_for_by_its_trigrams() {
+        let all = |word: &str| Question::new(word).map(|question| question.all());
+        assert_eq!(all("ab"), None);
+        assert_eq!(all("abc").as_deref(), Some("\"abc\""));
+        assert_eq!(all("ab\"c").as_deref(), Some("\"b\"\"c\" AND \"ab\"\"\""));
+        assert_eq!(all("aaaaaa").as_deref(), Some("\"aaa\""));
+        assert_eq!(all("äöü\0").as_deref(), Some("\"äöü\" AND \"öü\u{1}\""));
+        assert!(all("eeezzz").is_some_and(|all| all.starts_with("\"zzz\"")));
+        let long = Question::new(&"abcdefghij".repeat(400)).unwrap();
+        assert!(long.trigrams.len() <= SEARCHED_TRIGRAMS, "{long:?}");
     }
 }
