@@ -10,6 +10,8 @@
 
 mod backup;
 mod checkpoint;
+#[cfg(test)]
+mod exactness;
 mod index;
 mod indexer;
 mod matches;

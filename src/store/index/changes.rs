@@ -38,22 +38,20 @@ pub(in super::super) fn apply(
     let mut rows = BTreeSet::new();
     for change in read(messages, marks.changes_through, most)? {
         marks.changes_through = change.number;
-        // Behind the mark the index knows nothing.
-        if change.row <= marks.ordered_through {
-            take_out(index, marks, &change)?;
-            rows.insert(change.row);
-        }
+        // Whatever the marks say: an earlier slice of these changes may have lowered them.
+        take_out(index, marks, &change)?;
+        rows.insert(change.row);
     }
     index.prepare_cached("DELETE FROM messages_top")?.execute([])?;
-    for row in rows {
-        put_in(messages, index, marks, row)?;
-    }
     // The number of a row at the end is given again, to a message that the marks must not cover.
     let last: Option<i64> =
         messages.query_row("SELECT max(rowid) FROM messages", [], |row| row.get(0)).optional()?.flatten();
     let last = last.unwrap_or(0);
     marks.ordered_through = marks.ordered_through.min(last);
     marks.searchable_through = marks.searchable_through.min(last);
+    for row in rows {
+        put_in(messages, index, marks, row)?;
+    }
     marks.write(index)
 }
 
@@ -72,19 +70,20 @@ fn read(messages: &Connection, after: i64, most: usize) -> rusqlite::Result<Vec<
 
 fn take_out(index: &Connection, marks: &mut Marks, change: &Change) -> rusqlite::Result<()> {
     let Change { row, sender, place, .. } = change;
+    // With its sender, because what stood there at another time may have had the same place.
     let gone = index
         .prepare_cached(
-            "DELETE FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3",
+            "DELETE FROM messages_of_sender WHERE sender = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4",
         )?
-        .execute((&place.instant, &place.message_id, row))?;
+        .execute((sender, &place.instant, &place.message_id, row))?;
     if gone == 0 {
         return Ok(());
     }
     index
         .prepare_cached(
-            "DELETE FROM messages_of_sender WHERE sender = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4",
+            "DELETE FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3",
         )?
-        .execute((sender, &place.instant, &place.message_id, row))?;
+        .execute((&place.instant, &place.message_id, row))?;
     rank::remove(index, place)?;
     marks.ordered -= 1;
     let left: Option<i64> = index
@@ -102,6 +101,14 @@ fn take_out(index: &Connection, marks: &mut Marks, change: &Change) -> rusqlite:
 
 /// What stands in the row now, if anything does and the index does not have it.
 fn put_in(messages: &Connection, index: &Connection, marks: &mut Marks, row: i64) -> rusqlite::Result<()> {
+    if row <= marks.searchable_through {
+        let mut now = search::read(messages, row - 1, 1)?;
+        now.retain(|(number, _)| *number == row);
+        search::put(index, &now)?;
+    }
+    if row > marks.ordered_through {
+        return Ok(());
+    }
     let mut now = order::read(messages, row - 1, 1)?;
     now.retain(|entry| entry.row == row);
     let Some(entry) = now.first() else {
@@ -114,9 +121,6 @@ fn put_in(messages: &Connection, index: &Connection, marks: &mut Marks, row: i64
         .query_row((&entry.place.instant, &entry.place.message_id, row), |row| row.get(0))?;
     if !known {
         order::put(index, marks, now)?;
-    }
-    if row <= marks.searchable_through {
-        search::put(index, &search::read(messages, row - 1, 1)?)?;
     }
     Ok(())
 }

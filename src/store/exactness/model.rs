@@ -1,0 +1,93 @@
+//! What the answers must be, from going through all rows.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::super::Stats;
+use super::super::index::{Marks, rank::Place};
+use super::super::page::{self, StoredMessage};
+use crate::filter::{Filter, PageQuery};
+use crate::folding::fold;
+use crate::limits::TOP_SENDERS;
+
+/// The rows in the order of the contract, and each text folded.
+pub(super) struct Model {
+    pub(super) rows: Vec<(Place, StoredMessage, Option<String>)>,
+}
+
+impl Model {
+    pub(super) fn of(database: &Connection) -> Self {
+        let mut statement = database
+            .prepare(
+                "SELECT ifnull(message_id, ''), from_msisdn, to_msisdn, ts, text, created_at FROM messages",
+            )
+            .unwrap();
+        let read = |row: &rusqlite::Row<'_>| {
+            let (message_id, ts): (String, String) = (row.get(0)?, row.get(3)?);
+            let instant = ts.trim_end_matches(['Z', '.', '0']).to_owned();
+            let text: Option<String> = row.get(4)?;
+            let folded = text.as_deref().map(fold);
+            let place = Place { instant, message_id: message_id.clone() };
+            let (from, to, created_at) = (row.get(1)?, row.get(2)?, row.get(5)?);
+            Ok((place, StoredMessage { message_id, from, to, ts, text, created_at }, folded))
+        };
+        let mut rows: Vec<_> = statement.query_map([], read).unwrap().map(Result::unwrap).collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        Self { rows }
+    }
+
+    fn find(&self, filter: &Filter) -> Vec<&StoredMessage> {
+        let matches = self.rows.iter().filter(|(place, row, folded)| {
+            filter.from.as_ref().is_none_or(|from| row.from == *from)
+                && filter.since.as_ref().is_none_or(|since| place.instant.as_str() >= since.as_str())
+                && filter
+                    .q
+                    .as_ref()
+                    .is_none_or(|q| folded.as_ref().is_some_and(|text| text.contains(q.as_str())))
+        });
+        matches.map(|(_, row, _)| row).collect()
+    }
+
+    /// The page, and the walk along the cursor from there.
+    pub(super) fn compare(&self, connection: &Connection, marks: &Marks, query: &PageQuery) {
+        let all = self.find(&query.filter);
+        let mut query = query.clone();
+        let mut expected = all.iter().copied().skip(query.offset as usize).peekable();
+        for _ in 0..8 {
+            let page = page::read(connection, marks, &query).unwrap();
+            let rows: Vec<_> = expected.by_ref().take(query.limit as usize).collect();
+            let found: Vec<_> = page.rows.iter().collect();
+            assert!(
+                found == rows
+                    && page.total == all.len() as u64
+                    && page.next.is_some() == expected.peek().is_some(),
+                "{query:?} with {marks:?}: {} instead of {}, {found:?} instead of {rows:?}",
+                page.total,
+                all.len()
+            );
+            let Some(next) = page.next else {
+                return;
+            };
+            (query.after, query.offset) = (Some(next), 0);
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let mut senders = BTreeMap::<&str, u64>::new();
+        for (_, row, _) in &self.rows {
+            *senders.entry(&row.from).or_default() += 1;
+        }
+        let mut top: Vec<_> = senders.iter().map(|(from, count)| ((*from).to_owned(), *count)).collect();
+        top.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        top.truncate(TOP_SENDERS as usize);
+        let ts = |row: Option<&(Place, StoredMessage, Option<String>)>| row.map(|(_, row, _)| row.ts.clone());
+        Stats {
+            total_messages: self.rows.len() as u64,
+            senders_count: senders.len() as u64,
+            top_senders: top,
+            first_ts: ts(self.rows.first()),
+            last_ts: ts(self.rows.last()),
+        }
+    }
+}
