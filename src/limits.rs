@@ -50,7 +50,7 @@ pub const PROPOSED_SHARE: u64 = 16;
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
 /// So few proposed rows are looked up however small the table is.
-pub const FEW_PROPOSED_ROWS: u64 = 128;
+pub const FEW_PROPOSED_ROWS: u64 = 32;
 /// How long one query may run before it is given up with 503.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(10);
 /// SQLite instructions between two looks at a query's deadline: about a millisecond of work.
