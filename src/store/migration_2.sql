@@ -3,6 +3,12 @@
 DROP INDEX IF EXISTS messages_by_instant;
 DROP INDEX IF EXISTS messages_by_sender;
 
+-- A database made from a dump brings along what follows, but neither its version nor its row numbers.
+DROP TRIGGER IF EXISTS messages_deleted;
+DROP TRIGGER IF EXISTS messages_updated;
+DROP TABLE IF EXISTS messages_changes;
+DROP TABLE IF EXISTS messages_store;
+
 -- By this an index knows the database it belongs to.
 CREATE TABLE messages_store (id BLOB NOT NULL);
 INSERT INTO messages_store VALUES (randomblob(16));
