@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::page::text;
 use super::schema::with_suffix;
 use crate::limits::{
     CACHED_STATEMENTS, INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
@@ -87,7 +88,12 @@ pub(super) fn path_of(database: &Path) -> PathBuf {
 /// there if it belongs to it, or a new one.
 pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
     let path = path_of(database);
-    match open_existing(&path).and_then(|index| Ok(belongs(&index, messages)?.then_some(index))) {
+    let usable = |index: Connection| {
+        let version: i64 = index.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let usable = version == VERSION && !index.is_readonly("main")? && belongs(&index, messages)?;
+        Ok(usable.then_some(index))
+    };
+    match open_existing(&path).and_then(usable) {
         Ok(Some(index)) => Ok(index),
         // Whatever it is, all that can be in it is in the database.
         Ok(None) | Err(_) => {
@@ -117,40 +123,48 @@ fn prepare(index: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
-/// True if the index was derived from this database, as far as it goes.
+/// True if the index was derived from this database, as far as it goes. The version has been looked at.
 fn belongs(index: &Connection, messages: &Connection) -> rusqlite::Result<bool> {
-    let version: i64 = index.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    if version != VERSION {
-        return Ok(false);
-    }
     let of: Vec<u8> = index.query_row("SELECT store FROM messages_marks", [], |row| row.get(0))?;
     if of != identity(messages)? {
         return Ok(false);
     }
+    // A copy of the database that was restored has the same name, but may have other rows: it has
+    // not seen what the index has taken account of, or not what stands, or stood, at the mark.
     let marks = Marks::read(index)?;
-    if changes::are_pending(messages, &marks)? || marks.ordered == 0 {
-        return Ok(true);
-    }
-    // A copy of the database that was restored has the same name but may have other rows.
-    let last: Option<String> = messages
-        .query_row(
-            "SELECT ifnull(message_id, '') FROM messages WHERE rowid = ?1",
-            [marks.ordered_through],
-            |row| row.get(0),
-        )
-        .optional()?;
-    let known: bool = index.query_row(
-        "SELECT EXISTS (SELECT 1 FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3)",
-        (instant_of_row(messages, marks.ordered_through)?, &last, marks.ordered_through),
+    let has_seen: bool = messages.query_row(
+        "SELECT ?1 = 0 OR EXISTS (SELECT 1 FROM messages_changes WHERE change = ?1)",
+        [marks.changes_through],
         |row| row.get(0),
     )?;
-    Ok(known)
+    if !has_seen {
+        return Ok(false);
+    }
+    if marks.ordered == 0 {
+        return Ok(true);
+    }
+    let at_the_mark = messages
+        .query_row(
+            "SELECT rtrim(ts, 'Z.0'), ifnull(message_id, '') FROM (\
+                SELECT * FROM (SELECT ts, message_id FROM messages_changes \
+                    WHERE change > ?2 AND message_row = ?1 ORDER BY change LIMIT 1) \
+                UNION ALL SELECT ts, message_id FROM messages WHERE rowid = ?1) LIMIT 1",
+            (marks.ordered_through, marks.changes_through),
+            |row| Ok((text(row, 0)?, text(row, 1)?)),
+        )
+        .optional()?;
+    let Some((instant, message_id)) = at_the_mark else {
+        return Ok(false);
+    };
+    index.query_row(
+        "SELECT EXISTS (SELECT 1 FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3)",
+        (instant, message_id, marks.ordered_through),
+        |row| row.get(0),
+    )
 }
 
-fn instant_of_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<String>> {
-    messages
-        .query_row("SELECT rtrim(ts, 'Z.0') FROM messages WHERE rowid = ?1", [row], |row| row.get(0))
-        .optional()
+fn last_change(messages: &Connection) -> rusqlite::Result<i64> {
+    messages.query_row("SELECT ifnull(max(change), 0) FROM messages_changes", [], |row| row.get(0))
 }
 
 fn identity(messages: &Connection) -> rusqlite::Result<Vec<u8>> {
@@ -169,8 +183,7 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
     let mut index = open_existing(path)?;
     let transaction = index.transaction()?;
     transaction.execute_batch(include_str!("index/schema.sql"))?;
-    let changes: i64 =
-        messages.query_row("SELECT ifnull(max(change), 0) FROM messages_changes", [], |row| row.get(0))?;
+    let changes = last_change(messages)?;
     let before_all: i64 =
         messages.query_row("SELECT min(0, ifnull(min(rowid), 1) - 1) FROM messages", [], |row| row.get(0))?;
     transaction.execute(
@@ -194,15 +207,31 @@ pub(super) fn remove(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a connection for queries the index of its database.
-pub(super) fn attach(reader: &Connection, database: &Path) -> rusqlite::Result<()> {
+/// Which file an index is, whatever its name: device and inode.
+pub(super) type FileId = (u64, u64);
+
+/// The file that is the index of a database now.
+pub(super) fn file_of(database: &Path) -> Option<FileId> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path_of(database)).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// Gives a connection for queries the index of its database, which has to be this file. Another one
+/// is not even opened: beside it lies the log of this one.
+pub(super) fn attach(reader: &Connection, database: &Path, file: Option<FileId>) -> rusqlite::Result<()> {
     let path = path_of(database);
-    // SQLite would make a new one.
-    if !path.exists() {
+    let is_other = || file.is_none() || file_of(database) != file;
+    if is_other() {
         return Err(rusqlite::Error::InvalidPath(path));
     }
     reader.execute("ATTACH ?1 AS idx", [path.to_string_lossy()])?;
-    reader.execute_batch(&format!("PRAGMA idx.cache_size = -{READ_CACHE_KIB};"))
+    reader.execute_batch(&format!("PRAGMA idx.cache_size = -{READ_CACHE_KIB};"))?;
+    // The database may be another one than a moment ago, too.
+    let snapshot = reader.unchecked_transaction()?;
+    if is_other() || !belongs(&snapshot, &snapshot)? {
+        return Err(rusqlite::Error::InvalidPath(path));
+    }
+    snapshot.commit()
 }
 
 /// Gives a connection for queries an index that has nothing in it: everything is in the tail.

@@ -116,13 +116,16 @@ impl Work {
 
     fn open(&mut self) -> Option<Upkeep> {
         let generation = self.readers.generation();
-        if self.readers.index_was_condemned() {
+        let known = self.readers.index_file();
+        let is_other = known.is_some() && index::file_of(&self.database) != known;
+        // Another file cannot be opened beside the log of the one that was there.
+        if self.readers.index_was_condemned() || is_other {
             // If it cannot be removed it is tried again with the next query that fails.
             let _ = index::remove(&self.database);
         }
         match Upkeep::open(&self.database) {
             Ok(mut upkeep) => {
-                self.readers.use_index(generation);
+                self.readers.use_index(generation, index::file_of(&self.database));
                 upkeep.tell(&self.log);
                 upkeep.show(&self.metrics);
                 self.generation = generation;
@@ -138,6 +141,10 @@ impl Work {
     /// Works until told to stop, or until the index is of no use any more.
     fn keep_up(&mut self, upkeep: &mut Upkeep) -> rusqlite::Result<()> {
         while !self.stopping.load(Relaxed) && self.readers.uses_index(self.generation) {
+            if index::file_of(&self.database) != self.readers.index_file() {
+                self.readers.forget_index();
+                break;
+            }
             match upkeep.due() {
                 Some(Due::Now(part)) => {
                     upkeep.slice(part)?;

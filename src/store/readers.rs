@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
-use super::index::{self, Marks, changes};
+use super::index::{self, FileId, Marks, changes};
 use super::{StoreError, schema};
 use crate::limits::{
     PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT, READ_CONNECTIONS,
@@ -31,6 +31,8 @@ pub(super) struct Readers {
     generation: AtomicU64,
     /// The generation whose index is in order.
     indexed: AtomicU64,
+    /// The file that is this index.
+    index_file: Mutex<Option<FileId>>,
     /// A query has met damage, so the index is not to be used again.
     index_condemned: AtomicBool,
     /// Milliseconds after `started` at which the last query came.
@@ -68,6 +70,7 @@ impl Readers {
             started: Instant::now(),
             generation: AtomicU64::new(0),
             indexed: AtomicU64::new(NONE),
+            index_file: Mutex::default(),
             index_condemned: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             idle,
@@ -101,7 +104,8 @@ impl Readers {
                 }
                 query(connection, &marks).map(Some)
             };
-            match self.run(with_index, index::attach, given_up_at, indexed) {
+            let attach = |reader: &Connection, path: &Path| index::attach(reader, path, self.index_file());
+            match self.run(with_index, attach, given_up_at, indexed) {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => {}
                 Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
@@ -190,9 +194,15 @@ impl Readers {
         asked.elapsed() < QUERY_IS_RECENT
     }
 
-    /// The index of this generation is in order.
-    pub(super) fn use_index(&self, generation: u64) {
+    /// The index of this generation is in order, and is this file.
+    pub(super) fn use_index(&self, generation: u64, file: Option<FileId>) {
+        *self.index_file.lock().unwrap_or_else(PoisonError::into_inner) = file;
         self.indexed.store(generation, SeqCst);
+    }
+
+    /// The file that is the index, or was the last to be.
+    pub(super) fn index_file(&self) -> Option<FileId> {
+        *self.index_file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True while the index of this generation is in order.

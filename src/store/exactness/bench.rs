@@ -75,7 +75,7 @@ impl Bench {
         let messages = schema::open_for_reading(&path).unwrap();
         let index = index::open(&path, &messages).unwrap();
         let [with_index, without] = [(); 2].map(|()| schema::open_for_reading(&path).unwrap());
-        index::attach(&with_index, &path).unwrap();
+        index::attach(&with_index, &path, index::file_of(&path)).unwrap();
         index::attach_none(&without).unwrap();
         let random = Random(seed);
         let (written, pending) = (0, false);
