@@ -156,10 +156,12 @@ impl Work {
                     // What comes meanwhile is why it waits.
                     thread::sleep(wait);
                     upkeep.look(self.readers.was_asked_recently())?;
+                    upkeep.show(&self.metrics);
                 }
                 None => {
                     let _ = self.woken.recv_timeout(INDEX_RETRY);
                     upkeep.look(self.readers.was_asked_recently())?;
+                    upkeep.show(&self.metrics);
                 }
             }
         }
