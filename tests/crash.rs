@@ -9,6 +9,9 @@ mod http_client;
 #[allow(dead_code, reason = "the contract's tests use the rest")]
 #[path = "contract/output.rs"]
 mod output;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "contract/plain.rs"]
+mod plain;
 #[allow(dead_code, reason = "the contract's tests use the rest")]
 #[path = "contract/service.rs"]
 mod service;
@@ -25,6 +28,9 @@ use serde_json::json;
 
 use crate::fixtures::{SECRET, eventually, message_with, sign};
 use crate::http_client::{Address, Client};
+use crate::plain::{
+    agrees, agrees_all_the_way, files_are_sound, index_is_whole, is_indexed, older_file, unindexed,
+};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -180,4 +186,55 @@ fn a_migration_that_is_killed_harms_nothing() {
             setup.database().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
         assert_eq!(check, "ok", "round {round}");
     }
+}
+
+/// One life while the index is being built: it ends when a share of the work is done, or, with clients who post,
+/// when they were told so many times that a message is stored.
+fn index_and_die(setup: Setup, round: usize) -> (Setup, Vec<String>) {
+    let service = setup.start();
+    let address = service.address.clone();
+    if !round.is_multiple_of(3) {
+        let part = ["order", "search"][round % 2];
+        let left = unindexed(&service, part) * ((round * 37 % 100) as f64 / 100.0);
+        eventually("a share of the work is done", || (unindexed(&service, part) <= left).then_some(()));
+        return (service.kill(), Vec::new());
+    }
+    let acknowledged = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let client = scope.spawn(|| post_until_the_end(&address, &format!("round {round}"), &acknowledged));
+        let enough = round * 17 % 200;
+        eventually("enough is acknowledged", || {
+            (acknowledged.load(Ordering::Relaxed) >= enough).then_some(())
+        });
+        let setup = service.kill();
+        (setup, client.join().expect("a client does not panic"))
+    })
+}
+
+#[test]
+fn answers_are_exact_after_kill_9_while_the_index_is_being_built() {
+    let rounds: usize = std::env::var("CRASH_ROUNDS").map_or(15, |rounds| rounds.parse().unwrap());
+    let mut setup = older_file(30_000);
+    let mut acknowledged: HashSet<String> = HashSet::new();
+    for round in 0..rounds {
+        if round % 4 == 3 {
+            // From the beginning again.
+            for name in ["app.db-index", "app.db-index-wal", "app.db-index-shm"] {
+                drop(std::fs::remove_file(setup.path(name)));
+            }
+        }
+        let (after, ids) = index_and_die(setup, round);
+        acknowledged.extend(ids);
+        files_are_sound(&after);
+        let service = after.start();
+        agrees(&service);
+        let stored = stored_ids(&service.database());
+        assert!(acknowledged.is_subset(&stored), "round {round}: acknowledged messages are gone");
+        setup = service.kill();
+    }
+    let service = setup.start();
+    is_indexed(&service);
+    agrees(&service);
+    agrees_all_the_way(&service);
+    index_is_whole(&service.stop());
 }

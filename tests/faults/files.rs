@@ -252,7 +252,7 @@ fn a_log_that_was_deleted_after_queries_takes_no_message_along() {
 }
 
 /// The service run by a user whom permissions bind, if this one can do that.
-fn as_nobody() -> Option<Service> {
+pub(crate) fn as_nobody() -> Option<Service> {
     const NOBODY: u32 = 65_534;
     let setup = Setup::new();
     let can = Command::new("setpriv").args(["--reuid=65534", "--clear-groups", "true"]).status();
@@ -270,7 +270,7 @@ fn as_nobody() -> Option<Service> {
     Some(setup.through_shell(Box::leak(script_of_its_own.into_boxed_str())).start())
 }
 
-fn set_mode(path: &Path, mode: u32) {
+pub(crate) fn set_mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
 }

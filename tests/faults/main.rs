@@ -13,13 +13,18 @@ mod fixtures;
 #[allow(dead_code, reason = "the contract's tests use the rest")]
 #[path = "../contract/http_client.rs"]
 mod http_client;
+mod index;
 mod load;
 mod locks;
 mod order;
 #[allow(dead_code, reason = "the contract's tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../contract/plain.rs"]
+mod plain;
 mod process;
+mod restored;
 #[allow(dead_code, reason = "the contract's tests use the rest")]
 #[path = "../contract/service.rs"]
 mod service;
