@@ -111,6 +111,13 @@ pub const PROBE_WORKERS: usize = 2;
 /// Threads that check webhooks, some 5 µs each. They never block, and the writer is the bound: more
 /// than two were measured to gain nothing.
 pub const INGEST_WORKERS: usize = 2;
+/// So many webhooks on their way mean that the service is busy with them.
+pub const BUSY_WEBHOOKS: i64 = 8;
+/// While it is, a thread that has answered a query rests for so many times as long as that took:
+/// clients that ask without pause would take a third of the rate of messages otherwise.
+pub const QUERY_REST: u32 = 2;
+/// No rest is longer than this.
+pub const LONGEST_QUERY_REST: Duration = Duration::from_millis(100);
 /// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
 pub const WORKER_STACK_BYTES: usize = 512 << 10;
 /// Webhooks waiting for a thread; past it they are shed.

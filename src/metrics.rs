@@ -160,9 +160,9 @@ pub struct Metrics {
     pub accepted: AtomicU64,
     pub accept_errors: AtomicU64,
     pub connections: AtomicI64,
-    pub in_flight: AtomicI64,
     pub buffered_bytes: AtomicI64,
     waiting: Box<[AtomicI64]>,
+    in_flight: Box<[AtomicI64]>,
 }
 
 impl Default for Metrics {
@@ -185,9 +185,9 @@ impl Default for Metrics {
             accepted: AtomicU64::new(0),
             accept_errors: AtomicU64::new(0),
             connections: AtomicI64::new(0),
-            in_flight: AtomicI64::new(0),
             buffered_bytes: AtomicI64::new(0),
             waiting: Lane::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
+            in_flight: Lane::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
         }
     }
 }
@@ -217,6 +217,11 @@ impl Metrics {
     /// Requests that wait in a queue of the pool.
     pub fn waiting(&self, lane: Lane) -> &AtomicI64 {
         &self.waiting[lane as usize]
+    }
+
+    /// Requests that are whole and not answered yet.
+    pub fn in_flight(&self, lane: Lane) -> &AtomicI64 {
+        &self.in_flight[lane as usize]
     }
 
     pub fn requests_total(&self, route: Route, slot: usize) -> u64 {

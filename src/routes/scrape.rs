@@ -56,7 +56,7 @@ fn requests(page: &mut Exposition, metrics: &Metrics) {
     for lane in Lane::ALL {
         page.sample(name, &[("queue", lane.label())], metrics.waiting(*lane).load(Relaxed) as f64);
     }
-    let in_flight = metrics.in_flight.load(Relaxed) as f64;
+    let in_flight = Lane::ALL.iter().map(|lane| metrics.in_flight(*lane).load(Relaxed)).sum::<i64>() as f64;
     page.single(
         "http_requests_in_flight",
         "gauge",

@@ -42,7 +42,7 @@ impl Exchange {
         outbox: &Outbox,
     ) -> Box<Self> {
         let (route, lane) = routes::classify(&request.path);
-        app.metrics.in_flight.fetch_add(1, Relaxed);
+        app.metrics.in_flight(lane).fetch_add(1, Relaxed);
         Box::new(Self {
             app: Arc::clone(app),
             request,
@@ -122,7 +122,7 @@ impl Exchange {
             received: self.request.received,
         };
         record.count_and_log(&self.app, reply);
-        self.app.metrics.in_flight.fetch_sub(1, Relaxed);
+        self.app.metrics.in_flight(self.lane).fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
         let bytes = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
         outbox::Answer { to: self.to, bytes, close: next == Next::Close }
@@ -253,7 +253,10 @@ mod tests {
         assert_eq!(answers.len(), 1);
         assert!(answers[0].starts_with("HTTP/1.1 500 "), "{answers:?}");
         assert!(answers[0].ends_with(r#"{"detail":"Internal Server Error"}"#), "{answers:?}");
-        assert_eq!((app.metrics.panics.load(Relaxed), app.metrics.in_flight.load(Relaxed)), (1, 0));
+        assert_eq!(
+            (app.metrics.panics.load(Relaxed), app.metrics.in_flight(Lane::Read).load(Relaxed)),
+            (1, 0)
+        );
     }
 
     #[test]

@@ -8,14 +8,16 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use threadpool::ThreadPool;
 
 use super::exchange::Exchange;
 use crate::limits::{
-    INGEST_QUEUE, INGEST_WORKERS, PROBE_QUEUE, PROBE_WORKERS, READ_CONNECTIONS, READ_QUEUE,
-    WORKER_STACK_BYTES,
+    BUSY_WEBHOOKS, INGEST_QUEUE, INGEST_WORKERS, LONGEST_QUERY_REST, PROBE_QUEUE, PROBE_WORKERS, QUERY_REST,
+    READ_CONNECTIONS, READ_QUEUE, WORKER_STACK_BYTES,
 };
 use crate::metrics::{Lane, Metrics};
 use crate::os;
@@ -101,7 +103,12 @@ fn work(lane: Lane, queue: &Receiver<Box<Exchange>>, turns: &(Sender<()>, Receiv
         };
         metrics.waiting(lane).fetch_sub(1, Relaxed);
         // A panic has been counted and answered; the thread goes on.
+        let began = Instant::now();
         let _ = catch_unwind(AssertUnwindSafe(|| exchange.run(routes::answer)));
+        if lane == Lane::Read && metrics.in_flight(Lane::Ingest).load(Relaxed) >= BUSY_WEBHOOKS {
+            // A low priority alone does not keep queries from taking a core each.
+            thread::sleep((began.elapsed() * QUERY_REST).min(LONGEST_QUERY_REST));
+        }
         let _ = give.send(());
     }
 }
