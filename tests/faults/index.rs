@@ -121,7 +121,7 @@ fn foreign_index() -> Setup {
     setup
         .database()
         .execute_batch("UPDATE messages SET message_id = 'o' || message_id, from_msisdn = '+3'")
-        .unwrap();
+        .expect("it is SQL");
     let service = setup.start();
     is_indexed(&service);
     service.stop()

@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::fixtures::{eventually, message_with};
 use crate::index::{indexed, stays_exact};
+use crate::load::skipped;
 use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed};
 use crate::service::Service;
 use crate::setup::Setup;
-use skipped;
 
 const DATABASE: [&str; 3] = ["app.db", "app.db-wal", "app.db-shm"];
 
