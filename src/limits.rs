@@ -177,6 +177,8 @@ pub const QUERY_IS_RECENT: Duration = Duration::from_secs(5);
 pub const BUSY_ROWS: i64 = 100;
 /// How long texts gather before they are indexed together: to index one takes longer than to search it.
 pub const SEARCH_PAUSE: Duration = Duration::from_millis(500);
+/// While the service is busy, putting messages in order pauses for so many times as long as it took.
+pub const ORDER_SHARE: u32 = 2;
 /// To index a text takes as much as to take the message in. While the service is busy, indexing
 /// texts pauses for so many times as long as it took.
 pub const SEARCH_SHARE: u32 = 15;

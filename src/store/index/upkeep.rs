@@ -14,8 +14,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::super::schema;
 use super::{Marks, changes, order, search};
 use crate::limits::{
-    BACKLOG_REPORT_INTERVAL, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE, ORDER_SLICE,
-    SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
+    BACKLOG_REPORT_INTERVAL, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE, ORDER_SHARE,
+    ORDER_SLICE, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
 };
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
@@ -36,6 +36,8 @@ pub(in super::super) struct Upkeep {
     looked_at: Instant,
     /// Messages come fast and nobody asks anything: what can wait waits.
     waits: bool,
+    /// What the last slice of the order took.
+    order_took: Duration,
     /// What the last slice of the search index took.
     search_took: Duration,
     backlog: Option<Backlog>,
@@ -79,6 +81,7 @@ impl Upkeep {
             looked_row: last_row,
             looked_at: now,
             waits: false,
+            order_took: Duration::ZERO,
             search_took: Duration::ZERO,
             backlog: None,
         })
@@ -92,8 +95,13 @@ impl Upkeep {
         if self.waits && unordered < MOST_UNORDERED && unsearchable < 2 * MOST_UNORDERED {
             return Some(Due::In(ORDER_PAUSE));
         }
-        let order_in = ORDER_PAUSE.saturating_sub(self.ordered_at.elapsed());
-        if unordered > 0 && (order_in.is_zero() || unordered >= ORDER_SLICE as i64) {
+        let pause = match (self.busy, unordered >= ORDER_SLICE as i64) {
+            (true, _) => ORDER_PAUSE.max(self.order_took * ORDER_SHARE),
+            (false, true) => Duration::ZERO,
+            (false, false) => ORDER_PAUSE,
+        };
+        let order_in = pause.saturating_sub(self.ordered_at.elapsed());
+        if unordered > 0 && order_in.is_zero() {
             return Some(Due::Now(Part::Order));
         }
         let pause = match (self.busy, unsearchable >= SEARCH_SLICE as i64) {
@@ -124,13 +132,13 @@ impl Upkeep {
         match part {
             _ if marks.changes_through < self.changes => {
                 changes::apply(&messages, &transaction, &mut marks, ORDER_SLICE)?;
+                drop(messages);
             }
-            Part::Changes => {}
+            Part::Changes => drop(messages),
             Part::Order => {
                 let entries = order::read(&messages, marks.ordered_through, ORDER_SLICE)?;
                 drop(messages);
                 order::extend(&transaction, &mut marks, entries)?;
-                self.ordered_at = Instant::now();
             }
             Part::Search => {
                 let texts = search::read(&messages, marks.searchable_through, SEARCH_SLICE)?;
@@ -139,24 +147,30 @@ impl Upkeep {
             }
         }
         transaction.commit()?;
-        if let Part::Search = part {
-            self.search_took = began.elapsed();
-            self.searchable_at = Instant::now();
+        match part {
+            Part::Changes => {}
+            Part::Order => (self.order_took, self.ordered_at) = (began.elapsed(), Instant::now()),
+            Part::Search => (self.search_took, self.searchable_at) = (began.elapsed(), Instant::now()),
         }
         self.marks = marks;
+        self.measure();
         Ok(())
     }
 
     /// What is there to do?
     pub(in super::super) fn look(&mut self, asked_recently: bool) -> rusqlite::Result<()> {
         (self.last_row, self.changes) = state(&self.messages)?;
-        // A look right after another one tells nothing of the rate.
+        self.measure();
+        self.waits = self.busy && !asked_recently;
+        Ok(())
+    }
+
+    /// Do messages come fast? To look right after another time would tell nothing of the rate.
+    fn measure(&mut self) {
         if self.looked_at.elapsed() >= ORDER_PAUSE / 2 {
             self.busy = self.last_row.saturating_sub(self.looked_row) >= BUSY_ROWS;
             (self.looked_row, self.looked_at) = (self.last_row, Instant::now());
         }
-        self.waits = self.busy && !asked_recently;
-        Ok(())
     }
 
     fn unordered(&self) -> i64 {
