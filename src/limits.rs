@@ -47,6 +47,9 @@ pub const SEARCHED_TRIGRAMS: usize = 12;
 /// Looking a row up takes as long as reading some of them in a row. Where more than one in so many
 /// would be looked up, the whole table is read.
 pub const PROPOSED_SHARE: u64 = 16;
+/// Places sorted in memory for one page, some 15 MB. Deeper pages are walked to; where the index is not
+/// to be had for that yet, they are answered 503.
+pub const MOST_SORTED: u64 = 100_000;
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
 /// So few proposed rows are looked up however small the table is.

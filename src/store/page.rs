@@ -15,7 +15,7 @@ use super::matches::{self, Matches};
 use super::source::{Source, Start, Values};
 use super::total::{self, in_tail};
 use crate::filter::{Cursor, PageQuery};
-use crate::limits::WALKED_OFFSET;
+use crate::limits::{MOST_SORTED, WALKED_OFFSET};
 
 /// A message as it was stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +68,12 @@ pub(super) fn read(connection: &Connection, marks: &Marks, query: &PageQuery) ->
             return Ok(Page { rows: Vec::new(), total, next: None });
         };
         values.start = values.start.max(Start::after(place));
+    }
+    // The tail is sorted in memory, as far as the page lies in it.
+    if query.offset.unsigned_abs() > MOST_SORTED
+        && in_tail(connection, &Values::new(filter, marks))? > MOST_SORTED
+    {
+        return Err(StoreError::TooSlow);
     }
     let found = match matches {
         Some(Matches { places: Some(places), .. }) => look_up(connection, &places, &values)?,

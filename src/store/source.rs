@@ -9,7 +9,7 @@ use super::index::Marks;
 use super::index::rank::Place;
 use super::index::search::Question;
 use crate::filter::Filter;
-use crate::limits::PROPOSED_SHARE;
+use crate::limits::{MOST_SORTED, PROPOSED_SHARE};
 
 /// What is gone through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +131,9 @@ impl Source {
         // Of so many rows in the order, looked up one by one, one matches.
         let apart = marks.ordered / total.max(1);
         let lookups = apart.saturating_mul(wanted);
-        let walk = self == Self::Table && lookups < marks.ordered / PROPOSED_SHARE;
+        let few_lookups = self == Self::Table && lookups < marks.ordered / PROPOSED_SHARE;
+        // What is gathered and sorted is held in memory.
+        let walk = few_lookups || total.min(wanted) > MOST_SORTED;
         if walk { Self::in_order(filter) } else { self }
     }
 
