@@ -46,6 +46,7 @@ mod log;
 mod message;
 mod metrics;
 mod os;
+mod pace;
 mod procfs;
 mod routes;
 mod server;

@@ -115,12 +115,19 @@ pub const PROBE_WORKERS: usize = 2;
 /// than two were measured to gain nothing.
 pub const INGEST_WORKERS: usize = 2;
 /// So many webhooks on their way mean that the service is busy with them.
-pub const BUSY_WEBHOOKS: i64 = 8;
-/// While it is, a thread that has answered a query rests for so many times as long as that took:
-/// clients that ask without pause would take a third of the rate of messages otherwise.
-pub const QUERY_REST: u32 = 2;
+pub const BUSY_WEBHOOKS: i64 = 4;
+/// While it is, a thread that answers queries rests for so many times as long as the answer took: the
+/// two of them take half a core.
+pub const QUERY_REST: u32 = 3;
+/// A query that takes more than some milliseconds rests for so many times as long on its way. Searches
+/// through a whole table would take a third of the rate of messages otherwise.
+pub const LONG_QUERY_REST: u32 = 9;
+/// A query that took so long may have sorted a whole table: the memory for that goes back to the system.
+pub const LONG_QUERY: Duration = Duration::from_millis(100);
 /// No rest is longer than this.
-pub const LONGEST_QUERY_REST: Duration = Duration::from_millis(100);
+pub const LONGEST_QUERY_REST: Duration = Duration::from_secs(1);
+/// How often a thread at rest looks whether there are webhooks still.
+pub const QUERY_REST_LOOK: Duration = Duration::from_millis(20);
 /// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
 pub const WORKER_STACK_BYTES: usize = 512 << 10;
 /// Webhooks waiting for a thread; past it they are shed.
@@ -156,8 +163,11 @@ pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub const CHECKPOINT_PAGES: i64 = 16_000;
 /// WAL pages that the writer moves itself, so that the log can start over: some milliseconds.
 pub const CHECKPOINT_REST_PAGES: i64 = 1000;
-/// WAL pages at which new queries have to wait until the log could start over: 256 MiB.
-pub const MOST_WAL_PAGES: i64 = 64_000;
+/// WAL pages at which new queries have to wait until the log could start over: 80 MiB.
+pub const MOST_WAL_PAGES: i64 = 20_000;
+/// WAL pages at which running queries are given up, so that the log can start over: 96 MiB. Every sync
+/// of a file that grows has more to write than its data, and takes half as long again.
+pub const LONGEST_WAL_PAGES: i64 = 24_000;
 /// A WAL that a reader once made longer is cut back to this many bytes.
 pub const WAL_KEEP_BYTES: i64 = 96 << 20;
 /// Prepared statements that a connection keeps: every form of query that it is asked, several times over.
@@ -182,6 +192,9 @@ pub const BUSY_ROWS: i64 = 100;
 pub const SEARCH_PAUSE: Duration = Duration::from_millis(500);
 /// While the service is busy, putting messages in order pauses for so many times as long as it took.
 pub const ORDER_SHARE: u32 = 2;
+/// A large backlog, as an older file brings along, gives way for so many times as long: to work it off
+/// takes minutes in any case.
+pub const BACKLOG_SHARE: u32 = 9;
 /// To index a text takes as much as to take the message in. While the service is busy, indexing
 /// texts pauses for so many times as long as it took.
 pub const SEARCH_SHARE: u32 = 15;
@@ -231,4 +244,5 @@ const _: () = {
     assert!(PROBE_BUSY_TIMEOUT.as_millis() < PROBE_TIMEOUT.as_millis());
     assert!(PROBE_TIMEOUT.as_millis() < 1000);
     assert!(MAX_BATCH <= WRITER_QUEUE);
+    assert!(CHECKPOINT_PAGES < MOST_WAL_PAGES && MOST_WAL_PAGES < LONGEST_WAL_PAGES);
 };

@@ -8,7 +8,6 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -16,12 +15,12 @@ use threadpool::ThreadPool;
 
 use super::exchange::Exchange;
 use crate::limits::{
-    BUSY_WEBHOOKS, INGEST_QUEUE, INGEST_WORKERS, LONGEST_QUERY_REST, PROBE_QUEUE, PROBE_WORKERS, QUERY_REST,
-    READ_CONNECTIONS, READ_QUEUE, WORKER_STACK_BYTES,
+    INGEST_QUEUE, INGEST_WORKERS, LONG_QUERY, PROBE_QUEUE, PROBE_WORKERS, QUERY_REST, READ_CONNECTIONS,
+    READ_QUEUE, WORKER_STACK_BYTES,
 };
 use crate::metrics::{Lane, Metrics};
-use crate::os;
 use crate::routes;
+use crate::{os, pace};
 
 /// The pool. Dropping it lets the threads finish what is queued and end.
 pub(super) struct Pool {
@@ -105,9 +104,11 @@ fn work(lane: Lane, queue: &Receiver<Box<Exchange>>, turns: &(Sender<()>, Receiv
         // A panic has been counted and answered; the thread goes on.
         let began = Instant::now();
         let _ = catch_unwind(AssertUnwindSafe(|| exchange.run(routes::answer)));
-        if lane == Lane::Read && metrics.in_flight(Lane::Ingest).load(Relaxed) >= BUSY_WEBHOOKS {
-            // A low priority alone does not keep queries from taking a core each.
-            thread::sleep((began.elapsed() * QUERY_REST).min(LONGEST_QUERY_REST));
+        if lane == Lane::Read {
+            if began.elapsed() >= LONG_QUERY {
+                os::give_back_free_memory();
+            }
+            pace::make_way(metrics, QUERY_REST);
         }
         let _ = give.send(());
     }

@@ -140,7 +140,7 @@ impl Store {
     /// the writer. What is found wrong leaves the file untouched.
     pub fn open(path: &Path, metrics: Arc<Metrics>, log: Log) -> Result<Self, OpenError> {
         let connection = schema::prepare(path)?;
-        let readers = Arc::new(Readers::new(path));
+        let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
         let indexer = indexer.map_err(unusable)?;

@@ -17,8 +17,11 @@ use rusqlite::Connection;
 use super::index::{self, FileId, Marks, changes};
 use super::{StoreError, schema};
 use crate::limits::{
-    PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT, READ_CONNECTIONS,
+    LONG_QUERY_REST, PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT,
+    READ_CONNECTIONS,
 };
+use crate::metrics::Metrics;
+use crate::pace;
 
 /// No generation has this number.
 const NONE: u64 = u64::MAX;
@@ -26,6 +29,7 @@ const NONE: u64 = u64::MAX;
 /// The read connections of one database.
 pub(super) struct Readers {
     path: PathBuf,
+    metrics: Arc<Metrics>,
     started: Instant,
     /// Raised when the path names other files than before: older connections are not used again.
     generation: AtomicU64,
@@ -37,6 +41,8 @@ pub(super) struct Readers {
     index_condemned: AtomicBool,
     /// Milliseconds after `started` at which the last query came.
     asked: AtomicU64,
+    /// The log is so long that queries that run are given up.
+    log_is_too_long: Arc<AtomicBool>,
     /// As many places as there may be connections.
     idle: Receiver<Place>,
     give_back: Sender<Place>,
@@ -59,7 +65,7 @@ struct Reader {
 }
 
 impl Readers {
-    pub(super) fn new(path: &Path) -> Self {
+    pub(super) fn new(path: &Path, metrics: Arc<Metrics>) -> Self {
         let (give_back, idle) = bounded(READ_CONNECTIONS);
         for _ in 0..READ_CONNECTIONS {
             // The channel has exactly this many places and both ends are in our hands.
@@ -67,12 +73,14 @@ impl Readers {
         }
         Self {
             path: path.to_owned(),
+            metrics,
             started: Instant::now(),
             generation: AtomicU64::new(0),
             indexed: AtomicU64::new(NONE),
             index_file: Mutex::default(),
             index_condemned: AtomicBool::new(false),
             asked: AtomicU64::new(0),
+            log_is_too_long: Arc::default(),
             idle,
             give_back,
             for_probes: Mutex::default(),
@@ -171,11 +179,13 @@ impl Readers {
         attach(&connection, &self.path)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
         let deadline = Arc::new(AtomicU64::new(u64::MAX));
-        let (seen, started) = (Arc::clone(&deadline), self.started);
-        connection.progress_handler(
-            QUERY_DEADLINE_CHECK_OPS,
-            Some(move || started.elapsed().as_millis() as u64 > seen.load(Relaxed)),
-        )?;
+        let (seen, started, metrics) = (Arc::clone(&deadline), self.started, Arc::clone(&self.metrics));
+        let log_is_too_long = Arc::clone(&self.log_is_too_long);
+        let at_intervals = move || {
+            pace::make_way(&metrics, LONG_QUERY_REST);
+            log_is_too_long.load(Relaxed) || started.elapsed().as_millis() as u64 > seen.load(Relaxed)
+        };
+        connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
         Ok(Reader { connection, generation, deadline })
     }
 
@@ -267,7 +277,13 @@ impl Held {
         self.places.len() == READ_CONNECTIONS
     }
 
+    /// Gives up the queries that are running.
+    pub(super) fn give_up_running(&self) {
+        self.readers.log_is_too_long.store(true, Relaxed);
+    }
+
     pub(super) fn release(&mut self) {
+        self.readers.log_is_too_long.store(false, Relaxed);
         for place in self.places.drain(..) {
             // There is a place for each.
             let _ = self.readers.give_back.send(place);

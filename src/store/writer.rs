@@ -240,8 +240,8 @@ mod tests {
         let path = folder.path().join("app.db");
         let log = Log::start(crate::log::Level::Error).unwrap();
         let connection = schema::prepare(&path).unwrap();
-        let readers = Arc::new(Readers::new(&path));
         let metrics = Arc::<Metrics>::default();
+        let readers = Arc::new(Readers::new(&path, Arc::clone(&metrics)));
         let indexer = Indexer::start(&path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();
         let writer = Writer::start(&path, connection, readers, indexer.wake(), metrics, log).unwrap();
         let message = |id: &str| {

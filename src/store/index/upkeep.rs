@@ -14,8 +14,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::super::schema;
 use super::{Marks, changes, order, search};
 use crate::limits::{
-    BACKLOG_REPORT_INTERVAL, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE, ORDER_SHARE,
-    ORDER_SLICE, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
+    BACKLOG_REPORT_INTERVAL, BACKLOG_SHARE, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE,
+    ORDER_SHARE, ORDER_SLICE, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
 };
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
@@ -96,6 +96,7 @@ impl Upkeep {
             return Some(Due::In(ORDER_PAUSE));
         }
         let pause = match (self.busy, unordered >= ORDER_SLICE as i64) {
+            (true, _) if unordered >= LOGGED_BACKLOG => self.order_took * BACKLOG_SHARE,
             (true, _) => ORDER_PAUSE.max(self.order_took * ORDER_SHARE),
             (false, true) => Duration::ZERO,
             (false, false) => ORDER_PAUSE,

@@ -1,0 +1,85 @@
+//! How queries make way for webhooks: while there are many of those, a thread that answers queries
+//! rests for several times as long as it has been at work.
+//!
+//! A low priority alone does not keep queries from taking a core each, and clients that ask without
+//! pause would take half of the rate of messages otherwise. A long query rests on its way as well, so
+//! that it takes no more than many short ones. What counts is processor time: to wait for the disk
+//! takes nothing away.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::limits::{BUSY_WEBHOOKS, LONGEST_QUERY_REST, QUERY_REST_LOOK};
+use crate::metrics::{Lane, Metrics};
+
+thread_local!(static RESTED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) });
+
+/// Rests so many `times` as long as this thread has worked since it was last called, if there are
+/// webhooks to make way for; not much longer than they are there, and never longer than
+/// [`LONGEST_QUERY_REST`].
+pub fn make_way(metrics: &Metrics, times: u32) {
+    let worked_in_all = processor_time_of_this_thread();
+    let worked = worked_in_all.saturating_sub(RESTED_AT.replace(worked_in_all));
+    let webhooks = || metrics.in_flight(Lane::Ingest).load(Relaxed);
+    if webhooks() < BUSY_WEBHOOKS {
+        return;
+    }
+    let mut rest = (worked * times).min(LONGEST_QUERY_REST);
+    while !rest.is_zero() {
+        let pause = rest.min(QUERY_REST_LOOK);
+        thread::sleep(pause);
+        rest -= pause;
+        // Between two batches there may be few of them for a moment.
+        if webhooks() == 0 {
+            return;
+        }
+    }
+}
+
+fn processor_time_of_this_thread() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    // The clock of a thread starts at zero and its nanoseconds are below a thousand million.
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn work(time: Duration) {
+        let began = processor_time_of_this_thread();
+        while processor_time_of_this_thread() - began < time {}
+    }
+
+    /// How long a thread that has worked for ten milliseconds rests while there are so many webhooks.
+    fn rest_with(webhooks: i64) -> Duration {
+        let metrics = Metrics::default();
+        make_way(&metrics, 3);
+        work(Duration::from_millis(10));
+        metrics.in_flight(Lane::Ingest).store(webhooks, Relaxed);
+        let began = Instant::now();
+        make_way(&metrics, 3);
+        began.elapsed()
+    }
+
+    #[test]
+    fn a_query_rests_in_proportion_to_its_work_while_there_are_webhooks() {
+        assert!(rest_with(BUSY_WEBHOOKS) >= Duration::from_millis(30));
+    }
+
+    #[test]
+    fn a_rest_is_taken_once() {
+        let metrics = Metrics::default();
+        metrics.in_flight(Lane::Ingest).store(BUSY_WEBHOOKS, Relaxed);
+        work(Duration::from_millis(10));
+        make_way(&metrics, 3);
+        let before = RESTED_AT.get();
+        make_way(&metrics, 3);
+        assert!(RESTED_AT.get() - before < Duration::from_millis(10));
+    }
+}
