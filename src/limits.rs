@@ -93,8 +93,9 @@ pub const READ_CHUNK_BYTES: usize = 16 << 10;
 pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 /// When room is needed, how long an answer may have been waiting for its reader before it is dropped.
 pub const SLOW_READER_GRACE: Duration = Duration::from_millis(500);
-/// So many connections are a burst; when three quarters of them are gone, free memory is given back.
-pub const BURST_CONNECTIONS: usize = 256;
+/// How often the memory that clients have left free is given back to the system, which takes a
+/// millisecond.
+pub const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 /// Reads of one connection before the others get their turn: 32 KiB. Taken apart byte by byte, as
 /// chunks may want it, that is a fifth of a millisecond.
 pub const READS_PER_TURN: usize = 2;
