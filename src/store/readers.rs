@@ -17,8 +17,8 @@ use rusqlite::Connection;
 use super::index::{self, FileId, Marks, changes};
 use super::{StoreError, schema};
 use crate::limits::{
-    LONG_QUERY_REST, PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT,
-    READ_CONNECTIONS,
+    LOG_HELD_BY_QUERY, PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT,
+    QUERY_WITHOUT_REST, READ_CONNECTIONS,
 };
 use crate::metrics::Metrics;
 use crate::pace;
@@ -41,7 +41,7 @@ pub(super) struct Readers {
     index_condemned: AtomicBool,
     /// Milliseconds after `started` at which the last query came.
     asked: AtomicU64,
-    /// The log is so long that queries that run are given up.
+    /// The log is so long that long queries are given up.
     log_is_too_long: Arc<AtomicBool>,
     /// As many places as there may be connections.
     idle: Receiver<Place>,
@@ -60,8 +60,15 @@ struct Place {
 struct Reader {
     connection: Connection,
     generation: u64,
-    /// Milliseconds after `Readers::started` at which the running query is given up.
-    deadline: Arc<AtomicU64>,
+    times: Arc<Times>,
+}
+
+/// Of the running query, in milliseconds after `Readers::started`.
+#[derive(Default)]
+struct Times {
+    began: AtomicU64,
+    /// When it is given up.
+    deadline: AtomicU64,
 }
 
 impl Readers {
@@ -160,7 +167,8 @@ impl Readers {
             Some(reader) => reader,
             None => self.open(attach)?,
         };
-        reader.deadline.store(self.millis(given_up_at), Relaxed);
+        reader.times.began.store(self.millis(Instant::now()), Relaxed);
+        reader.times.deadline.store(self.millis(given_up_at), Relaxed);
         let result = in_one_snapshot(&reader.connection, query);
         // After an error of the machine a fresh connection starts from the file, not from a cache.
         if self.is_current(&reader) && matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
@@ -178,15 +186,19 @@ impl Readers {
         let mut connection = schema::open_for_reading(&self.path)?;
         attach(&connection, &self.path)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
-        let deadline = Arc::new(AtomicU64::new(u64::MAX));
-        let (seen, started, metrics) = (Arc::clone(&deadline), self.started, Arc::clone(&self.metrics));
+        let times = Arc::<Times>::default();
+        let (seen, started, metrics) = (Arc::clone(&times), self.started, Arc::clone(&self.metrics));
         let log_is_too_long = Arc::clone(&self.log_is_too_long);
         let at_intervals = move || {
-            pace::make_way(&metrics, LONG_QUERY_REST);
-            log_is_too_long.load(Relaxed) || started.elapsed().as_millis() as u64 > seen.load(Relaxed)
+            let now = started.elapsed().as_millis() as u64;
+            let at_work = Duration::from_millis(now.saturating_sub(seen.began.load(Relaxed)));
+            if at_work > QUERY_WITHOUT_REST {
+                pace::make_way(&metrics);
+            }
+            now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && log_is_too_long.load(Relaxed)
         };
         connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
-        Ok(Reader { connection, generation, deadline })
+        Ok(Reader { connection, generation, times })
     }
 
     fn is_current(&self, reader: &Reader) -> bool {
@@ -277,13 +289,12 @@ impl Held {
         self.places.len() == READ_CONNECTIONS
     }
 
-    /// Gives up the queries that are running.
-    pub(super) fn give_up_running(&self) {
-        self.readers.log_is_too_long.store(true, Relaxed);
+    /// Gives up the queries that are running for long, from now on or no longer.
+    pub(super) fn give_up_long_ones(&self, log_is_too_long: bool) {
+        self.readers.log_is_too_long.store(log_is_too_long, Relaxed);
     }
 
     pub(super) fn release(&mut self) {
-        self.readers.log_is_too_long.store(false, Relaxed);
         for place in self.places.drain(..) {
             // There is a place for each.
             let _ = self.readers.give_back.send(place);
@@ -307,5 +318,42 @@ impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         // There is a place for every reader, so this never waits; both ends live in `Readers`.
         let _ = self.readers.give_back.send(std::mem::take(&mut self.place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_query_is_given_up_when_the_log_is_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        schema::prepare(&path).unwrap();
+        let readers = Arc::new(Readers::new(&path, Arc::default()));
+        let long_before_its_deadline = Instant::now() + 6 * QUERY_DEADLINE;
+        let (begins, has_begun) = bounded(1);
+        let asking = Arc::clone(&readers);
+        let query = std::thread::spawn(move || {
+            asking.with(long_before_its_deadline, |connection, _| {
+                let _ = begins.try_send(());
+                let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                               SELECT max(i) FROM n";
+                Ok(connection.query_row(endless, [], |row| row.get::<_, i64>(0))?)
+            })
+        });
+        has_begun.recv().unwrap();
+        let mut held = Held::none(&readers);
+        assert!(!held.hold(), "one is running");
+        held.give_up_long_ones(true);
+        assert!(matches!(query.join().unwrap(), Err(StoreError::TooSlow)));
+        assert!(Instant::now() < long_before_its_deadline);
+        held.give_up_long_ones(false);
+        assert!(held.hold(), "nobody is running any more");
+        held.release();
+        let another = readers.with(Instant::now(), |connection, _| {
+            Ok(connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)
+        });
+        assert!(matches!(another, Ok(1)));
     }
 }
