@@ -21,7 +21,7 @@ use crate::limits::{
     QUERY_WITHOUT_REST, READ_CONNECTIONS,
 };
 use crate::metrics::Metrics;
-use crate::pace;
+use crate::{os, pace};
 
 /// No generation has this number.
 const NONE: u64 = u64::MAX;
@@ -41,8 +41,9 @@ pub(super) struct Readers {
     index_condemned: AtomicBool,
     /// Milliseconds after `started` at which the last query came.
     asked: AtomicU64,
-    /// The log is so long that long queries are given up.
-    log_is_too_long: Arc<AtomicBool>,
+    /// The query after which memory was given back.
+    rested_after: AtomicU64,
+    log: Arc<LogLength>,
     /// As many places as there may be connections.
     idle: Receiver<Place>,
     give_back: Sender<Place>,
@@ -61,6 +62,15 @@ struct Reader {
     connection: Connection,
     generation: u64,
     times: Arc<Times>,
+}
+
+/// What the length of the log means for queries that are running: they keep it from starting over.
+#[derive(Default)]
+struct LogLength {
+    /// New queries wait for those that are running, so that these take no rest.
+    is_waited_for: AtomicBool,
+    /// Long queries are given up.
+    is_too_much: AtomicBool,
 }
 
 /// Of the running query, in milliseconds after `Readers::started`.
@@ -87,7 +97,8 @@ impl Readers {
             index_file: Mutex::default(),
             index_condemned: AtomicBool::new(false),
             asked: AtomicU64::new(0),
-            log_is_too_long: Arc::default(),
+            rested_after: AtomicU64::new(0),
+            log: Arc::default(),
             idle,
             give_back,
             for_probes: Mutex::default(),
@@ -188,14 +199,14 @@ impl Readers {
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = Arc::<Times>::default();
         let (seen, started, metrics) = (Arc::clone(&times), self.started, Arc::clone(&self.metrics));
-        let log_is_too_long = Arc::clone(&self.log_is_too_long);
+        let log = Arc::clone(&self.log);
         let at_intervals = move || {
             let now = started.elapsed().as_millis() as u64;
             let at_work = Duration::from_millis(now.saturating_sub(seen.began.load(Relaxed)));
-            if at_work > QUERY_WITHOUT_REST {
+            if at_work > QUERY_WITHOUT_REST && !log.is_waited_for.load(Relaxed) {
                 pace::make_way(&metrics);
             }
-            now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && log_is_too_long.load(Relaxed)
+            now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && log.is_too_much.load(Relaxed)
         };
         connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
         Ok(Reader { connection, generation, times })
@@ -214,6 +225,26 @@ impl Readers {
     pub(super) fn was_asked_recently(&self) -> bool {
         let asked = self.started + Duration::from_millis(self.asked.load(Relaxed));
         asked.elapsed() < QUERY_IS_RECENT
+    }
+
+    /// Gives back the memory that connections hold for the next query, once, when nobody asks anything
+    /// any more. It is a few milliseconds of reading for who asks next.
+    pub(super) fn rest_if_not_asked(&self) {
+        let asked = self.asked.load(Relaxed);
+        if self.was_asked_recently() || self.rested_after.swap(asked, Relaxed) == asked {
+            return;
+        }
+        for _ in 0..READ_CONNECTIONS {
+            let Ok(place) = self.idle.try_recv() else {
+                break;
+            };
+            for reader in [&place.with_index, &place.without].into_iter().flatten() {
+                // What fails here is met by the next query, who draws the conclusions.
+                let _ = reader.connection.execute_batch("PRAGMA shrink_memory");
+            }
+            let _ = self.give_back.send(place);
+        }
+        os::give_back_free_memory();
     }
 
     /// The index of this generation is in order, and is this file.
@@ -286,15 +317,18 @@ impl Held {
     /// Takes the places that are free. True when all are held: no query is running.
     pub(super) fn hold(&mut self) -> bool {
         self.places.extend(self.readers.idle.try_iter());
-        self.places.len() == READ_CONNECTIONS
+        let all = self.places.len() == READ_CONNECTIONS;
+        self.readers.log.is_waited_for.store(!all, Relaxed);
+        all
     }
 
     /// Gives up the queries that are running for long, from now on or no longer.
     pub(super) fn give_up_long_ones(&self, log_is_too_long: bool) {
-        self.readers.log_is_too_long.store(log_is_too_long, Relaxed);
+        self.readers.log.is_too_much.store(log_is_too_long, Relaxed);
     }
 
     pub(super) fn release(&mut self) {
+        self.readers.log.is_waited_for.store(false, Relaxed);
         for place in self.places.drain(..) {
             // There is a place for each.
             let _ = self.readers.give_back.send(place);
