@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room and its floor. A file imports from lower floors or its own folder; never up, never sideways.
-const FLOORS: [(u8, &[&str]); 8] = [
-    (7, &["main", "cli"]),
-    (6, &["server"]),
-    (5, &["routes"]),
-    (4, &["app"]),
-    (3, &["store", "config"]),
+const FLOORS: [(u8, &[&str]); 9] = [
+    (8, &["main", "cli"]),
+    (7, &["server"]),
+    (6, &["routes"]),
+    (5, &["app"]),
+    (4, &["store", "config"]),
+    (3, &["pace"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
     (1, &["clock", "fault"]),
     (0, &["folding", "timestamp", "url", "limits", "os"]),
