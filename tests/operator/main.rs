@@ -1,0 +1,21 @@
+//! In an operator's hands: the real executable beside the real programs that people run it with.
+//!
+//! What a test needs and the machine does not have is said on stderr, and the test passes.
+//! `scripts/operator` installs all of it first.
+
+#[allow(dead_code, unused_imports, reason = "other tests use the rest")]
+#[path = "../contract/fixtures.rs"]
+mod fixtures;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../contract/http_client.rs"]
+mod http_client;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../contract/output.rs"]
+mod output;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../contract/service.rs"]
+mod service;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../contract/setup.rs"]
+mod setup;
+mod tools;
