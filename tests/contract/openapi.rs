@@ -67,6 +67,8 @@ fn whatever_is_there_it_describes() {
         ("GET", "/health/live"),
         ("GET", "/health/ready"),
         ("GET", "/metrics"),
+        ("GET", "/"),
+        ("GET", "/docs"),
     ] {
         assert!(
             operations.contains(&(method.to_owned(), path.to_owned())),
