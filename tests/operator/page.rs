@@ -183,6 +183,10 @@ fn proxy(service: &Service) -> String {
         let mut head = String::new();
         let mut reader = BufReader::new(client.try_clone()?);
         while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head)? > 0 {}
+        // What is elsewhere belongs to others.
+        if !head.starts_with("GET /hooks/") {
+            return Ok(());
+        }
         let head = head.replacen(" /hooks/", " /", 1).replacen("\r\n", "\r\nConnection: close\r\n", 1);
         let mut service = TcpStream::connect(&service)?;
         service.write_all(head.as_bytes())?;
