@@ -35,6 +35,8 @@ pub const DEFAULT_PAGE_ROWS: u32 = 50;
 pub const MAX_PAGE_ROWS: u32 = 100;
 /// Bytes of a `message_id` that a cursor carries itself; a longer one is named by its row instead.
 pub const MAX_CURSOR_ID_BYTES: usize = 512;
+/// Instants in one `messages_since` of `/stats`: more than a chart has room for.
+pub const MAX_SINCE_INSTANTS: usize = 100;
 /// Senders listed by `/stats`.
 pub const TOP_SENDERS: u32 = 10;
 /// Entries in a block of the order, and in a block of those, before it is cut in two: so that at ten
