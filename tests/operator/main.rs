@@ -3,6 +3,7 @@
 //! What a test needs and the machine does not have is said on stderr, and the test passes.
 //! `scripts/operator` installs all of it first.
 
+mod commit;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
 mod fixtures;
