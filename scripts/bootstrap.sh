@@ -29,6 +29,9 @@ package_of() {
 	curl) echo curl ca-certificates ;;
 	ldd) echo libc-bin ;;
 	systemd-analyze) echo systemd ;;
+	dpkg-deb) echo dpkg ;;
+	strip) echo binutils ;;
+	groff) echo groff-base ;;
 	*) echo "$1" ;;
 	esac
 }

@@ -4,6 +4,7 @@
 //! `scripts/operator` installs all of it first.
 
 mod commit;
+mod completions;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
 mod fixtures;
@@ -13,6 +14,8 @@ mod http_client;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
+mod package;
+mod scratch;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/service.rs"]
 mod service;
