@@ -30,6 +30,8 @@ package_of() {
 	ldd) echo libc-bin ;;
 	systemd-analyze) echo systemd ;;
 	dpkg-deb) echo dpkg ;;
+	docker-compose) echo docker-compose python3-yaml ;;
+	unshare) echo util-linux ;;
 	strip) echo binutils ;;
 	groff) echo groff-base ;;
 	*) echo "$1" ;;

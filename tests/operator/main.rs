@@ -5,12 +5,14 @@
 
 mod commit;
 mod completions;
+mod container;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
 mod fixtures;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/http_client.rs"]
 mod http_client;
+mod image;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
