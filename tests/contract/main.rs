@@ -19,6 +19,7 @@ mod messages_search;
 mod metrics;
 mod openapi;
 mod output;
+mod page;
 mod plain;
 mod properties;
 mod service;

@@ -3,6 +3,7 @@
 //! What a test needs and the machine does not have is said on stderr, and the test passes.
 //! `scripts/operator` installs all of it first.
 
+mod browser;
 mod commit;
 mod completions;
 mod container;
@@ -17,6 +18,9 @@ mod image;
 #[path = "../contract/output.rs"]
 mod output;
 mod package;
+mod page;
+mod page_reach;
+mod page_trust;
 mod scratch;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/service.rs"]
