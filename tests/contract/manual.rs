@@ -39,19 +39,24 @@ fn names(list: &str) -> BTreeSet<String> {
     found
 }
 
-/// What `config.rs` looks up; a secret can be in a file as well.
+/// What `config.rs` looks up: its words in capitals. A secret can be in a file as well.
 fn settings_of_the_program() -> BTreeSet<String> {
+    let program = CONFIG.split("#[cfg(test)]").next().unwrap_or_default();
     let mut found = BTreeSet::new();
-    for (at, _) in CONFIG.match_indices("env.") {
-        let Some((call, rest)) = CONFIG[at + 4..].split_once('(') else { continue };
-        let Some((name, _)) = rest.trim_start().strip_prefix('"').and_then(|name| name.split_once('"'))
-        else {
-            continue;
-        };
-        if call == "secret" {
-            found.insert(format!("{name}_FILE"));
+    let mut before = "";
+    for (at, part) in program.split('"').enumerate() {
+        // Every second part is between quotes; INFO is a default. systemd sets the folder of credentials.
+        let is_setting = at % 2 == 1
+            && part.len() > 4
+            && part.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            && part != "CREDENTIALS_DIRECTORY";
+        if is_setting {
+            found.insert(part.to_owned());
+            if before.ends_with(".secret(") {
+                found.insert(format!("{part}_FILE"));
+            }
         }
-        found.insert(name.to_owned());
+        before = part;
     }
     found
 }
@@ -78,14 +83,15 @@ fn the_same_settings_are_in_the_manual_page_the_readme_and_the_help() {
 fn the_same_commands_are_in_the_manual_page_the_readme_and_the_help() {
     let help = help();
     let lines = between(&help, "Commands:\n", "\n\n").lines();
-    let commands: BTreeSet<_> = lines.filter_map(|line| line.split_whitespace().next()).collect();
+    // What is said of a command goes on in lines that begin farther in.
+    let lines = lines.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let commands: BTreeSet<_> = lines.filter_map(|line| line.split(' ').next()).collect();
     assert!(commands.contains("serve") && commands.contains("backup"), "{commands:?}");
     let items = PAGE.lines().filter_map(|line| line.strip_prefix(".It Cm ")?.split(' ').next());
     assert_eq!(items.collect::<BTreeSet<_>>(), commands, "left: scripts/lyftr-webhook.8, right: --help");
-    let listed = between(README, "\nCommands: ", "Exit status");
     for command in commands {
-        let named = [format!("`{command}"), format!("[{command}]")];
-        assert!(named.iter().any(|form| listed.contains(form)), "{command} is not in the README: {listed}");
+        let forms = ["`{}`", "`{} ", "[{}]", "lyftr-webhook {} "].map(|form| form.replace("{}", command));
+        assert!(forms.iter().any(|form| README.contains(form)), "{command} is not in the README");
     }
     for option in ["version", "help"] {
         assert!(
@@ -101,11 +107,15 @@ fn the_defaults_in_the_manual_page_are_those_of_the_help() {
     let list = between(&help, "environment:\n", "\n\n").replace('\n', " ");
     let mut compared = 0;
     for part in list.split(", ") {
-        let Some((name, default)) = part.trim().trim_end_matches(')').split_once(" (") else { continue };
+        let Some((name, default)) = part.trim().trim_end_matches(')').rsplit_once(" (") else { continue };
         if default == "_FILE" {
             continue;
         }
-        let item = between(PAGE, &format!(".It Ev {name}\n"), "\n.It ");
+        let name = name.trim_end_matches(" (_FILE)");
+        let items = PAGE.split("\n.It Ev ").skip(1);
+        let item = items.into_iter().find(|item| item.split([' ', '\n']).next() == Some(name));
+        let item =
+            item.unwrap_or_else(|| panic!("no item {name}")).split("\n.It ").next().unwrap_or_default();
         assert!(item.contains(default), "{name}: {default} is not in {item}");
         compared += 1;
     }

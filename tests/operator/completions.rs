@@ -26,7 +26,10 @@ const FISH: &str = r#"source $argv[1]/lyftr-webhook.fish; complete -C "$argv[2..
 fn commands_and_options() -> (Vec<String>, Vec<String>) {
     let help = Setup::new().run(&["--help"]).stdout;
     let part = |title: &str| help.split_once(title).expect("help has this part").1.split("\n\n").next();
-    let words = |title: &str| part(title).unwrap_or_default().lines().skip(1).map(str::to_owned).collect();
+    // What is said of a command goes on in lines that begin farther in.
+    let is_item = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let words =
+        |title: &str| part(title).unwrap_or_default().lines().filter(is_item).map(str::to_owned).collect();
     let lines: (Vec<String>, Vec<String>) = (words("Commands:"), words("Options:"));
     let commands = lines.0.iter().filter_map(|line| line.split_whitespace().next());
     let options =
