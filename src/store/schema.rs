@@ -113,10 +113,17 @@ fn fill(unborn: &Path) -> rusqlite::Result<()> {
 
 fn unusable(path: &Path, what: &Path, error: &std::io::Error) -> OpenError {
     OpenError::Unusable(format!(
-        "cannot use the database {}: {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
+        "cannot use the database {}: {}: {error}; {}",
         path.display(),
-        what.display()
+        what.display(),
+        advice()
     ))
+}
+
+/// By its number, because a container's user often has no name, and a volume's owner is another one.
+fn advice() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    format!("make the folder and the file writable for user {user}, or set DATABASE_URL")
 }
 
 /// Looks at the file without changing it. Gives its version.
@@ -258,9 +265,8 @@ fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
             path.display()
         )),
         Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
-        _ => OpenError::Unusable(format!(
-            "cannot use the database {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
-            path.display()
-        )),
+        _ => {
+            OpenError::Unusable(format!("cannot use the database {}: {error}; {}", path.display(), advice()))
+        }
     }
 }

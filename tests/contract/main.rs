@@ -12,6 +12,7 @@ mod http_malformed;
 mod index;
 mod lifecycle;
 mod logs;
+mod manual;
 mod messages;
 mod messages_paging;
 mod messages_search;
