@@ -183,12 +183,13 @@ fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, indexer: &Wake)
         if !messages.is_empty() {
             commit_all(transactor, &messages, waiters);
             indexer.wake();
-            transactor.checkpoint_if_due();
         }
         for probe in probes {
             // Whoever asked may have stopped waiting.
             let _ = probe.send(transactor.prove());
         }
+        // After probes as well: each writes to the log, and for a month there may be nothing else.
+        transactor.checkpoint_if_due();
         if stop {
             return;
         }
