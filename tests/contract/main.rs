@@ -17,6 +17,7 @@ mod messages;
 mod messages_paging;
 mod messages_search;
 mod metrics;
+mod metrics_of_trouble;
 mod openapi;
 mod output;
 mod plain;
