@@ -28,6 +28,7 @@ package_of() {
 	cc) echo gcc libc6-dev ;;
 	curl) echo curl ca-certificates ;;
 	ldd) echo libc-bin ;;
+	nginx) echo nginx-light ;;
 	systemd-analyze) echo systemd ;;
 	*) echo "$1" ;;
 	esac
