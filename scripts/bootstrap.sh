@@ -29,7 +29,8 @@ package_of() {
 	curl) echo curl ca-certificates ;;
 	ldd) echo libc-bin ;;
 	nginx) echo nginx-light ;;
-	systemd-analyze) echo systemd ;;
+	systemd-analyze | journalctl) echo systemd ;;
+	*/systemd-journal-remote) echo systemd-journal-remote ;;
 	*) echo "$1" ;;
 	esac
 }

@@ -10,6 +10,8 @@ mod fixtures;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/http_client.rs"]
 mod http_client;
+mod journal;
+mod logs;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;

@@ -26,6 +26,8 @@ const SENDER: &str = "127.0.0.2";
 struct Proxy {
     folder: TempDir,
     port: u16,
+    /// Where Prometheus is let in.
+    inside: u16,
     certificate: PathBuf,
     daemon: Daemon,
 }
@@ -33,7 +35,10 @@ struct Proxy {
 impl Proxy {
     /// What curl says of a POST to `path` with these arguments more: the status, last of all.
     fn curl(&self, path: &str, arguments: &[&str]) -> (u16, Output) {
-        let url = format!("https://localhost:{}{path}", self.port);
+        self.curl_at(&format!("https://localhost:{}{path}", self.port), arguments)
+    }
+
+    fn curl_at(&self, url: &str, arguments: &[&str]) -> (u16, Output) {
         let certificate = self.certificate.display().to_string();
         let mut command = Command::new("curl");
         command.args(["-sS", "-4", "--interface", SENDER, "--cacert", &certificate, "-w", "\n%{http_code}"]);
@@ -61,30 +66,36 @@ fn has_all(programs: &[&str]) -> bool {
     programs.iter().all(|program| has(program))
 }
 
-/// The recipe of the README for this service: its host, socket and certificate are the test's.
-fn recipe(language: &str, service: &Service, host: &str) -> String {
+/// Where the recipes let Prometheus in.
+const INSIDE: &str = "127.0.0.1:9101";
+
+/// The recipe of the README for this service: its host, socket and ports are the test's.
+fn recipe(language: &str, service: &Service, host: &str, inside: u16) -> String {
     let blocks = blocks("README.md", language);
     assert_eq!(blocks.len(), 1, "one recipe in {language}");
     let socket = service.path("http.sock").display().to_string();
-    replaced(&replaced(&blocks[0], SOCKET, &socket), HOST, host)
+    let recipe = replaced(&blocks[0], INSIDE, &format!("127.0.0.1:{inside}"));
+    replaced(&replaced(&recipe, SOCKET, &socket), HOST, host)
 }
 
 fn caddy(service: &Service) -> Proxy {
-    let (folder, port) = (TempDir::new().expect("a folder for temporary files"), free_port());
+    let folder = TempDir::new().expect("a folder for temporary files");
+    let (port, inside) = (free_port(), free_port());
     let storage = folder.path().join("storage");
     // What a test has no use for: the machine's ports 80 and 2019, and its list of authorities.
     let globals = "admin off\nauto_https disable_redirects\nlocal_certs\nskip_install_trust";
-    let recipe = recipe("caddy", service, &format!("localhost:{port}"));
+    let recipe = recipe("caddy", service, &format!("localhost:{port}"), inside);
     let text = format!("{{\n{globals}\nstorage file_system {}\n}}\n{recipe}", storage.display());
     std::fs::write(folder.path().join("Caddyfile"), text).expect("the folder is ours");
     let arguments = ["run", "--config", "Caddyfile", "--adapter", "caddyfile"];
     let daemon = Daemon::start("caddy", &arguments, folder.path());
     let certificate = storage.join("pki/authorities/local/root.crt");
-    answering(Proxy { folder, port, certificate, daemon })
+    answering(Proxy { folder, port, inside, certificate, daemon })
 }
 
 fn nginx(service: &Service) -> Proxy {
-    let (folder, port) = (TempDir::new().expect("a folder for temporary files"), free_port());
+    let folder = TempDir::new().expect("a folder for temporary files");
+    let (port, inside) = (free_port(), free_port());
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (certificate, key) = (path("fullchain.pem"), path("privkey.pem"));
     let new =
@@ -94,7 +105,7 @@ fn nginx(service: &Service) -> Proxy {
     let made = run("openssl", &[&new[..], &names, &files].concat());
     assert!(made.status.success(), "{made:?}");
 
-    let recipe = recipe("nginx", service, "localhost");
+    let recipe = recipe("nginx", service, "localhost", inside);
     let recipe = replaced(&recipe, "listen 443", &format!("listen {port}"));
     let recipe = if TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok() {
         replaced(&recipe, "[::]:443", &format!("[::]:{port}"))
@@ -111,7 +122,7 @@ fn nginx(service: &Service) -> Proxy {
     );
     std::fs::write(path("nginx.conf"), text).expect("the folder is ours");
     let daemon = Daemon::start("nginx", &["-e", "stderr", "-c", &path("nginx.conf")], folder.path());
-    answering(Proxy { port, certificate: certificate.into(), folder, daemon })
+    answering(Proxy { port, inside, certificate: certificate.into(), folder, daemon })
 }
 
 fn answering(mut proxy: Proxy) -> Proxy {
@@ -167,6 +178,10 @@ fn carries_messages(start: fn(&Service) -> Proxy) {
     }
     let paths: Vec<_> = service.stdout.json().into_iter().map(|line| line["path"].clone()).collect();
     assert!(!paths.iter().any(|path| path == "/messages" || path == "/metrics"), "{paths:?}");
+
+    let metrics = format!("http://127.0.0.1:{}/metrics", proxy.inside);
+    let (status, output) = proxy.curl_at(&metrics, &["--interface", "127.0.0.1"]);
+    assert!(status == 200 && String::from_utf8_lossy(&output.stdout).contains("build_info"), "{output:?}");
 
     // Without the setting the proxy is all that is known, and whatever it says is ignored.
     for proxies in [None, Some("127.0.0.0/8")] {

@@ -26,3 +26,15 @@ pub(crate) fn replaced(text: &str, what: &str, with: &str) -> String {
     assert!(text.contains(what), "{what:?} is not in:\n{text}");
     text.replace(what, with)
 }
+
+/// The rows below the header of the table that follows a heading, cell by cell.
+#[track_caller]
+pub(crate) fn table(name: &str, heading: &str) -> Vec<Vec<String>> {
+    let text = read(name);
+    let section =
+        text.split(&format!("\n{heading}\n")).nth(1).unwrap_or_else(|| panic!("no {heading:?} in {name}"));
+    let rows =
+        section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    rows.skip(2).map(cells).collect()
+}
