@@ -20,6 +20,7 @@ mod metrics;
 mod metrics_of_trouble;
 mod openapi;
 mod output;
+mod page;
 mod plain;
 mod properties;
 mod service;

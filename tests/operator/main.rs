@@ -3,6 +3,7 @@
 //! What a test needs and the machine does not have is said on stderr, and the test passes.
 //! `scripts/operator` installs all of it first.
 
+mod browser;
 mod daemon;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
@@ -15,6 +16,9 @@ mod logs;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
+mod page;
+mod page_reach;
+mod page_trust;
 mod proxies;
 mod recipes;
 #[allow(dead_code, reason = "other tests use the rest")]
