@@ -29,6 +29,7 @@ package_of() {
 	curl) echo curl ca-certificates ;;
 	ldd) echo libc-bin ;;
 	nginx) echo nginx-light ;;
+	promtool) echo prometheus ;;
 	systemd-analyze | journalctl) echo systemd ;;
 	*/systemd-journal-remote) echo systemd-journal-remote ;;
 	*) echo "$1" ;;

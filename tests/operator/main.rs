@@ -3,8 +3,12 @@
 //! What a test needs and the machine does not have is said on stderr, and the test passes.
 //! `scripts/operator` installs all of it first.
 
+mod alerts;
 mod browser;
 mod daemon;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../contract/exposition.rs"]
+mod exposition;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
 mod fixtures;
@@ -13,12 +17,14 @@ mod fixtures;
 mod http_client;
 mod journal;
 mod logs;
+mod monitor;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
 mod page;
 mod page_reach;
 mod page_trust;
+mod prometheus;
 mod proxies;
 mod recipes;
 #[allow(dead_code, reason = "other tests use the rest")]
