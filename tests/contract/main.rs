@@ -1,5 +1,6 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
+mod client;
 mod command_line;
 mod concurrency;
 mod configuration;
@@ -17,6 +18,7 @@ mod messages;
 mod messages_paging;
 mod messages_search;
 mod metrics;
+mod metrics_of_trouble;
 mod openapi;
 mod output;
 mod page;
