@@ -2,12 +2,13 @@
 //! systemd what kind of failure it was.
 
 mod healthcheck;
+mod progress;
 mod serve;
 
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
@@ -20,6 +21,8 @@ use crate::store::{self, OpenError};
 const EX_USAGE: u8 = 64;
 /// Something that is needed is not there: a port, a folder, room on the disk.
 const EX_UNAVAILABLE: u8 = 69;
+/// Somebody else is at it: trying again later helps.
+const EX_TEMPFAIL: u8 = 75;
 /// The service ended by itself, which is a fault of the program.
 const EX_SOFTWARE: u8 = 70;
 /// A setting is wrong: restarting does not help.
@@ -34,7 +37,9 @@ Commands:
   serve          run the service (the default)
   healthcheck    exit 0 if the service at LISTEN_ADDR is ready, 1 otherwise
   sign           read a body from stdin, print its X-Signature
-  backup FILE    write a consistent copy of the database to FILE, also while it is in use
+  backup FILE    write a consistent copy of the database to FILE, also while it is in use; one that
+                 was cut short goes on when it is run again
+  restore FILE   put a backup in the place of the database, while no service uses it
 
 Options:
   -h, --help     print this
@@ -52,6 +57,7 @@ enum Command {
     Healthcheck,
     Sign,
     Backup(PathBuf),
+    Restore(PathBuf),
     Version,
     Help,
 }
@@ -73,6 +79,7 @@ impl From<OpenError> for Failure {
         let code = match error {
             OpenError::Foreign(_) => EX_CONFIG,
             OpenError::Unusable(_) => EX_UNAVAILABLE,
+            OpenError::InUse(_) => EX_TEMPFAIL,
         };
         Self::new(code, error)
     }
@@ -91,7 +98,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve => settings().and_then(|config| serve::serve(&config)),
         Command::Healthcheck => settings().and_then(|config| healthcheck::check(&config.listen)),
         Command::Sign => print_signature(),
-        Command::Backup(target) => settings().and_then(|config| back_up(&config.database, &target)),
+        Command::Backup(target) => settings().and_then(|config| {
+            progress::shown(&target, |shown| store::backup(&config.database, &target, shown))
+        }),
+        Command::Restore(backup) => settings().and_then(|config| {
+            progress::shown(&config.database, |shown| store::restore(&backup, &config.database, shown))
+        }),
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -116,6 +128,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("sign") => Command::Sign,
                 Some("backup") => {
                     Command::Backup(parser.value().map_err(|_| "backup needs the name of a FILE")?.into())
+                }
+                Some("restore") => {
+                    Command::Restore(parser.value().map_err(|_| "restore needs the name of a FILE")?.into())
                 }
                 _ => return Err(Value(word).unexpected()),
             },
@@ -147,17 +162,4 @@ fn print_signature() -> Result<(), Failure> {
         .read_to_end(&mut body)
         .map_err(|error| Failure::new(EX_UNAVAILABLE, format!("cannot read the body from stdin: {error}")))?;
     print(&format!("{}\n", sign(&secret, &body)))
-}
-
-fn back_up(database: &Path, target: &Path) -> Result<(), Failure> {
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    store::backup(database, target, |done, all| {
-        if is_terminal {
-            eprint!("\r{:3} %", done * 100 / all.max(1));
-        }
-    })?;
-    if is_terminal {
-        eprintln!("\r{} written", target.display());
-    }
-    Ok(())
 }

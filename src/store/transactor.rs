@@ -205,6 +205,7 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     match schema::inspect(path) {
         Ok(schema::VERSION) => {}
         Ok(_) | Err(OpenError::Foreign(_)) => return Err(StoreError::Replaced),
+        Err(OpenError::InUse(_)) => return Err(StoreError::Locked),
         Err(OpenError::Unusable(reason)) => return Err(StoreError::Io(reason)),
     }
     let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;

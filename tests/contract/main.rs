@@ -1,5 +1,6 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
+mod backup;
 mod command_line;
 mod concurrency;
 mod configuration;
@@ -20,6 +21,7 @@ mod openapi;
 mod output;
 mod plain;
 mod properties;
+mod restore;
 mod service;
 mod setup;
 mod stats;
