@@ -1,6 +1,7 @@
 //! The command line: what each command does, and the exit codes (sysexits.h) that tell a script or
 //! systemd what kind of failure it was.
 
+mod check;
 mod healthcheck;
 mod progress;
 mod serve;
@@ -40,6 +41,7 @@ Commands:
   backup FILE    write a consistent copy of the database to FILE, also while it is in use; one that
                  was cut short goes on when it is run again
   restore FILE   put a backup in the place of the database, while no service uses it
+  check [FILE]   exit 0 if the database, or FILE, is sound, and its index agrees with it
 
 Options:
   -h, --help     print this
@@ -58,6 +60,7 @@ enum Command {
     Sign,
     Backup(PathBuf),
     Restore(PathBuf),
+    Check(Option<PathBuf>),
     Version,
     Help,
 }
@@ -104,6 +107,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Restore(backup) => settings().and_then(|config| {
             progress::shown(&config.database, |shown| store::restore(&backup, &config.database, shown))
         }),
+        Command::Check(file) => settings().and_then(|config| check::check(&file.unwrap_or(config.database))),
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -132,6 +136,11 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("restore") => {
                     Command::Restore(parser.value().map_err(|_| "restore needs the name of a FILE")?.into())
                 }
+                Some("check") => Command::Check(None),
+                _ => return Err(Value(word).unexpected()),
+            },
+            Value(word) => match command {
+                Some(Command::Check(None)) => Command::Check(Some(word.into())),
                 _ => return Err(Value(word).unexpected()),
             },
             other => return Err(other.unexpected()),

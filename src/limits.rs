@@ -233,6 +233,16 @@ pub const COPY_PAUSE: Duration = Duration::from_secs(2);
 pub const COPY_LOOK: Duration = Duration::from_millis(20);
 /// WAL pages, 1 GiB, at which a backup or a check that keeps the log from starting over gives up.
 pub const LONGEST_FOREIGN_WAL_PAGES: i64 = 262_144;
+/// SQLite instructions between two looks of a check at the log: some milliseconds of work.
+pub const CHECK_LOOK_OPS: i32 = 200_000;
+/// Faults that a check names before it stops looking for more of a kind.
+pub const NAMED_FAULTS: usize = 20;
+/// Rows whose words a check asks the search index for, spread over the table.
+pub const CHECKED_SEARCHES: i64 = 1000;
+/// How long a check waits for a service to have its index take account of changes by others.
+pub const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+/// Of the trigrams of each of them, how many.
+pub const CHECKED_TRIGRAMS: usize = 3;
 
 // ---- Logs and lifecycle ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@
 //! - What another process or the machine does to the file is an error that names its cause.
 
 mod backup;
+mod check;
 mod checkpoint;
 mod copy;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::message::Message;
 use crate::metrics::Metrics;
 
 pub use backup::backup;
+pub use check::check;
 pub use page::Page;
 pub use restore::restore;
 pub use schema::OpenError;

@@ -15,11 +15,13 @@ use crate::setup::{Setup, wait};
 
 fn rows(database: &Path) -> Vec<String> {
     let database = open_database(database);
-    let check: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    let check: String =
+        database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("it can be checked");
     assert_eq!(check, "ok");
-    let mut statement = database.prepare("SELECT message_id FROM messages ORDER BY rowid").unwrap();
-    let rows = statement.query_map([], |row| row.get(0)).unwrap();
-    rows.map(Result::unwrap).collect()
+    let mut statement =
+        database.prepare("SELECT message_id FROM messages ORDER BY rowid").expect("the table is there");
+    let rows = statement.query_map([], |row| row.get(0)).expect("the table can be read");
+    rows.map(|id| id.expect("an id is text")).collect()
 }
 
 #[test]
@@ -97,21 +99,22 @@ fn a_backup_shows_its_progress_on_a_terminal_alone() {
 fn stopped_backup(setup: &mut Setup) -> Child {
     let copied = |setup: &Setup| fs::metadata(setup.path("copy.db.partial")).map_or(0, |file| file.len());
     loop {
-        let mut backup = setup.command(&["backup", "copy.db"]).spawn().unwrap();
+        let mut backup = setup.command(&["backup", "copy.db"]).spawn().expect("the executable starts");
         let is_at_work = eventually("it has begun to copy, or ended", || {
-            let has_ended = backup.try_wait().unwrap().is_some();
+            let has_ended = backup.try_wait().expect("a child can be waited for").is_some();
             (copied(setup) > 1 << 20 || has_ended).then_some(!has_ended)
         });
         if is_at_work {
             signal(backup.id(), "STOP");
-            let stat = fs::read_to_string(format!("/proc/{}/stat", backup.id())).unwrap();
+            let stat = fs::read_to_string(format!("/proc/{}/stat", backup.id()))
+                .expect("it has not been waited for");
             if stat.contains(") T ") {
                 return backup;
             }
             signal(backup.id(), "CONT");
             wait(&mut backup);
         }
-        fs::remove_file(setup.path("copy.db")).unwrap();
+        fs::remove_file(setup.path("copy.db")).expect("it has ended by itself");
     }
 }
 

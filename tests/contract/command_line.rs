@@ -21,7 +21,7 @@ fn it_names_its_version() {
 fn its_help_names_every_command() {
     let finished = Setup::new().run(&["--help"]);
     assert_eq!(finished.code, Some(0));
-    for name in ["serve", "healthcheck", "sign", "backup", "restore", "--version", "--help"] {
+    for name in ["serve", "healthcheck", "sign", "backup", "restore", "check", "--version", "--help"] {
         assert!(finished.stdout.contains(name), "{name} is not in {}", finished.stdout);
     }
     assert_eq!(finished.stderr, "");
@@ -29,7 +29,7 @@ fn its_help_names_every_command() {
 
 #[test]
 fn a_wrong_argument_is_answered_with_the_usage() {
-    let cases: [&[&str]; 11] = [
+    let cases: [&[&str]; 12] = [
         &["frobnicate"],
         &["--frobnicate"],
         &["-x"],
@@ -39,6 +39,7 @@ fn a_wrong_argument_is_answered_with_the_usage() {
         &["backup", "one", "two"],
         &["restore"],
         &["restore", "one", "two"],
+        &["check", "one", "two"],
         &["healthcheck", "again"],
         &["sign", "this"],
     ];

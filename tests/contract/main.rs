@@ -1,6 +1,7 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
 mod backup;
+mod check;
 mod command_line;
 mod concurrency;
 mod configuration;
