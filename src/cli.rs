@@ -2,7 +2,9 @@
 //! systemd what kind of failure it was.
 
 mod check;
+mod export;
 mod healthcheck;
+mod import;
 mod progress;
 mod serve;
 
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
 
 use crate::config::Config;
 use crate::signature::sign;
@@ -20,8 +23,12 @@ use crate::store::{self, OpenError};
 
 /// The arguments are wrong: restarting does not help.
 const EX_USAGE: u8 = 64;
+/// What came in is not all as it has to be.
+const EX_DATAERR: u8 = 65;
 /// Something that is needed is not there: a port, a folder, room on the disk.
 const EX_UNAVAILABLE: u8 = 69;
+/// Reading or writing failed on the way.
+const EX_IOERR: u8 = 74;
 /// Somebody else is at it: trying again later helps.
 const EX_TEMPFAIL: u8 = 75;
 /// The service ended by itself, which is a fault of the program.
@@ -42,6 +49,10 @@ Commands:
                  was cut short goes on when it is run again
   restore FILE   put a backup in the place of the database, while no service uses it
   check [FILE]   exit 0 if the database, or FILE, is sound, and its index agrees with it
+  export         write messages to stdout, one line of JSON each, also while they come;
+                 --csv, and the filters of GET /messages: --from X, --since X, --q X
+  import [FILE]  store messages from FILE or stdin, as export writes them; says which lines
+                 it refuses, and exits 65 if there are any
 
 Options:
   -h, --help     print this
@@ -61,6 +72,8 @@ enum Command {
     Backup(PathBuf),
     Restore(PathBuf),
     Check(Option<PathBuf>),
+    Export(export::Options),
+    Import(Option<PathBuf>),
     Version,
     Help,
 }
@@ -108,6 +121,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             progress::shown(&config.database, |shown| store::restore(&backup, &config.database, shown))
         }),
         Command::Check(file) => settings().and_then(|config| check::check(&file.unwrap_or(config.database))),
+        Command::Export(options) => settings().and_then(|config| {
+            let filter = options.filter().map_err(|error| Failure::new(EX_USAGE, error))?;
+            export::export(&config.database, filter, options.is_csv)
+        }),
+        Command::Import(file) => {
+            settings().and_then(|config| import::import(&config.database, file.as_deref()))
+        }
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -126,6 +146,16 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         let next = match argument {
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("version") | Short('V') => return Ok(Command::Version),
+            Long(name @ ("csv" | "from" | "since" | "q")) => {
+                let (name, Some(Command::Export(mut options))) = (name.to_owned(), command.take()) else {
+                    return Err(format!("--{name} belongs to export").into());
+                };
+                match name.as_str() {
+                    "csv" => options.is_csv = true,
+                    _ => options.filter_by(&name, &parser.value()?.string()?),
+                }
+                Command::Export(options)
+            }
             Value(word) if command.is_none() => match word.to_str() {
                 Some("serve") => Command::Serve,
                 Some("healthcheck") => Command::Healthcheck,
@@ -137,10 +167,13 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                     Command::Restore(parser.value().map_err(|_| "restore needs the name of a FILE")?.into())
                 }
                 Some("check") => Command::Check(None),
+                Some("export") => Command::Export(export::Options::default()),
+                Some("import") => Command::Import(None),
                 _ => return Err(Value(word).unexpected()),
             },
             Value(word) => match command {
                 Some(Command::Check(None)) => Command::Check(Some(word.into())),
+                Some(Command::Import(None)) => Command::Import(Some(word.into())),
                 _ => return Err(Value(word).unexpected()),
             },
             other => return Err(other.unexpected()),

@@ -12,7 +12,7 @@
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`clock`] [`fault`] |
-//! | 0 | [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] |
+//! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -36,6 +36,7 @@ mod app;
 pub mod cli;
 mod clock;
 mod config;
+mod csv;
 mod exposition;
 mod fault;
 mod filter;

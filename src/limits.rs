@@ -243,6 +243,15 @@ pub const CHECKED_SEARCHES: i64 = 1000;
 pub const CHECK_PATIENCE: Duration = Duration::from_secs(10);
 /// Of the trigrams of each of them, how many.
 pub const CHECKED_TRIGRAMS: usize = 3;
+/// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can start over.
+pub const EXPORT_ROWS: i64 = 10_000;
+/// Bytes of messages that `export` takes from one snapshot. They are held in memory, and written when
+/// the snapshot has ended: whoever reads them may be slow.
+pub const EXPORT_BYTES: usize = 1 << 20;
+/// Bytes of a line that `import` reads: a body of any size that the service can be set to take.
+pub const MAX_IMPORT_LINE_BYTES: usize = LARGEST_MAX_BODY_BYTES;
+/// How long `import` waits for a service that commits all the time: its turn is a matter of chance.
+pub const IMPORT_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 // ---- Logs and lifecycle ------------------------------------------------------------------------
 

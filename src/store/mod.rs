@@ -14,6 +14,8 @@ mod checkpoint;
 mod copy;
 #[cfg(test)]
 mod exactness;
+mod export;
+mod import;
 mod index;
 mod indexer;
 mod lock;
@@ -42,7 +44,9 @@ use crate::metrics::Metrics;
 
 pub use backup::backup;
 pub use check::check;
-pub use page::Page;
+pub use export::Export;
+pub use import::{Import, Incoming};
+pub use page::{Page, StoredMessage};
 pub use restore::restore;
 pub use schema::OpenError;
 pub use stats::Stats;

@@ -21,7 +21,18 @@ fn it_names_its_version() {
 fn its_help_names_every_command() {
     let finished = Setup::new().run(&["--help"]);
     assert_eq!(finished.code, Some(0));
-    for name in ["serve", "healthcheck", "sign", "backup", "restore", "check", "--version", "--help"] {
+    for name in [
+        "serve",
+        "healthcheck",
+        "sign",
+        "backup",
+        "restore",
+        "check",
+        "export",
+        "import",
+        "--version",
+        "--help",
+    ] {
         assert!(finished.stdout.contains(name), "{name} is not in {}", finished.stdout);
     }
     assert_eq!(finished.stderr, "");
@@ -29,7 +40,7 @@ fn its_help_names_every_command() {
 
 #[test]
 fn a_wrong_argument_is_answered_with_the_usage() {
-    let cases: [&[&str]; 12] = [
+    let cases: [&[&str]; 18] = [
         &["frobnicate"],
         &["--frobnicate"],
         &["-x"],
@@ -40,6 +51,12 @@ fn a_wrong_argument_is_answered_with_the_usage() {
         &["restore"],
         &["restore", "one", "two"],
         &["check", "one", "two"],
+        &["import", "one", "two"],
+        &["export", "one"],
+        &["export", "--from"],
+        &["export", "--limit", "5"],
+        &["import", "--csv"],
+        &["--csv", "export"],
         &["healthcheck", "again"],
         &["sign", "this"],
     ];
