@@ -35,6 +35,8 @@ pub const DEFAULT_PAGE_ROWS: u32 = 50;
 pub const MAX_PAGE_ROWS: u32 = 100;
 /// Bytes of a `message_id` that a cursor carries itself; a longer one is named by its row instead.
 pub const MAX_CURSOR_ID_BYTES: usize = 512;
+/// Instants in one `messages_since` of `/stats`: more than a chart has room for.
+pub const MAX_SINCE_INSTANTS: usize = 100;
 /// Senders listed by `/stats`.
 pub const TOP_SENDERS: u32 = 10;
 /// Entries in a block of the order, and in a block of those, before it is cut in two: so that at ten
@@ -93,8 +95,9 @@ pub const READ_CHUNK_BYTES: usize = 16 << 10;
 pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 /// When room is needed, how long an answer may have been waiting for its reader before it is dropped.
 pub const SLOW_READER_GRACE: Duration = Duration::from_millis(500);
-/// So many connections are a burst; when three quarters of them are gone, free memory is given back.
-pub const BURST_CONNECTIONS: usize = 256;
+/// How often the memory that clients have left free is given back to the system, which takes a
+/// millisecond.
+pub const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 /// Reads of one connection before the others get their turn: 32 KiB. Taken apart byte by byte, as
 /// chunks may want it, that is a fifth of a millisecond.
 pub const READS_PER_TURN: usize = 2;
@@ -116,16 +119,16 @@ pub const PROBE_WORKERS: usize = 2;
 pub const INGEST_WORKERS: usize = 2;
 /// So many webhooks on their way mean that the service is busy with them.
 pub const BUSY_WEBHOOKS: i64 = 4;
-/// While it is, a thread that answers queries rests for so many times as long as the answer took: the
-/// two of them take half a core.
-pub const QUERY_REST: u32 = 3;
-/// A query that takes more than some milliseconds rests for so many times as long on its way. Searches
-/// through a whole table would take a third of the rate of messages otherwise.
-pub const LONG_QUERY_REST: u32 = 9;
+/// A query that takes longer than this rests on its way as well.
+pub const QUERY_WITHOUT_REST: Duration = Duration::from_millis(20);
+/// While the service is busy, a thread that answers queries rests as many times as long as it has worked
+/// as queries are waiting, up to this. Two who ask are served promptly; twenty who search through a
+/// whole table without pause would take half of the rate of messages otherwise.
+pub const MOST_QUERY_REST: u32 = 9;
 /// A query that took so long may have sorted a whole table: the memory for that goes back to the system.
 pub const LONG_QUERY: Duration = Duration::from_millis(100);
 /// No rest is longer than this.
-pub const LONGEST_QUERY_REST: Duration = Duration::from_secs(1);
+pub const LONGEST_QUERY_REST: Duration = Duration::from_millis(200);
 /// How often a thread at rest looks whether there are webhooks still.
 pub const QUERY_REST_LOOK: Duration = Duration::from_millis(20);
 /// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
@@ -165,9 +168,11 @@ pub const CHECKPOINT_PAGES: i64 = 16_000;
 pub const CHECKPOINT_REST_PAGES: i64 = 1000;
 /// WAL pages at which new queries have to wait until the log could start over: 80 MiB.
 pub const MOST_WAL_PAGES: i64 = 20_000;
-/// WAL pages at which running queries are given up, so that the log can start over: 96 MiB. Every sync
-/// of a file that grows has more to write than its data, and takes half as long again.
-pub const LONGEST_WAL_PAGES: i64 = 24_000;
+/// WAL pages at which long queries are given up, so that the log can start over: 96 MiB. Every sync of a
+/// file that grows has more to write than its data, and takes half as long again.
+pub const LONG_WAL_PAGES: i64 = 24_000;
+/// So long may a query be at work while the log is that long.
+pub const LOG_HELD_BY_QUERY: Duration = Duration::from_millis(500);
 /// A WAL that a reader once made longer is cut back to this many bytes.
 pub const WAL_KEEP_BYTES: i64 = 96 << 20;
 /// Prepared statements that a connection keeps: every form of query that it is asked, several times over.
@@ -183,7 +188,7 @@ pub const ORDER_PAUSE: Duration = Duration::from_millis(100);
 pub const ORDER_SLICE: usize = 8192;
 /// Messages that wait to be put in order while the service is busy and nobody asks anything: putting
 /// them in order would take a fifth of what taking them in takes.
-pub const MOST_UNORDERED: i64 = 262_144;
+pub const MOST_UNORDERED: i64 = 16_384;
 /// A query this recent means that somebody asks.
 pub const QUERY_IS_RECENT: Duration = Duration::from_secs(5);
 /// So many messages since the last look mean that the service is busy.
@@ -276,5 +281,5 @@ const _: () = {
     assert!(PROBE_BUSY_TIMEOUT.as_millis() < PROBE_TIMEOUT.as_millis());
     assert!(PROBE_TIMEOUT.as_millis() < 1000);
     assert!(MAX_BATCH <= WRITER_QUEUE);
-    assert!(CHECKPOINT_PAGES < MOST_WAL_PAGES && MOST_WAL_PAGES < LONGEST_WAL_PAGES);
+    assert!(CHECKPOINT_PAGES < MOST_WAL_PAGES && MOST_WAL_PAGES < LONG_WAL_PAGES);
 };

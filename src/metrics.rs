@@ -33,6 +33,7 @@ labels! {
         Ready = "/health/ready",
         Metrics = "/metrics",
         OpenApi = "/openapi.json",
+        Page = "/",
         Docs = "/docs",
         Unmatched = "unmatched",
     }

@@ -13,21 +13,23 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::limits::{BUSY_WEBHOOKS, LONGEST_QUERY_REST, QUERY_REST_LOOK};
+use crate::limits::{BUSY_WEBHOOKS, LONGEST_QUERY_REST, MOST_QUERY_REST, QUERY_REST_LOOK};
 use crate::metrics::{Lane, Metrics};
 
 thread_local!(static RESTED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) });
 
-/// Rests so many `times` as long as this thread has worked since it was last called, if there are
-/// webhooks to make way for; not much longer than they are there, and never longer than
-/// [`LONGEST_QUERY_REST`].
-pub fn make_way(metrics: &Metrics, times: u32) {
+/// Rests for what this thread has worked since it was last called, if there are webhooks to make way
+/// for: as many times as long as queries are waiting. Not much longer than the webhooks are there, and
+/// never longer than [`LONGEST_QUERY_REST`].
+pub fn make_way(metrics: &Metrics) {
     let worked_in_all = processor_time_of_this_thread();
     let worked = worked_in_all.saturating_sub(RESTED_AT.replace(worked_in_all));
     let webhooks = || metrics.in_flight(Lane::Ingest).load(Relaxed);
     if webhooks() < BUSY_WEBHOOKS {
         return;
     }
+    let waiting = metrics.waiting(Lane::Read).load(Relaxed).unsigned_abs();
+    let times = u32::try_from(waiting).map_or(MOST_QUERY_REST, |waiting| waiting.clamp(1, MOST_QUERY_REST));
     let mut rest = (worked * times).min(LONGEST_QUERY_REST);
     while !rest.is_zero() {
         let pause = rest.min(QUERY_REST_LOOK);
@@ -56,20 +58,18 @@ mod tests {
         while processor_time_of_this_thread() - began < time {}
     }
 
-    /// How long a thread that has worked for ten milliseconds rests while there are so many webhooks.
-    fn rest_with(webhooks: i64) -> Duration {
-        let metrics = Metrics::default();
-        make_way(&metrics, 3);
-        work(Duration::from_millis(10));
-        metrics.in_flight(Lane::Ingest).store(webhooks, Relaxed);
-        let began = Instant::now();
-        make_way(&metrics, 3);
-        began.elapsed()
-    }
-
     #[test]
-    fn a_query_rests_in_proportion_to_its_work_while_there_are_webhooks() {
-        assert!(rest_with(BUSY_WEBHOOKS) >= Duration::from_millis(30));
+    fn the_more_queries_wait_the_longer_one_rests() {
+        let metrics = Metrics::default();
+        metrics.in_flight(Lane::Ingest).store(BUSY_WEBHOOKS, Relaxed);
+        for (waiting, times) in [(0, 1), (2, 2), (1000, MOST_QUERY_REST)] {
+            metrics.waiting(Lane::Read).store(waiting, Relaxed);
+            make_way(&metrics);
+            work(Duration::from_millis(5));
+            let began = Instant::now();
+            make_way(&metrics);
+            assert!(began.elapsed() >= Duration::from_millis(5) * times);
+        }
     }
 
     #[test]
@@ -77,9 +77,9 @@ mod tests {
         let metrics = Metrics::default();
         metrics.in_flight(Lane::Ingest).store(BUSY_WEBHOOKS, Relaxed);
         work(Duration::from_millis(10));
-        make_way(&metrics, 3);
+        make_way(&metrics);
         let before = RESTED_AT.get();
-        make_way(&metrics, 3);
+        make_way(&metrics);
         assert!(RESTED_AT.get() - before < Duration::from_millis(10));
     }
 }

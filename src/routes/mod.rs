@@ -4,9 +4,10 @@
 //! [`TABLE`]; so do 404, 405 with `Allow`, and `HEAD`. A handler is a plain function that knows no
 //! socket and no SQL.
 
-mod docs;
 mod health;
 mod messages;
+mod openapi;
+mod page;
 mod problem;
 mod scrape;
 mod stats;
@@ -72,15 +73,16 @@ impl Method {
     }
 }
 
-const TABLE: [Entry; 8] = [
+const TABLE: [Entry; 9] = [
     entry("/webhook", Method::Post, Route::Webhook, Lane::Ingest, false, webhook::post),
     entry("/messages", Method::Get, Route::Messages, Lane::Read, true, messages::get),
     entry("/stats", Method::Get, Route::Stats, Lane::Read, true, stats::get),
     entry("/health/live", Method::Get, Route::Live, Lane::Probe, false, health::live),
     entry("/health/ready", Method::Get, Route::Ready, Lane::Probe, false, health::ready),
     entry("/metrics", Method::Get, Route::Metrics, Lane::Probe, true, scrape::get),
-    entry("/openapi.json", Method::Get, Route::OpenApi, Lane::Read, false, docs::openapi),
-    entry("/docs", Method::Get, Route::Docs, Lane::Read, false, docs::page),
+    entry("/openapi.json", Method::Get, Route::OpenApi, Lane::Read, false, openapi::get),
+    entry("/", Method::Get, Route::Page, Lane::Read, false, page::overview),
+    entry("/docs", Method::Get, Route::Docs, Lane::Read, false, page::docs),
 ];
 
 const fn entry(

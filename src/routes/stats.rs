@@ -1,27 +1,77 @@
-//! `GET /stats` (contract, section 4).
+//! `GET /stats` (contract, section 4), and `messages_since`: how many messages there are at each of
+//! some instants or later, which is what a chart over time is made of.
 
 use serde_json::{Value, json};
 
 use super::{Answer, problem};
 use crate::app::App;
+use crate::fault::Fault;
 use crate::http::{Request, Response};
+use crate::limits::MAX_SINCE_INSTANTS;
+use crate::timestamp::{InstantKey, parse_instant};
+use crate::url::query_parameters;
+
+/// The parameter, and the field that answers it.
+const SINCE: &str = "messages_since";
 
 pub(super) fn get(app: &App, request: &Request) -> Answer {
-    let stats = match app.store.stats(request.received) {
+    Answer::Now(figures(app, request).into())
+}
+
+fn figures(app: &App, request: &Request) -> Response {
+    let instants = match instants(&request.query) {
+        Ok(instants) => instants,
+        Err(faults) => return problem::invalid(&faults),
+    };
+    let stats = match app.store.stats(&instants, request.received) {
         Ok(stats) => stats,
-        Err(error) => return Answer::Now(problem::storage(&error).into()),
+        Err(error) => return problem::storage(&error),
     };
     let senders: Vec<Value> = stats
         .top_senders
         .iter()
         .map(|(sender, count)| json!({ "from": sender, "from_msisdn": sender, "count": count }))
         .collect();
-    let body = json!({
+    let mut body = json!({
         "total_messages": stats.total_messages,
         "senders_count": stats.senders_count,
         "messages_per_sender": senders,
         "first_message_ts": stats.first_ts,
         "last_message_ts": stats.last_ts,
     });
-    Answer::Now(Response::json(200, body.to_string().into_bytes()).into())
+    if !instants.is_empty() {
+        body[SINCE] = json!(stats.messages_since);
+    }
+    Response::json(200, body.to_string().into_bytes())
+}
+
+/// The instants that are asked for, separated by commas. Empty is none; of a repeated parameter the
+/// last counts.
+fn instants(query: &str) -> Result<Vec<InstantKey>, Vec<Fault>> {
+    let list = query_parameters(query).filter(|(name, _)| name == SINCE).last().map(|(_, list)| list);
+    let Some(list) = list.filter(|list| !list.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let count = list.split(',').count();
+    if count > MAX_SINCE_INSTANTS {
+        let msg =
+            format!("List should have at most {MAX_SINCE_INSTANTS} items after validation, not {count}");
+        let ctx = json!({ "field_type": "List", "max_length": MAX_SINCE_INSTANTS, "actual_length": count });
+        return Err(vec![Fault::new("too_long", &["query", SINCE], msg).with_ctx(ctx)]);
+    }
+    let (mut instants, mut faults) = (Vec::new(), Vec::new());
+    for text in list.split(',') {
+        match parse_instant(text) {
+            Some(instant) => instants.push(instant),
+            None => faults.push(not_an_instant(text)),
+        }
+    }
+    if faults.is_empty() { Ok(instants) } else { Err(faults) }
+}
+
+fn not_an_instant(text: &str) -> Fault {
+    let rule = "messages_since must be RFC 3339 times or dates, separated by commas";
+    Fault::new("value_error", &["query", SINCE], format!("Value error, {rule}"))
+        .with_input(&json!(text))
+        .with_ctx(json!({ "error": rule }))
 }

@@ -29,7 +29,7 @@ use super::listener::Listener;
 use super::outbox::{Inbox, Outbox};
 use super::pool::Pool;
 use crate::app::App;
-use crate::limits::{BURST_CONNECTIONS, DEADLINE_TICK, READ_CHUNK_BYTES};
+use crate::limits::{DEADLINE_TICK, READ_CHUNK_BYTES, TIDY_INTERVAL};
 use crate::metrics::CloseCause;
 
 /// What an operator may set.
@@ -61,8 +61,8 @@ pub(super) struct Edge {
     buffered: usize,
     /// Connections whose turn was cut short.
     unfinished: Vec<usize>,
-    /// The most connections since free memory was last given back.
-    most_connections: usize,
+    /// When free memory is given back next; `None` while nothing happens.
+    tidy_at: Option<Instant>,
     next_tick: Instant,
     /// Connections closed since the log was told, by cause.
     closed: [u64; CloseCause::ALL.len()],
@@ -95,7 +95,7 @@ impl Edge {
             next_serial: 0,
             buffered: 0,
             unfinished: Vec::new(),
-            most_connections: 0,
+            tidy_at: None,
             next_tick: Instant::now(),
             closed: [0; CloseCause::ALL.len()],
             next_report: Instant::now(),
@@ -137,12 +137,15 @@ impl Edge {
                 self.begin_to_drain();
             }
             let now = Instant::now();
+            if !events.is_empty() {
+                self.tidy_at.get_or_insert(now + TIDY_INTERVAL);
+            }
             if now >= self.next_tick {
                 self.next_tick = now + DEADLINE_TICK;
                 self.enforce_deadlines(now);
                 self.end_accept_pause(now);
                 self.report_closings(now);
-                self.tidy_up_after_a_burst();
+                self.tidy_up(now);
             }
             self.app.metrics.buffered_bytes.store(self.buffered as i64, Relaxed);
         }
@@ -155,8 +158,7 @@ impl Edge {
         }
         let has_deadlines =
             !self.connections.is_empty() || self.accept_pause.is_some() || self.drain_until.is_some();
-        let has_burst_behind = self.most_connections >= BURST_CONNECTIONS;
-        let has_news = has_burst_behind || self.closed.iter().any(|count| *count > 0);
+        let has_news = self.tidy_at.is_some() || self.closed.iter().any(|count| *count > 0);
         (has_deadlines || has_news).then_some(DEADLINE_TICK)
     }
 }

@@ -15,8 +15,8 @@ use threadpool::ThreadPool;
 
 use super::exchange::Exchange;
 use crate::limits::{
-    INGEST_QUEUE, INGEST_WORKERS, LONG_QUERY, PROBE_QUEUE, PROBE_WORKERS, QUERY_REST, READ_CONNECTIONS,
-    READ_QUEUE, WORKER_STACK_BYTES,
+    INGEST_QUEUE, INGEST_WORKERS, LONG_QUERY, PROBE_QUEUE, PROBE_WORKERS, READ_CONNECTIONS, READ_QUEUE,
+    WORKER_STACK_BYTES,
 };
 use crate::metrics::{Lane, Metrics};
 use crate::routes;
@@ -108,7 +108,7 @@ fn work(lane: Lane, queue: &Receiver<Box<Exchange>>, turns: &(Sender<()>, Receiv
             if began.elapsed() >= LONG_QUERY {
                 os::give_back_free_memory();
             }
-            pace::make_way(metrics, QUERY_REST);
+            pace::make_way(metrics);
         }
         let _ = give.send(());
     }

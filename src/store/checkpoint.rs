@@ -3,8 +3,8 @@
 //! - Most of it is moved by a thread of its own while commits go on. The log starts over only when
 //!   nothing in it is left to be moved, so the last of it is moved by the writer, between two commits.
 //! - A query that began earlier keeps the log from starting over, and overlapping queries could do so
-//!   for ever. When it has grown too long, new queries wait until those that run have ended, and when
-//!   it grows on, those are given up.
+//!   for ever. When it has grown too long, new queries wait until those that run have ended; those that
+//!   take long are given up then.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ use rusqlite::hooks::Wal;
 
 use super::readers::{Held, Readers};
 use super::schema;
-use crate::limits::{CHECKPOINT_PAGES, CHECKPOINT_REST_PAGES, LONGEST_WAL_PAGES, MOST_WAL_PAGES};
+use crate::limits::{CHECKPOINT_PAGES, CHECKPOINT_REST_PAGES, LONG_WAL_PAGES, MOST_WAL_PAGES};
 use crate::os;
 
 /// Moves what the log holds now. Ends by itself when the last handle is dropped.
@@ -109,6 +109,7 @@ impl LogWatch {
         if pages < self.pages_before {
             // It has started over.
             (self.wake_at, self.checkpoint_at) = (CHECKPOINT_PAGES / 2, CHECKPOINT_PAGES);
+            self.held.give_up_long_ones(false);
         }
         self.pages_before = pages;
         if pages >= self.wake_at {
@@ -119,10 +120,8 @@ impl LogWatch {
         if pages < self.checkpoint_at {
             return Ok(());
         }
+        self.held.give_up_long_ones(pages >= LONG_WAL_PAGES);
         if pages >= MOST_WAL_PAGES && !self.held.hold() {
-            if pages >= LONGEST_WAL_PAGES {
-                self.held.give_up_running();
-            }
             return Ok(());
         }
         // If the log does not start over now, or the mover is at it, there is time until it has
@@ -134,8 +133,9 @@ impl LogWatch {
             && moved < in_log
             // When no query runs any more it is another process that reads, a backup say, and to hold
             // queries up all the time would not make it end.
-            && !(MOST_WAL_PAGES..LONGEST_WAL_PAGES).contains(&pages)
+            && !(MOST_WAL_PAGES..LONG_WAL_PAGES).contains(&pages)
         {
+            self.held.give_up_long_ones(false);
             self.checkpoint_at = pages + CHECKPOINT_PAGES / 4;
         }
         Ok(())

@@ -145,6 +145,7 @@ impl Work {
                 self.readers.forget_index();
                 break;
             }
+            self.readers.rest_if_not_asked();
             match upkeep.due() {
                 Some(Due::Now(part)) => {
                     upkeep.slice(part)?;

@@ -41,6 +41,7 @@ use crate::filter::PageQuery;
 use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
+use crate::timestamp::InstantKey;
 
 pub use backup::backup;
 pub use check::check;
@@ -174,10 +175,10 @@ impl Store {
         self.readers.with(asked, |connection, marks| page::read(connection, marks, query))
     }
 
-    /// The figures of `/stats`, from one snapshot.
+    /// The figures of `/stats`, and the messages since each of `instants`, from one snapshot.
     /// Given up when too much time has passed since `asked`.
-    pub fn stats(&self, asked: Instant) -> Result<Stats, StoreError> {
-        self.readers.with(asked, stats::read)
+    pub fn stats(&self, instants: &[InstantKey], asked: Instant) -> Result<Stats, StoreError> {
+        self.readers.with(asked, |connection, marks| stats::read(connection, marks, instants))
     }
 
     /// Ok if the database answers with its schema applied and the writer can commit. Returns

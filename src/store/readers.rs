@@ -17,11 +17,11 @@ use rusqlite::Connection;
 use super::index::{self, FileId, Marks, changes};
 use super::{StoreError, schema};
 use crate::limits::{
-    LONG_QUERY_REST, PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT,
-    READ_CONNECTIONS,
+    LOG_HELD_BY_QUERY, PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT,
+    QUERY_WITHOUT_REST, READ_CONNECTIONS,
 };
 use crate::metrics::Metrics;
-use crate::pace;
+use crate::{os, pace};
 
 /// No generation has this number.
 const NONE: u64 = u64::MAX;
@@ -41,8 +41,9 @@ pub(super) struct Readers {
     index_condemned: AtomicBool,
     /// Milliseconds after `started` at which the last query came.
     asked: AtomicU64,
-    /// The log is so long that queries that run are given up.
-    log_is_too_long: Arc<AtomicBool>,
+    /// The query after which memory was given back.
+    rested_after: AtomicU64,
+    log: Arc<LogLength>,
     /// As many places as there may be connections.
     idle: Receiver<Place>,
     give_back: Sender<Place>,
@@ -60,8 +61,24 @@ struct Place {
 struct Reader {
     connection: Connection,
     generation: u64,
-    /// Milliseconds after `Readers::started` at which the running query is given up.
-    deadline: Arc<AtomicU64>,
+    times: Arc<Times>,
+}
+
+/// What the length of the log means for queries that are running: they keep it from starting over.
+#[derive(Default)]
+struct LogLength {
+    /// New queries wait for those that are running, so that these take no rest.
+    is_waited_for: AtomicBool,
+    /// Long queries are given up.
+    is_too_much: AtomicBool,
+}
+
+/// Of the running query, in milliseconds after `Readers::started`.
+#[derive(Default)]
+struct Times {
+    began: AtomicU64,
+    /// When it is given up.
+    deadline: AtomicU64,
 }
 
 impl Readers {
@@ -80,7 +97,8 @@ impl Readers {
             index_file: Mutex::default(),
             index_condemned: AtomicBool::new(false),
             asked: AtomicU64::new(0),
-            log_is_too_long: Arc::default(),
+            rested_after: AtomicU64::new(0),
+            log: Arc::default(),
             idle,
             give_back,
             for_probes: Mutex::default(),
@@ -160,7 +178,8 @@ impl Readers {
             Some(reader) => reader,
             None => self.open(attach)?,
         };
-        reader.deadline.store(self.millis(given_up_at), Relaxed);
+        reader.times.began.store(self.millis(Instant::now()), Relaxed);
+        reader.times.deadline.store(self.millis(given_up_at), Relaxed);
         let result = in_one_snapshot(&reader.connection, query);
         // After an error of the machine a fresh connection starts from the file, not from a cache.
         if self.is_current(&reader) && matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
@@ -178,15 +197,19 @@ impl Readers {
         let mut connection = schema::open_for_reading(&self.path)?;
         attach(&connection, &self.path)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
-        let deadline = Arc::new(AtomicU64::new(u64::MAX));
-        let (seen, started, metrics) = (Arc::clone(&deadline), self.started, Arc::clone(&self.metrics));
-        let log_is_too_long = Arc::clone(&self.log_is_too_long);
+        let times = Arc::<Times>::default();
+        let (seen, started, metrics) = (Arc::clone(&times), self.started, Arc::clone(&self.metrics));
+        let log = Arc::clone(&self.log);
         let at_intervals = move || {
-            pace::make_way(&metrics, LONG_QUERY_REST);
-            log_is_too_long.load(Relaxed) || started.elapsed().as_millis() as u64 > seen.load(Relaxed)
+            let now = started.elapsed().as_millis() as u64;
+            let at_work = Duration::from_millis(now.saturating_sub(seen.began.load(Relaxed)));
+            if at_work > QUERY_WITHOUT_REST && !log.is_waited_for.load(Relaxed) {
+                pace::make_way(&metrics);
+            }
+            now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && log.is_too_much.load(Relaxed)
         };
         connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
-        Ok(Reader { connection, generation, deadline })
+        Ok(Reader { connection, generation, times })
     }
 
     fn is_current(&self, reader: &Reader) -> bool {
@@ -202,6 +225,26 @@ impl Readers {
     pub(super) fn was_asked_recently(&self) -> bool {
         let asked = self.started + Duration::from_millis(self.asked.load(Relaxed));
         asked.elapsed() < QUERY_IS_RECENT
+    }
+
+    /// Gives back the memory that connections hold for the next query, once, when nobody asks anything
+    /// any more. It is a few milliseconds of reading for who asks next.
+    pub(super) fn rest_if_not_asked(&self) {
+        let asked = self.asked.load(Relaxed);
+        if self.was_asked_recently() || self.rested_after.swap(asked, Relaxed) == asked {
+            return;
+        }
+        for _ in 0..READ_CONNECTIONS {
+            let Ok(place) = self.idle.try_recv() else {
+                break;
+            };
+            for reader in [&place.with_index, &place.without].into_iter().flatten() {
+                // What fails here is met by the next query, who draws the conclusions.
+                let _ = reader.connection.execute_batch("PRAGMA shrink_memory");
+            }
+            let _ = self.give_back.send(place);
+        }
+        os::give_back_free_memory();
     }
 
     /// The index of this generation is in order, and is this file.
@@ -274,16 +317,18 @@ impl Held {
     /// Takes the places that are free. True when all are held: no query is running.
     pub(super) fn hold(&mut self) -> bool {
         self.places.extend(self.readers.idle.try_iter());
-        self.places.len() == READ_CONNECTIONS
+        let all = self.places.len() == READ_CONNECTIONS;
+        self.readers.log.is_waited_for.store(!all, Relaxed);
+        all
     }
 
-    /// Gives up the queries that are running.
-    pub(super) fn give_up_running(&self) {
-        self.readers.log_is_too_long.store(true, Relaxed);
+    /// Gives up the queries that are running for long, from now on or no longer.
+    pub(super) fn give_up_long_ones(&self, log_is_too_long: bool) {
+        self.readers.log.is_too_much.store(log_is_too_long, Relaxed);
     }
 
     pub(super) fn release(&mut self) {
-        self.readers.log_is_too_long.store(false, Relaxed);
+        self.readers.log.is_waited_for.store(false, Relaxed);
         for place in self.places.drain(..) {
             // There is a place for each.
             let _ = self.readers.give_back.send(place);
@@ -307,5 +352,42 @@ impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         // There is a place for every reader, so this never waits; both ends live in `Readers`.
         let _ = self.readers.give_back.send(std::mem::take(&mut self.place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_query_is_given_up_when_the_log_is_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        schema::prepare(&path).unwrap();
+        let readers = Arc::new(Readers::new(&path, Arc::default()));
+        let long_before_its_deadline = Instant::now() + 6 * QUERY_DEADLINE;
+        let (begins, has_begun) = bounded(1);
+        let asking = Arc::clone(&readers);
+        let query = std::thread::spawn(move || {
+            asking.with(long_before_its_deadline, |connection, _| {
+                let _ = begins.try_send(());
+                let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                               SELECT max(i) FROM n";
+                Ok(connection.query_row(endless, [], |row| row.get::<_, i64>(0))?)
+            })
+        });
+        has_begun.recv().unwrap();
+        let mut held = Held::none(&readers);
+        assert!(!held.hold(), "one is running");
+        held.give_up_long_ones(true);
+        assert!(matches!(query.join().unwrap(), Err(StoreError::TooSlow)));
+        assert!(Instant::now() < long_before_its_deadline);
+        held.give_up_long_ones(false);
+        assert!(held.hold(), "nobody is running any more");
+        held.release();
+        let another = readers.with(Instant::now(), |connection, _| {
+            Ok(connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)
+        });
+        assert!(matches!(another, Ok(1)));
     }
 }

@@ -1,12 +1,16 @@
 //! The figures of `/stats`, exact, from one snapshot (contract, section 4): the index, and the
 //! rows behind its mark.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
 use super::index::Marks;
+use super::index::rank;
 use super::index::top::Top;
 use super::page::text;
+use super::source::Start;
+use crate::timestamp::InstantKey;
 
 /// Counts over the whole store.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,15 +22,23 @@ pub struct Stats {
     /// `ts`, as sent, of the earliest and of the latest instant.
     pub first_ts: Option<String>,
     pub last_ts: Option<String>,
+    /// For each instant that was asked for, the messages at it or later.
+    pub messages_since: Vec<u64>,
 }
 
-/// Reads the figures. They agree with each other if the connection is inside a transaction.
-pub(super) fn read(connection: &Connection, marks: &Marks) -> Result<Stats, StoreError> {
+/// Reads the figures, and how many messages there are since each of `instants`. They agree with each
+/// other if the connection is inside a transaction.
+pub(super) fn read(
+    connection: &Connection,
+    marks: &Marks,
+    instants: &[InstantKey],
+) -> Result<Stats, StoreError> {
     let mut stats = Stats {
         total_messages: marks.ordered,
         senders_count: marks.senders,
         first_ts: one_ts(connection, marks, "ASC")?,
         last_ts: one_ts(connection, marks, "DESC")?,
+        messages_since: since(connection, marks, instants)?,
         ..Stats::default()
     };
     let mut top = Top::read(connection)?;
@@ -46,6 +58,29 @@ pub(super) fn read(connection: &Connection, marks: &Marks) -> Result<Stats, Stor
     }
     stats.top_senders = top.into_senders();
     Ok(stats)
+}
+
+/// The tail is gone through once, however many instants there are.
+fn since(connection: &Connection, marks: &Marks, instants: &[InstantKey]) -> Result<Vec<u64>, StoreError> {
+    if instants.is_empty() {
+        return Ok(Vec::new());
+    }
+    let indexed = |instant: &InstantKey| {
+        rank::before(connection, &Start::at(instant.as_str()).place).map(|before| marks.ordered - before)
+    };
+    let mut counts = instants.iter().map(indexed).collect::<Result<Vec<_>, _>>()?;
+    let mut tail = connection.prepare_cached("SELECT rtrim(ts, 'Z.0') FROM messages WHERE rowid > ?1")?;
+    let mut tail = tail.query([marks.ordered_through])?;
+    while let Some(row) = tail.next()? {
+        let ValueRef::Text(ts) = row.get_ref(0)? else {
+            // NULL is no text and, as in SQL, not at or after anything.
+            continue;
+        };
+        for (count, instant) in counts.iter_mut().zip(instants) {
+            *count += u64::from(ts >= instant.as_str().as_bytes());
+        }
+    }
+    Ok(counts)
 }
 
 fn one_ts(connection: &Connection, marks: &Marks, direction: &str) -> Result<Option<String>, StoreError> {

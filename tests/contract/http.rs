@@ -8,7 +8,8 @@ use crate::fixtures::{SECRET, ids, message, sign};
 use crate::http_client::{Client, request};
 use crate::service::Service;
 
-const GETS: [&str; 8] = [
+const GETS: [&str; 9] = [
+    "/",
     "/messages",
     "/stats",
     "/health/live",
@@ -30,15 +31,15 @@ fn signed_post(id: &str, headers: &[(&str, &str)]) -> Vec<u8> {
 fn an_unknown_path_is_not_found() {
     let service = Service::start();
     for path in [
-        "/",
         "/nowhere",
+        "/page",
         "/webhooks",
         "/messages/m1",
         "/MESSAGES",
         "/health",
         "/%00",
         "/../etc/passwd",
-        "/?q=x",
+        "/nowhere?q=x",
     ] {
         for method in ["GET", "POST", "DELETE"] {
             let answer = service.request(method, path, &[]);

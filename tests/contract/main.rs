@@ -22,6 +22,7 @@ mod messages_search;
 mod metrics;
 mod openapi;
 mod output;
+mod page;
 mod plain;
 mod properties;
 mod restore;

@@ -11,7 +11,7 @@ use crate::fixtures::{eventually, message, message_with};
 use crate::service::Service;
 use crate::setup::Setup;
 
-const ROUTES: [&str; 9] = [
+const ROUTES: [&str; 10] = [
     "/webhook",
     "/messages",
     "/stats",
@@ -19,6 +19,7 @@ const ROUTES: [&str; 9] = [
     "/health/ready",
     "/metrics",
     "/openapi.json",
+    "/",
     "/docs",
     "unmatched",
 ];

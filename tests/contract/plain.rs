@@ -48,7 +48,15 @@ pub(crate) fn agrees(service: &Service) {
             assert_eq!(ids(&page), in_order(&database, condition, 100, offset), "{filter} at {offset}");
         }
     }
-    let stats = service.get("/stats").expect(200).json();
+    let since =
+        ["2025-01-15T10:00:00Z", "2025-01-15T10:20:00Z", "2025-01-15T10:20:01Z", "2025-01-16T00:00:00Z"];
+    let mut stats = service.get(&format!("/stats?messages_since={}", since.join(","))).expect(200).json();
+    for (since, count) in since.iter().zip(stats["messages_since"].as_array().expect("they were asked for")) {
+        let sql = "SELECT COUNT(*) FROM messages WHERE ts >= ?1";
+        let plain: i64 = database.query_row(sql, [since], |row| row.get(0)).expect("the file can be read");
+        assert_eq!(*count, plain, "since {since}");
+    }
+    stats.as_object_mut().expect("the figures are an object").remove("messages_since");
     assert_eq!(stats, figures(&database));
 }
 

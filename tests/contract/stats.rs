@@ -102,6 +102,50 @@ fn first_and_last_are_by_instant_and_returned_as_sent() {
 }
 
 #[test]
+fn messages_since_instants_are_counted_where_they_are_asked_for() {
+    let service = Service::start();
+    let times =
+        ["2025-01-15T10:00:00Z", "2025-01-15T10:00:00.5Z", "2025-01-15T11:00:00Z", "2026-01-01T00:00:00Z"];
+    for (number, ts) in times.into_iter().enumerate() {
+        service.store(&message_with(&format!("m{number}"), &json!({"ts": ts})));
+    }
+    let plain = service.get("/stats").json();
+    assert!(plain.get("messages_since").is_none() && service.get("/stats?messages_since=").json() == plain);
+    for (asked, counts) in [
+        ("2025-01-15T10:00:00Z", json!([4])),
+        ("2025-01-15T10:00:00.25Z,2025-01-15,2025-01-15T11:00:00.000000001Z", json!([3, 4, 1])),
+        // An offset's plus may arrive as a space.
+        ("2025-01-15T16:30:00+05:30,2025-01-15T16:30:00%2B05:30", json!([2, 2])),
+        ("0000-01-01,9999-12-31T23:59:59.999Z", json!([4, 0])),
+    ] {
+        let mut stats =
+            service.get(&format!("/stats?messages_since=2001-01-01&messages_since={asked}")).json();
+        assert_eq!(stats["messages_since"], counts, "{asked}");
+        stats.as_object_mut().unwrap().remove("messages_since");
+        assert_eq!(stats, plain, "{asked}");
+    }
+}
+
+#[test]
+fn messages_since_takes_a_hundred_instants_and_no_other_words() {
+    let service = Service::start();
+    let list = |count: usize| vec!["2025-01-15"; count].join(",");
+    let counts = service.get(&format!("/stats?messages_since={}", list(100))).json()["messages_since"].take();
+    assert_eq!(counts, json!(vec![0; 100]));
+    for (asked, kind) in [
+        (list(101), "too_long"),
+        ("soon".to_owned(), "value_error"),
+        ("2025-01-15,".to_owned(), "value_error"),
+        ("2025-01-15,2025-02-30".to_owned(), "value_error"),
+    ] {
+        let answer = service.get(&format!("/stats?messages_since={asked}"));
+        let fault = &answer.expect(422).json()["detail"][0];
+        assert_eq!(fault["type"], kind, "{fault}");
+        assert_eq!(fault["loc"], json!(["query", "messages_since"]));
+    }
+}
+
+#[test]
 fn every_acknowledged_message_is_counted_by_the_next_call() {
     let service = Service::start();
     for number in 1..=60_u64 {
@@ -110,8 +154,9 @@ fn every_acknowledged_message_is_counted_by_the_next_call() {
         // Duplicates and refused messages count nowhere.
         service.store(&message_with(&format!("m{number}"), &json!({"from": "+777"})));
         service.post(&message_with("refused", &json!({"from": "nobody"}))).expect(422);
-        let stats = service.get("/stats").json();
+        let stats = service.get("/stats?messages_since=2025-01-15").json();
         assert_eq!(stats["total_messages"], number);
+        assert_eq!(stats["messages_since"], json!([number]));
         assert_eq!(stats["senders_count"], number.min(3));
         let sum: u64 = stats["messages_per_sender"]
             .as_array()

@@ -3,6 +3,7 @@
 //! What a test needs and the machine does not have is said on stderr, and the test passes.
 //! `scripts/operator` installs all of it first.
 
+mod browser;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
 mod fixtures;
@@ -12,6 +13,9 @@ mod http_client;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
+mod page;
+mod page_reach;
+mod page_trust;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/service.rs"]
 mod service;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::super::connection::{Connection, Phase};
 use super::super::head::RefusedHead;
 use super::Edge;
-use crate::limits::{BURST_CONNECTIONS, CLOSINGS_REPORT_INTERVAL, DRAIN_TIMEOUT};
+use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_TIMEOUT};
 use crate::log::{Level, Line};
 use crate::metrics::CloseCause;
 use crate::os;
@@ -59,10 +59,10 @@ impl Edge {
         }
     }
 
-    pub(super) fn tidy_up_after_a_burst(&mut self) {
-        self.most_connections = self.most_connections.max(self.connections.len());
-        if self.most_connections >= BURST_CONNECTIONS && self.connections.len() < self.most_connections / 4 {
-            self.most_connections = self.connections.len();
+    /// Gives free memory back to the system, which by itself it keeps for ever.
+    pub(super) fn tidy_up(&mut self, now: Instant) {
+        if self.tidy_at.is_some_and(|at| now >= at) {
+            self.tidy_at = None;
             self.connections.shrink_to_fit();
             os::give_back_free_memory();
         }

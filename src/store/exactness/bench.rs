@@ -187,7 +187,8 @@ impl Bench {
                     continue;
                 }
             }
-            assert_eq!(stats::read(&snapshot, &marks).unwrap(), model.stats(), "{marks:?}");
+            let since = SINCE.map(|since| parse_instant(since).unwrap());
+            assert_eq!(stats::read(&snapshot, &marks, &since).unwrap(), model.stats(&since), "{marks:?}");
             for query in &questions {
                 model.compare(&snapshot, &marks, query);
             }

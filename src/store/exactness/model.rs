@@ -10,6 +10,7 @@ use super::super::page::{self, StoredMessage};
 use crate::filter::{Filter, PageQuery};
 use crate::folding::fold;
 use crate::limits::TOP_SENDERS;
+use crate::timestamp::InstantKey;
 
 /// The rows in the order of the contract, and each text folded.
 pub(super) struct Model {
@@ -73,7 +74,12 @@ impl Model {
         }
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    fn since(&self, since: &InstantKey) -> u64 {
+        let since = Some(since.clone());
+        self.find(&Filter { since, ..Filter::default() }).len() as u64
+    }
+
+    pub(super) fn stats(&self, since: &[InstantKey]) -> Stats {
         let mut senders = BTreeMap::<&str, u64>::new();
         for (_, row, _) in &self.rows {
             *senders.entry(&row.from).or_default() += 1;
@@ -88,6 +94,7 @@ impl Model {
             top_senders: top,
             first_ts: ts(self.rows.first()),
             last_ts: ts(self.rows.last()),
+            messages_since: since.iter().map(|since| self.since(since)).collect(),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Upkeep {
             return Some(Due::In(ORDER_PAUSE));
         }
         let pause = match (self.busy, unordered >= ORDER_SLICE as i64) {
-            (true, _) if unordered >= LOGGED_BACKLOG => self.order_took * BACKLOG_SHARE,
+            (true, _) if self.backlog.is_some() => self.order_took * BACKLOG_SHARE,
             (true, _) => ORDER_PAUSE.max(self.order_took * ORDER_SHARE),
             (false, true) => Duration::ZERO,
             (false, false) => ORDER_PAUSE,

@@ -1,138 +1,11 @@
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>lyftr-webhook: API</title>
-<link rel="icon" href="data:,">
-<style>
-:root {
-  --bg: #f6f7f9; --card: #fff; --sunk: #f0f2f5; --line: #d8dde4; --text: #1b2129; --soft: #566170;
-  --link: #0a58b8; --get: #0a58b8; --post: #17703a; --good: #17703a; --warn: #8f5200; --bad: #b3261e; --on: #fff;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --bg: #12161b; --card: #1a2027; --sunk: #11151a; --line: #323b46; --text: #e4e8ed; --soft: #a0abb9;
-    --link: #7db4ff; --get: #7db4ff; --post: #6fce93; --good: #6fce93; --warn: #f0b35c; --bad: #ff8f86; --on: #10151b;
-  }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--bg); color: var(--text); font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
-main { max-width: 54rem; margin: 0 auto; padding: 2rem 1rem 4rem; }
-h1 { margin: 0; font-size: 1.75rem; line-height: 1.2; }
-h1 small { font-size: .9rem; font-weight: 400; color: var(--soft); margin-left: .4rem; }
-h2 { margin: 2.2rem 0 .7rem; font-size: 1.15rem; }
-h2::first-letter { text-transform: uppercase; }
-h2 small { font-size: .9rem; font-weight: 400; color: var(--soft); margin-left: .4rem; }
-h3 { margin: 1.5rem 0 .5rem; font-size: .95rem; }
-p { margin: .5rem 0; }
-a { color: var(--link); }
-code, pre, textarea, input { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; font-size: .85rem; }
-:not(pre) > code { background: var(--sunk); border-radius: 3px; padding: .08em .3em; overflow-wrap: anywhere; }
-pre {
-  margin: .4rem 0; padding: .7rem .8rem; max-height: 26rem; overflow: auto; line-height: 1.45;
-  background: var(--sunk); border: 1px solid var(--line); border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere;
-}
-.lead { font-size: 1.05rem; color: var(--soft); }
-.soft { color: var(--soft); }
-.bad { color: var(--bad); }
 
-details.op { background: var(--card); border: 1px solid var(--line); border-radius: 8px; margin: .5rem 0; scroll-margin-top: .5rem; }
-summary { cursor: pointer; list-style: none; border-radius: 7px; }
-summary::-webkit-details-marker { display: none; }
-.op > summary { display: flex; flex-wrap: wrap; align-items: baseline; gap: .15rem .75rem; padding: .7rem 1rem; }
-.op > summary:hover .path, .res > summary:hover { text-decoration: underline; text-underline-offset: .2em; }
-.op[open] > summary { border-bottom: 1px solid var(--line); border-radius: 7px 7px 0 0; }
-.op > div { padding: .3rem 1rem 1rem; }
-.method { min-width: 3.4rem; padding: .05rem .4rem; border-radius: 4px; font-size: .75rem; font-weight: 700; text-align: center; color: var(--on); background: var(--get); }
-.method.post { background: var(--post); }
-.path { font: 600 .95rem ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.op > summary .soft { flex: 1 1 14rem; }
-.op > summary::after, .res > summary::before { content: ""; width: .45em; height: .45em; border: solid var(--soft); border-width: 0 2px 2px 0; transform: rotate(-45deg); flex: none; align-self: center; }
-.res > summary::before { align-self: flex-start; margin-top: .5em; }
-.op[open] > summary::after, .res[open] > summary::before { transform: rotate(45deg); }
+// ---- the API, as openapi.json describes it
 
-.res { border-top: 1px solid var(--line); }
-.res:last-of-type { border-bottom: 1px solid var(--line); }
-.res > summary { display: flex; gap: .7rem; padding: .45rem .3rem; }
-.res > summary > span { flex: 1; }
-.res > div { padding: 0 0 .8rem 1.4rem; }
-.code { font-weight: 700; font-variant-numeric: tabular-nums; }
-.s2 { color: var(--good); } .s4 { color: var(--warn); } .s5 { color: var(--bad); }
-
-table { width: 100%; border-collapse: collapse; font-size: .9rem; margin: .4rem 0; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; border-top: 1px solid var(--line); }
-thead th { border: 0; padding-block: 0 .25rem; font-weight: 400; font-size: .8rem; color: var(--soft); }
-tbody th { font-weight: 400; width: 25%; overflow-wrap: anywhere; }
-tbody th code { background: none; padding: 0; font-weight: 600; }
-td:nth-child(2) { width: 17%; }
-tbody td p { margin: 0 0 .15rem; }
-.tag { display: block; font-size: .78rem; color: var(--soft); }
-
-form, .token { background: var(--sunk); border: 1px solid var(--line); border-radius: 8px; padding: .8rem 1rem 1rem; margin: .5rem 0; }
-form pre { background: var(--card); }
-.fields { display: grid; gap: .7rem 1rem; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
-.wide { grid-column: 1 / -1; }
-label { display: block; font-size: .85rem; font-weight: 600; margin-bottom: .2rem; }
-label small { font-weight: 400; color: var(--soft); margin-left: .3rem; }
-input, textarea { width: 100%; padding: .45rem .55rem; color: inherit; background: var(--card); border: 1px solid #87909c; border-radius: 5px; }
-textarea { display: block; resize: vertical; line-height: 1.45; }
-.token { margin-top: 1.2rem; }
-.token input { max-width: 26rem; }
-.acts { display: flex; flex-wrap: wrap; gap: .6rem; margin-top: .9rem; }
-button { font: inherit; font-weight: 600; font-size: .9rem; padding: .4rem 1rem; border-radius: 5px; border: 1px solid var(--link); background: var(--link); color: var(--on); cursor: pointer; }
-button.plain { background: none; color: var(--link); }
-button:hover { filter: brightness(1.1); }
-:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
-.hint { font-size: .85rem; color: var(--soft); margin: .3rem 0 0; }
-h4 { margin: 1rem 0 .2rem; font-size: .85rem; }
-.curl { user-select: all; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem .9rem; margin: .3rem 0; font-size: .85rem; }
-dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
-
-@media (max-width: 38rem) {
-  main { padding-top: 1.2rem; }
-  .op > summary { padding-inline: .7rem; }
-  .op > summary .soft { order: 1; flex-basis: 100%; }
-  .op > summary::after { margin-left: auto; }
-  .op > div { padding-inline: .7rem; }
-  thead { position: absolute; clip-path: inset(50%); }
-  tr { display: block; border-top: 1px solid var(--line); padding: .4rem 0; }
-  tbody th, td, td:nth-child(2) { display: block; width: auto; border: 0; padding: .05rem 0; }
-  .res > div { padding-left: 0; }
-  input, textarea { font-size: 16px; }
-}
-</style>
-</head>
-<body>
-<main>
-  <header id="head"><h1>lyftr-webhook</h1></header>
-  <div id="ops"><p class="soft">Loading the description…</p></div>
-  <noscript><p>This page needs JavaScript. The same description is at <a href="./openapi.json">openapi.json</a>.</p></noscript>
-</main>
-<script>
-'use strict';
-
-// Where the API is: beside this page, so that a proxy may put both under a folder.
-const base = new URL('.', location.href);
-const TOKEN = 'lyftr-webhook-api-token';
 const SHOWN = ['content-type', 'x-request-id', 'link', 'retry-after', 'www-authenticate', 'allow'];
 const MOST = 200000; // characters of a body that are shown
 
 let spec;
 const followed = new Set();
-
-// ---- small tools: all text becomes text nodes, never markup
-
-function el(tag, attrs, ...kids) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attrs || {})) {
-    if (value !== undefined && value !== false) node.setAttribute(name, value === true ? '' : value);
-  }
-  node.append(...kids.flat(9).filter(kid => kid !== undefined && kid !== null));
-  return node;
-}
 
 const code = text => el('code', {}, text);
 const json = value => JSON.stringify(value, null, 2);
@@ -149,13 +22,6 @@ function deref(value) {
       .reduce((at, key) => at[key.replace(/~1/g, '/').replace(/~0/g, '~')], spec);
   }
   return value;
-}
-
-function table(heads, rows) {
-  return el('table', {},
-    el('thead', {}, el('tr', {}, heads.map(head => el('th', { scope: 'col' }, head)))),
-    el('tbody', {}, rows.map(([first, ...rest]) =>
-      el('tr', {}, el('th', { scope: 'row' }, first), rest.map(cell => el('td', {}, cell))))));
 }
 
 // ---- schemas
@@ -355,7 +221,7 @@ function getForm(path, op, params, bearer) {
   const out = el('div', {});
   const acts = el('div', { class: 'acts' }, el('button', { type: 'submit' }, 'Send'));
   // Out of range is worth a try too: the service answers, not the browser.
-  const form = el('form', { novalidate: true }, given.nodes.length ? el('div', { class: 'fields' }, given.nodes) : null, acts, out);
+  const form = el('form', { class: 'try', novalidate: true }, given.nodes.length ? el('div', { class: 'fields' }, given.nodes) : null, acts, out);
   const next = el('button', { type: 'button', class: 'plain' }, 'Next page');
   let following;
   next.addEventListener('click', () => {
@@ -366,9 +232,9 @@ function getForm(path, op, params, bearer) {
     event.preventDefault();
     const { query, headers } = given.read();
     const url = new URL(path.slice(1) + (query ? '?' + query : ''), base);
-    const token = bearer ? document.getElementById('token').value.trim() : '';
-    const line = curl(url, headers, token ? ['-H "Authorization: Bearer $API_TOKEN"'] : []);
-    if (token) headers.Authorization = 'Bearer ' + token;
+    const sent = bearer && token;
+    const line = curl(url, headers, sent ? ['-H "Authorization: Bearer $API_TOKEN"'] : []);
+    if (sent) headers.Authorization = 'Bearer ' + token;
     const answer = await send(out, url, { headers }, line);
     const link = /<([^>]*)>\s*;\s*rel="?next"?/.exec(answer && answer.headers.get('link') || '');
     if (link) {
@@ -396,7 +262,7 @@ function signForm(path, op, params, body) {
   text.value = json(media.example);
   const given = inputs(op, params.filter(param => param.name !== 'X-Signature'));
   const out = el('div', {});
-  const form = el('form', {},
+  const form = el('form', { class: 'try' },
     el('div', { class: 'fields' },
       field(id + '-body', 'Body', 'signed and sent exactly as written', text, true),
       field(id + '-secret', 'Secret', 'stays in this page, never stored', secret),
@@ -430,23 +296,10 @@ function signForm(path, op, params, body) {
   return form;
 }
 
-function tokenField() {
-  const input = el('input', { type: 'password', id: 'token', autocomplete: 'off', spellcheck: 'false' });
-  try { input.value = sessionStorage.getItem(TOKEN) || ''; } catch { /* storage is off */ }
-  input.addEventListener('input', () => {
-    try {
-      if (input.value) sessionStorage.setItem(TOKEN, input.value); else sessionStorage.removeItem(TOKEN);
-    } catch { /* storage is off */ }
-  });
-  return el('div', { class: 'token' },
-    el('label', { for: 'token' }, 'API token', el('small', {}, 'only if the service has one')), input,
-    el('p', { class: 'hint' }, 'Kept until this tab is closed, and sent by the forms below where it is wanted.'));
-}
-
 // ---- the page
 
 function openFromHash() {
-  const card = document.getElementById(location.hash.slice(1));
+  const card = byId(location.hash.slice(1));
   if (card && card.matches('details')) {
     card.open = true;
     card.scrollIntoView();
@@ -456,18 +309,15 @@ function openFromHash() {
 function render() {
   const { info, tags = [], paths } = spec;
   document.title = info.title + ': API';
-  document.getElementById('head').replaceChildren(
-    el('h1', {}, info.title, el('small', {}, info.version)),
-    el('p', { class: 'lead' }, info.summary || ''),
-    ...prose(info.description),
-    el('p', {}, el('a', { href: './openapi.json' }, 'openapi.json'), ' is this description for programs (OpenAPI ' + spec.openapi + ').'),
-    tokenField());
+  byId('head').replaceChildren(
+    ...prose(info.summary), ...prose(info.description),
+    el('p', {}, el('a', { href: './openapi.json' }, 'openapi.json'), ' is this description for programs (OpenAPI ' + spec.openapi + ').'));
 
   const all = Object.entries(paths).flatMap(([path, item]) => ['get', 'post', 'put', 'patch', 'delete']
     .filter(method => item[method])
     .map(method => ({ tag: (item[method].tags || [])[0], card: operation(path, method, item[method], item.parameters) })));
   const others = Object.entries(spec.components.responses).filter(([name]) => !followed.has('#/components/responses/' + name));
-  document.getElementById('ops').replaceChildren(
+  byId('ops').replaceChildren(
     ...tags.map(tag => el('section', {},
       el('h2', {}, tag.name, el('small', {}, tag.description || '')),
       all.filter(one => one.tag === tag.name).map(one => one.card))),
@@ -476,16 +326,16 @@ function render() {
   addEventListener('hashchange', openFromHash);
 }
 
-(async () => {
+async function start() {
+  byId('access').hidden = false;
+  byId('access').querySelector('button').remove();
+  byId('access').addEventListener('submit', event => event.preventDefault());
   try {
-    const answer = await fetch(new URL('openapi.json', base));
-    if (!answer.ok) throw new Error('status ' + answer.status);
-    spec = await answer.json();
+    spec = JSON.parse(await ask('openapi.json'));
     render();
   } catch (error) {
-    document.getElementById('ops').replaceChildren(el('p', { class: 'bad', role: 'alert' }, 'The description could not be loaded: ' + error.message));
+    byId('ops').replaceChildren(el('p', { class: 'bad', role: 'alert' }, 'The description could not be loaded: ' + error.message));
   }
-})();
-</script>
-</body>
-</html>
+}
+
+start();

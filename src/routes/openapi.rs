@@ -1,0 +1,11 @@
+//! `GET /openapi.json` (contract, section 7): the contract for programs.
+
+use super::Answer;
+use crate::app::App;
+use crate::http::{Request, Response};
+
+const DESCRIPTION: &[u8] = include_bytes!("openapi.json");
+
+pub(super) fn get(_: &App, _: &Request) -> Answer {
+    Answer::Now(Response::json(200, DESCRIPTION).into())
+}

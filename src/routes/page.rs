@@ -1,0 +1,126 @@
+//! `GET /` and `GET /docs`: two pages for people, one of what is stored and what comes in, one of the
+//! API. All they show they ask of the API, with the visitor's token.
+//!
+//! They are put together from the files in `page/` and load nothing else. What a page may do is said by
+//! its policy: run this one script, ask this service, and never make markup of a string.
+
+use std::sync::LazyLock;
+
+use sha2::{Digest, Sha256};
+
+use super::Answer;
+use crate::app::App;
+use crate::http::{Request, Response};
+
+static OVERVIEW: LazyLock<Page> = LazyLock::new(|| {
+    Page::assemble(
+        include_str!("page/overview.html"),
+        concat!(include_str!("page/common.css"), include_str!("page/overview.css")),
+        concat!(
+            include_str!("page/common.js"),
+            include_str!("page/messages.js"),
+            include_str!("page/chart.js"),
+            include_str!("page/overview.js"),
+        ),
+    )
+});
+
+static DOCS: LazyLock<Page> = LazyLock::new(|| {
+    Page::assemble(
+        include_str!("page/docs.html"),
+        concat!(include_str!("page/common.css"), include_str!("page/docs.css")),
+        concat!(include_str!("page/common.js"), include_str!("page/docs.js")),
+    )
+});
+
+struct Page {
+    html: String,
+    policy: String,
+}
+
+pub(super) fn overview(_: &App, _: &Request) -> Answer {
+    Answer::Now(OVERVIEW.response().into())
+}
+
+pub(super) fn docs(_: &App, _: &Request) -> Answer {
+    Answer::Now(DOCS.response().into())
+}
+
+impl Page {
+    fn assemble(body: &str, style: &str, script: &str) -> Self {
+        let html = include_str!("page/frame.html")
+            .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+            .replace("{{body}}", body)
+            .replace("{{style}}", style)
+            .replace("{{script}}", script);
+        // The icon is an empty `data:` URL, so that browsers do not ask for /favicon.ico.
+        let policy = format!(
+            "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
+            hash_source(script),
+            hash_source(style),
+        );
+        Self { html, policy }
+    }
+
+    fn response(&'static self) -> Response {
+        Response::with_type(200, "text/html; charset=utf-8", self.html.as_bytes())
+            .header("Content-Security-Policy", self.policy.as_str())
+            .header("X-Content-Type-Options", "nosniff")
+            .header("Referrer-Policy", "no-referrer")
+            .header("Cross-Origin-Opener-Policy", "same-origin")
+    }
+}
+
+/// The content of an inline element as a policy names it (CSP 3, section 2.3.1).
+fn hash_source(content: &str) -> String {
+    format!("'sha256-{}'", base64(&Sha256::digest(content)))
+}
+
+/// RFC 4648, section 4.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            // So many bytes fill one digit more.
+            let filled = digit <= group.len();
+            let value = bits >> (18 - 6 * digit) & 63;
+            text.push(if filled { char::from(DIGITS[value as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+
+    #[test]
+    fn nothing_in_the_parts_ends_an_element_early_and_all_of_them_are_there() {
+        for page in [&OVERVIEW, &DOCS] {
+            for tag in ["<style>", "</style>", "<script>", "</script>"] {
+                assert_eq!(page.html.matches(tag).count(), 1, "{tag}");
+            }
+            assert!(!page.html.contains("{{") && !page.html.contains("<!--"));
+        }
+    }
+}
