@@ -160,6 +160,8 @@ pub const MAX_BATCH: usize = 512;
 pub const LARGEST_CHECKED_BYTES: u64 = 1 << 30;
 /// How long a commit waits for another process that holds the database.
 pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a start waits for another process that reads the log. One that replicates does so for ever.
+pub const WRITE_AGAIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a query waits for another process that holds the database.
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// WAL pages after which the writer moves them into the database file: 64 MiB of 4 KiB pages.

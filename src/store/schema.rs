@@ -14,7 +14,7 @@ use super::lock::{self, Lock};
 use super::search;
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
-    WAL_KEEP_BYTES, WRITE_CACHE_KIB,
+    WAL_KEEP_BYTES, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
 };
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
@@ -181,9 +181,16 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.pragma_update(None, "user_version", from as i64 + 1)?;
     }
     transaction.commit()?;
-    // What an earlier run wrote and the kernel may have failed to sync is written and synced again
-    // here, so that everything visible from now on is also on disk.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    write_again(connection)
+}
+
+/// What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that
+/// everything visible from now on is also on disk: all that no other process is reading.
+pub(super) fn write_again(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(WRITE_AGAIN_BUSY_TIMEOUT)?;
+    let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+    result
 }
 
 /// A connection that commits: WAL, and every commit synced before it returns. The file must exist.

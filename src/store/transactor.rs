@@ -211,7 +211,7 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    schema::write_again(&connection)?;
     Ok(Open::new(path, connection, readers)?)
 }
 
