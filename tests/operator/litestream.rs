@@ -202,8 +202,34 @@ fn a_service_that_starts_again_goes_on_beside_it() {
     replication.has("at last");
     let restored = replication.restored("restored.db").expect("there is a replica");
     assert_eq!(ids(&restored), ids(&service.path("app.db")));
+    assert_eq!(replication.generations(), 1, "it has lost track of the log");
     let mut setup = service.stop();
     // While it replicates, nothing takes the place of the database under its hands.
     let finished = setup.run(&["restore", &restored.display().to_string()]);
     assert_eq!(finished.code, Some(75), "{finished:?}");
+}
+
+#[test]
+fn a_database_that_was_put_back_is_replicated_to_the_same_place_anew() {
+    if !has("litestream") {
+        return;
+    }
+    let service = Service::start();
+    let replication = Replication::start(&service.path("app.db"));
+    service.store(&message("kept"));
+    replication.has("kept");
+    let earlier = replication.restored("earlier.db").expect("there is a replica");
+    service.store(&message("undone"));
+    replication.has("undone");
+    let mut setup = service.stop();
+    replication.kill();
+    assert_eq!(setup.run(&["restore", &earlier.display().to_string()]).code, Some(0));
+
+    let service = setup.start();
+    let replication = Replication::start(&service.path("app.db"));
+    service.store(&message("done instead"));
+    replication.has("done instead");
+    let restored = replication.restored("restored.db").expect("there is a replica");
+    assert_eq!(ids(&restored), HashSet::from(["kept", "done instead"].map(str::to_owned)));
+    assert_eq!(service.get("/stats").json()["total_messages"], 2);
 }
