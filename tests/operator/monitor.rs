@@ -21,7 +21,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes a service whose `API_TOKEN` is [`TOKEN`], five times a second, by the alerts of the project.
+    /// Scrapes a service whose `API_TOKEN` is [`TOKEN`], every second, by the alerts of the project.
     pub(crate) fn of(service: &Service) -> Self {
         let (folder, port) = (TempDir::new().expect("a folder for temporary files"), free_port());
         let path = |name: &str| folder.path().join(name);
@@ -32,7 +32,7 @@ impl Prometheus {
             ("# authorization:", "authorization:"),
             ("#   credentials_file: /etc/prometheus/lyftr-webhook.token", &credentials),
             ("127.0.0.1:8000", target),
-            ("scrape_interval: 15s", "scrape_interval: 200ms\n  scrape_timeout: 200ms"),
+            ("scrape_interval: 15s", "scrape_interval: 1s\n  scrape_timeout: 1s"),
             ("evaluation_interval: 15s", "evaluation_interval: 1s"),
         ] {
             text = replaced(&text, what, with);
@@ -107,5 +107,19 @@ impl Prometheus {
             let rules = rules["data"]["groups"][0]["rules"].as_array().cloned().unwrap_or_default();
             rules.into_iter().any(|rule| rule["name"] == name && rule["state"] == json!(state)).then_some(())
         });
+    }
+}
+
+impl Drop for Prometheus {
+    /// A test that has failed says how the last scrape went.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let targets = Client::try_connect(&self.address)
+            .and_then(|mut client| client.try_request("GET", "/api/v1/targets?state=active", &[], None));
+        if let Ok(answer) = targets {
+            eprintln!("{}", String::from_utf8_lossy(&answer.body));
+        }
     }
 }

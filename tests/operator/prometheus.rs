@@ -65,6 +65,9 @@ fn watched_and_sent() -> Option<(Service, Prometheus)> {
     for (result, count) in SENT {
         prometheus.until(&format!("webhook_requests_total{{result=\"{result}\"}}"), count);
     }
+    // Counted a moment later.
+    let all = SENT.iter().map(|(_, count)| count).sum();
+    prometheus.until("http_request_duration_seconds_count{path=\"/webhook\"}", all);
     Some((service, prometheus))
 }
 
