@@ -170,8 +170,11 @@ fn carries_messages(start: fn(&Service) -> Proxy) {
     // The bound is the service's own, to the byte.
     let padded = |length: usize| format!("{body}{}", " ".repeat(length - body.len()));
     assert_eq!(proxy.post(&padded(65_536), "largest", &[]), 200);
-    assert_eq!(proxy.post(&padded(65_537), "larger", &[]), 413);
-    assert_eq!(proxy.post(&padded(200_000), "streamed", &["-H", "Transfer-Encoding: chunked"]), 413);
+    // Not over HTTP/2: a stream that is reset before the whole body was sent is an error to this curl, though
+    // the answer has come.
+    assert_eq!(proxy.post(&padded(65_537), "larger", &["--http1.1"]), 413);
+    let streamed = ["--http1.1", "-H", "Transfer-Encoding: chunked"];
+    assert_eq!(proxy.post(&padded(200_000), "streamed", &streamed), 413);
     // Nothing else is to be seen from outside.
     for path in ["/messages", "/stats", "/metrics", "/health/ready", "/"] {
         assert_eq!(proxy.curl(path, &[]).0, 404, "{path}");
