@@ -29,6 +29,11 @@ package_of() {
 	curl) echo curl ca-certificates ;;
 	ldd) echo libc-bin ;;
 	systemd-analyze) echo systemd ;;
+	dpkg-deb) echo dpkg ;;
+	docker-compose) echo docker-compose python3-yaml ;;
+	unshare) echo util-linux ;;
+	strip) echo binutils ;;
+	groff) echo groff-base ;;
 	*) echo "$1" ;;
 	esac
 }

@@ -20,6 +20,7 @@ use lexopt::ValueExt;
 use crate::config::Config;
 use crate::signature::sign;
 use crate::store::{self, OpenError};
+use crate::version::{COMMIT, VERSION};
 
 /// The arguments are wrong: restarting does not help.
 const EX_USAGE: u8 = 64;
@@ -188,7 +189,7 @@ fn settings() -> Result<Config, Failure> {
 }
 
 fn version() -> String {
-    format!("lyftr-webhook {} (SQLite {})\n", env!("CARGO_PKG_VERSION"), store::sqlite_version())
+    format!("lyftr-webhook {VERSION} (commit {COMMIT}, SQLite {})\n", store::sqlite_version())
 }
 
 fn print(text: &str) -> Result<(), Failure> {

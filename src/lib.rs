@@ -12,7 +12,7 @@
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`clock`] [`fault`] |
-//! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] |
+//! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -55,6 +55,7 @@ mod signature;
 mod store;
 mod timestamp;
 mod url;
+mod version;
 
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::os;
 use crate::server::{Bounds, Listener, Server, Stopper};
 use crate::store::{self, Store};
+use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
@@ -50,7 +51,8 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         .map_err(|error| unavailable(&error))?;
     log.write(
         &Line::event(Level::Info, "start")
-            .text("version", env!("CARGO_PKG_VERSION"))
+            .text("version", VERSION)
+            .text("commit", COMMIT)
             .text("sqlite_version", store::sqlite_version())
             .text("listen", &address)
             .text("database", &config.database.to_string_lossy())

@@ -9,6 +9,7 @@ use crate::http::{Request, Response};
 use crate::metrics::{CloseCause, HistogramReading, Lane, Metrics, Route, STATUSES, WebhookResult};
 use crate::procfs::Process;
 use crate::store::sqlite_version;
+use crate::version::{COMMIT, VERSION};
 
 pub(super) fn get(app: &App, _: &Request) -> Answer {
     let mut page = Exposition::default();
@@ -17,7 +18,7 @@ pub(super) fn get(app: &App, _: &Request) -> Answer {
     storage(&mut page, app);
     process(&mut page, &Process::read());
     page.family("build_info", "gauge", "Always 1; the labels say what is running.");
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("sqlite_version", sqlite_version())];
+    let labels = [("version", VERSION), ("commit", COMMIT), ("sqlite_version", sqlite_version())];
     page.sample("build_info", &labels, 1.0);
     Answer::Now(Response::with_type(200, CONTENT_TYPE, page.into_text().into_bytes()).into())
 }

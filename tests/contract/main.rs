@@ -16,6 +16,7 @@ mod import;
 mod index;
 mod lifecycle;
 mod logs;
+mod manual;
 mod messages;
 mod messages_paging;
 mod messages_search;

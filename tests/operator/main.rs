@@ -4,19 +4,25 @@
 //! `scripts/operator` installs all of it first.
 
 mod browser;
+mod commit;
+mod completions;
+mod container;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
 mod fixtures;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/http_client.rs"]
 mod http_client;
+mod image;
 mod litestream;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
+mod package;
 mod page;
 mod page_reach;
 mod page_trust;
+mod scratch;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/service.rs"]
 mod service;
