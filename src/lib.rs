@@ -11,7 +11,7 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`clock`] [`fault`] |
+//! | 1 | [`client`] [`clock`] [`fault`] |
 //! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
@@ -34,6 +34,7 @@
 
 mod app;
 pub mod cli;
+mod client;
 mod clock;
 mod config;
 mod csv;

@@ -12,7 +12,7 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (4, &["store", "config"]),
     (3, &["pace"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
-    (1, &["clock", "fault"]),
+    (1, &["client", "clock", "fault"]),
     (0, &["csv", "folding", "timestamp", "url", "limits", "os", "version"]),
 ];
 

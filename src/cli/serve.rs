@@ -36,6 +36,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let app = Arc::new(App {
         keys: config.keys.clone(),
         api_token: config.api_token.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
         store,
         metrics,
         log: log.clone(),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod client;
 mod command_line;
 mod concurrency;
 mod configuration;
@@ -21,6 +22,7 @@ mod messages;
 mod messages_paging;
 mod messages_search;
 mod metrics;
+mod metrics_of_trouble;
 mod openapi;
 mod output;
 mod page;

@@ -3,10 +3,15 @@
 //! What a test needs and the machine does not have is said on stderr, and the test passes.
 //! `scripts/operator` installs all of it first.
 
+mod alerts;
 mod browser;
 mod commit;
 mod completions;
 mod container;
+mod daemon;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../contract/exposition.rs"]
+mod exposition;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
 mod fixtures;
@@ -14,7 +19,10 @@ mod fixtures;
 #[path = "../contract/http_client.rs"]
 mod http_client;
 mod image;
+mod journal;
 mod litestream;
+mod logs;
+mod monitor;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
@@ -22,6 +30,9 @@ mod package;
 mod page;
 mod page_reach;
 mod page_trust;
+mod prometheus;
+mod proxies;
+mod recipes;
 mod scratch;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/service.rs"]
