@@ -4,11 +4,19 @@ _lyftr_webhook() {
 	local word=${COMP_WORDS[COMP_CWORD]}
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'serve healthcheck sign backup --help --version' -- "$word")
-	elif [ "${COMP_WORDS[1]}" = backup ] && [ "$COMP_CWORD" = 2 ]; then
+		mapfile -t COMPREPLY < <(compgen -W 'serve healthcheck sign backup restore check export import --help --version' -- "$word")
+		return
+	fi
+	case ${COMP_WORDS[1]} in
+	backup | restore | check | import)
+		[ "$COMP_CWORD" = 2 ] || return
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
-	fi
+		;;
+	export)
+		mapfile -t COMPREPLY < <(compgen -W '--csv --from --since --q' -- "$word")
+		;;
+	esac
 }
 
 complete -F _lyftr_webhook lyftr-webhook

@@ -7,4 +7,12 @@ complete -c lyftr-webhook -n __fish_use_subcommand -a serve -d 'Run the service'
 complete -c lyftr-webhook -n __fish_use_subcommand -a healthcheck -d 'Exit 0 if the service is ready'
 complete -c lyftr-webhook -n __fish_use_subcommand -a sign -d 'Read a body from stdin, print its X-Signature'
 complete -c lyftr-webhook -n __fish_use_subcommand -a backup -d 'Write a consistent copy of the database to a file'
-complete -c lyftr-webhook -n '__fish_seen_subcommand_from backup' -F
+complete -c lyftr-webhook -n __fish_use_subcommand -a restore -d 'Put a backup in the place of the database'
+complete -c lyftr-webhook -n __fish_use_subcommand -a check -d 'Exit 0 if the database, or a file, is sound'
+complete -c lyftr-webhook -n __fish_use_subcommand -a export -d 'Write messages to stdout, one a line'
+complete -c lyftr-webhook -n __fish_use_subcommand -a import -d 'Store messages from a file or stdin'
+complete -c lyftr-webhook -n '__fish_seen_subcommand_from backup restore check import' -F
+complete -c lyftr-webhook -n '__fish_seen_subcommand_from export' -l csv -d 'Comma-separated values instead of JSON'
+complete -c lyftr-webhook -n '__fish_seen_subcommand_from export' -l from -x -d 'Of this sender'
+complete -c lyftr-webhook -n '__fish_seen_subcommand_from export' -l since -x -d 'At this time or later'
+complete -c lyftr-webhook -n '__fish_seen_subcommand_from export' -l q -x -d 'With these words'

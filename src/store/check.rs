@@ -33,7 +33,9 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
         say("what is derived from a damaged file was not compared; restore a backup");
         return Ok(false);
     }
-    let figures = "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), min(rtrim(ts, 'Z.0')), max(rtrim(ts, 'Z.0')) FROM messages";
+    let figures = "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), \
+         (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') LIMIT 1), \
+         (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') DESC LIMIT 1) FROM messages";
     let figures = connection.query_row(figures, [], |row| {
         let text = |column| super::page::text(row, column).map(|text| text.unwrap_or_else(|| "-".to_owned()));
         Ok(format!("{} messages from {} senders, {} to {}", text(0)?, text(1)?, text(2)?, text(3)?))

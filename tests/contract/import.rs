@@ -31,7 +31,7 @@ fn hard_messages() -> Setup {
     ];
     for (number, text) in texts.iter().enumerate() {
         let id = format!("m,\"{number}\n");
-        service.store(&message_with(&id, &json!({"text": text, "ts": "2025-01-15T10:00:00.120Z"})));
+        service.store(&message_with(&id, &json!({"text": text, "ts": "2025-01-15T10:00:01.120Z"})));
     }
     service.stop()
 }

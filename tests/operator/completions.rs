@@ -91,10 +91,23 @@ fn every_shell_offers_every_option() {
 
 #[test]
 fn every_shell_offers_files_where_a_file_belongs_and_nowhere_else() {
-    every_shell(&["lyftr-webhook", "backup", "me"], |shell, offered| {
-        assert!(has_word(offered, "metrics.rs"), "{shell}: {offered}");
-    });
-    every_shell(&["lyftr-webhook", "sign", "me"], |shell, offered| {
-        assert!(!has_word(offered, "metrics.rs"), "{shell}: {offered}");
+    for command in ["backup", "restore", "check", "import"] {
+        every_shell(&["lyftr-webhook", command, "me"], |shell, offered| {
+            assert!(has_word(offered, "metrics.rs"), "{shell}, {command}: {offered}");
+        });
+    }
+    for command in ["sign", "export"] {
+        every_shell(&["lyftr-webhook", command, "me"], |shell, offered| {
+            assert!(!has_word(offered, "metrics.rs"), "{shell}, {command}: {offered}");
+        });
+    }
+}
+
+#[test]
+fn every_shell_offers_what_export_takes() {
+    every_shell(&["lyftr-webhook", "export", "--"], |shell, offered| {
+        for option in ["--csv", "--from", "--since", "--q"] {
+            assert!(has_word(offered, option), "{shell} does not offer {option}: {offered}");
+        }
     });
 }
