@@ -153,6 +153,8 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     pub commit_failures: AtomicU64,
     pub messages_stored: AtomicU64,
+    /// Messages deleted because of their age.
+    pub messages_expired: AtomicU64,
     /// Messages whose place in the order is not derived yet.
     pub unordered: AtomicI64,
     /// Messages that the search index does not know yet.
@@ -180,6 +182,7 @@ impl Default for Metrics {
             commit_seconds: Histogram::new(SECONDS_BOUNDS, 1e6),
             commit_failures: AtomicU64::new(0),
             messages_stored: AtomicU64::new(0),
+            messages_expired: AtomicU64::new(0),
             unordered: AtomicI64::new(0),
             unsearchable: AtomicI64::new(0),
             panics: AtomicU64::new(0),

@@ -215,7 +215,7 @@ mod tests {
     fn app(folder: &Path) -> Arc<App> {
         let metrics = Arc::default();
         let log = Log::start(Level::Error).unwrap();
-        let store = Store::open(&folder.join("app.db"), Arc::clone(&metrics), log.clone()).unwrap();
+        let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
         let keys = Keys::new(b"secret", b"");
         Arc::new(App { keys, api_token: None, store, metrics, log, stopping: AtomicBool::new(false) })
     }

@@ -16,6 +16,7 @@ use std::time::Instant;
 use rusqlite::{Connection, params};
 
 use super::checkpoint::{LogWatch, Mover};
+use super::forgotten::{self, Salt};
 use super::readers::Readers;
 use super::{OpenError, StoreError, schema};
 use crate::clock::now_rfc3339;
@@ -29,7 +30,7 @@ use crate::metrics::Metrics;
 pub enum Inserted {
     /// This insert put it there.
     Created,
-    /// A message with this id was there before, and is unchanged.
+    /// A message with this id was there before, and is unchanged, or it was there and is gone.
     Duplicate,
 }
 
@@ -91,6 +92,14 @@ impl Transactor {
         self.metrics.commit_seconds.observe_time(began.elapsed());
         self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
         Ok(outcomes)
+    }
+
+    /// A transaction of another kind. On `Ok` it is committed and synced.
+    pub(super) fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.attempt(|connection| in_transaction(connection, work))
     }
 
     /// A commit that changes nothing but is written and synced like any other.
@@ -217,11 +226,17 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
 fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
     in_transaction(connection, |connection| {
         let created_at = now_rfc3339();
+        let salt = Salt::if_any_is_remembered(connection)?;
         let mut insert = connection.prepare_cached(
             "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (message_id) DO NOTHING",
         )?;
         let mut one = |message: &Message| {
+            if let Some(salt) = &salt
+                && forgotten::is_remembered(connection, salt, message.message_id())?
+            {
+                return Ok(Inserted::Duplicate);
+            }
             let values = params![
                 message.message_id(),
                 message.from(),
@@ -237,7 +252,7 @@ fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result
 }
 
 /// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
-fn in_transaction<T>(
+pub(super) fn in_transaction<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {

@@ -21,6 +21,7 @@ mod output;
 mod page;
 mod plain;
 mod properties;
+mod retention;
 mod service;
 mod setup;
 mod stats;
