@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use lexopt::Arg::{Long, Short, Value};
 
 use crate::config::Config;
+use crate::message::is_msisdn;
 use crate::signature::sign;
 use crate::store::{self, OpenError};
 
@@ -35,6 +36,9 @@ Commands:
   healthcheck    exit 0 if the service at LISTEN_ADDR is ready, 1 otherwise
   sign           read a body from stdin, print its X-Signature
   backup FILE    write a consistent copy of the database to FILE, also while it is in use
+  erase --sender NUMBER
+                 erase every message from NUMBER, of several where --sender is repeated, from the
+                 database and its index, also while they are in use
 
 Options:
   -h, --help     print this
@@ -52,6 +56,7 @@ enum Command {
     Healthcheck,
     Sign,
     Backup(PathBuf),
+    Erase(Vec<String>),
     Version,
     Help,
 }
@@ -92,6 +97,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Healthcheck => settings().and_then(|config| healthcheck::check(&config.listen)),
         Command::Sign => print_signature(),
         Command::Backup(target) => settings().and_then(|config| back_up(&config.database, &target)),
+        Command::Erase(senders) => settings().and_then(|config| erase(&config.database, &senders)),
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -117,6 +123,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("backup") => {
                     Command::Backup(parser.value().map_err(|_| "backup needs the name of a FILE")?.into())
                 }
+                Some("erase") => Command::Erase(senders(&mut parser)?),
                 _ => return Err(Value(word).unexpected()),
             },
             other => return Err(other.unexpected()),
@@ -124,6 +131,20 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         command = Some(next);
     }
     Ok(command.unwrap_or(Command::Serve))
+}
+
+/// What follows `erase`.
+fn senders(parser: &mut lexopt::Parser) -> Result<Vec<String>, lexopt::Error> {
+    const TAKES: &str = "erase takes --sender and a number as it was sent, + and digits";
+    let mut senders = Vec::new();
+    while let Some(argument) = parser.next()? {
+        let Long("sender") = argument else {
+            return Err(argument.unexpected());
+        };
+        let sender = parser.value().ok().and_then(|value| value.into_string().ok());
+        senders.push(sender.filter(|sender| is_msisdn(sender)).ok_or(TAKES)?);
+    }
+    if senders.is_empty() { Err(TAKES.into()) } else { Ok(senders) }
 }
 
 fn settings() -> Result<Config, Failure> {
@@ -160,4 +181,17 @@ fn back_up(database: &Path, target: &Path) -> Result<(), Failure> {
         eprintln!("\r{} written", target.display());
     }
     Ok(())
+}
+
+fn erase(database: &Path, senders: &[String]) -> Result<(), Failure> {
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let erased = store::erase(database, senders, |done, all| {
+        if is_terminal {
+            eprint!("\r{:3} %", done * 100 / all.max(1));
+        }
+    })?;
+    if is_terminal {
+        eprint!("\r");
+    }
+    print(&format!("{erased} messages erased\n"))
 }

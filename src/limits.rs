@@ -253,6 +253,13 @@ pub const LONGEST_STANDSTILL: Duration = Duration::from_secs(86_400);
 pub const EARLIEST_DATE: &str = "2010-01-01";
 /// A clock that was set is believed when it has stood for so long; there is time to put it right.
 pub const CLOCK_DISPUTE: Duration = Duration::from_secs(86_400);
+/// Messages that the `erase` command deletes in one transaction: a running service waits for each.
+pub const ERASE_SLICE: usize = 128;
+/// How often it looks whether the database is free for a moment.
+pub const ERASE_LOOK: Duration = Duration::from_millis(1);
+/// How long it waits for that, and for a running service to let go of its index. A query that keeps the log
+/// from being emptied is given up after ten seconds.
+pub const ERASE_PATIENCE: Duration = Duration::from_secs(20);
 /// Pause of the writer between two tries to open a database that failed.
 pub const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 /// A commit this recent proves that the writer can commit.

@@ -296,3 +296,29 @@ fn no_other_message_is_missing_after_kill_9_while_old_ones_go() {
     agrees_all_the_way(&service);
     index_is_whole(&service.stop());
 }
+
+#[test]
+fn an_erasure_that_is_killed_is_finished_by_the_next() {
+    let mut setup = older_file(9000);
+    for round in 0..6 {
+        let service = setup.start();
+        is_indexed(&service);
+        let setup_of_service = service.kill();
+        setup = setup_of_service;
+        let mut child = setup.command(&["erase", "--sender", "+3"]).spawn().unwrap();
+        thread::sleep(std::time::Duration::from_millis(round * 15));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        files_are_sound(&setup);
+        let service = setup.start();
+        agrees(&service);
+        setup = service.stop();
+    }
+    assert_eq!(setup.run(&["erase", "--sender", "+3"]).code, Some(0));
+    files_are_sound(&setup);
+    let service = setup.start();
+    assert_eq!(service.get("/messages?from=%2B3").json()["total"], 0);
+    agrees(&service);
+    is_indexed(&service);
+    index_is_whole(&service.stop());
+}

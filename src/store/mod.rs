@@ -11,6 +11,7 @@
 
 mod backup;
 mod checkpoint;
+mod erase;
 #[cfg(test)]
 mod exactness;
 mod forgotten;
@@ -21,6 +22,7 @@ mod page;
 mod readers;
 mod retention;
 mod schema;
+mod scrub;
 mod search;
 mod source;
 mod stats;
@@ -40,6 +42,7 @@ use crate::metrics::Metrics;
 use crate::timestamp::InstantKey;
 
 pub use backup::backup;
+pub use erase::erase;
 pub use page::Page;
 pub use schema::OpenError;
 pub use stats::Stats;

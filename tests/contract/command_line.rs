@@ -21,7 +21,7 @@ fn it_names_its_version() {
 fn its_help_names_every_command() {
     let finished = Setup::new().run(&["--help"]);
     assert_eq!(finished.code, Some(0));
-    for name in ["serve", "healthcheck", "sign", "backup", "--version", "--help"] {
+    for name in ["serve", "healthcheck", "sign", "backup", "erase", "--version", "--help"] {
         assert!(finished.stdout.contains(name), "{name} is not in {}", finished.stdout);
     }
     assert_eq!(finished.stderr, "");

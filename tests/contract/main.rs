@@ -3,6 +3,7 @@
 mod command_line;
 mod concurrency;
 mod configuration;
+mod erase;
 mod exposition;
 mod fixtures;
 mod health;
