@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::client::TrustedProxies;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::signature::Keys;
@@ -13,6 +14,7 @@ pub struct App {
     /// `None` while no secret is set.
     pub keys: Option<Keys>,
     pub api_token: Option<Vec<u8>>,
+    pub trusted_proxies: TrustedProxies,
     pub store: Store,
     pub metrics: Arc<Metrics>,
     pub log: Log,

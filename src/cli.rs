@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::message::is_msisdn;
 use crate::signature::sign;
 use crate::store::{self, OpenError};
+use crate::version::{COMMIT, VERSION};
 
 /// The arguments are wrong: restarting does not help.
 const EX_USAGE: u8 = 64;
@@ -46,9 +47,9 @@ Options:
 
 Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
-  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), LOG_LEVEL (INFO),
-  WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192), REQUEST_TIMEOUT_SECONDS (15),
-  IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS (messages are kept for ever)
+  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), TRUSTED_PROXIES,
+  LOG_LEVEL (INFO), WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
+  REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS
 ";
 
 enum Command {
@@ -152,7 +153,7 @@ fn settings() -> Result<Config, Failure> {
 }
 
 fn version() -> String {
-    format!("lyftr-webhook {} (SQLite {})\n", env!("CARGO_PKG_VERSION"), store::sqlite_version())
+    format!("lyftr-webhook {VERSION} (commit {COMMIT}, SQLite {})\n", store::sqlite_version())
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -11,8 +11,8 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`clock`] [`fault`] |
-//! | 0 | [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] |
+//! | 1 | [`client`] [`clock`] [`fault`] |
+//! | 0 | [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -34,6 +34,7 @@
 
 mod app;
 pub mod cli;
+mod client;
 mod clock;
 mod config;
 mod exposition;
@@ -54,6 +55,7 @@ mod signature;
 mod store;
 mod timestamp;
 mod url;
+mod version;
 
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {

@@ -27,6 +27,10 @@ pub const MAX_TEXT_CHARS: usize = 4096;
 /// Bytes of JSON up to which a 422 repeats the value it complains about.
 pub const MAX_ECHOED_INPUT_BYTES: usize = 256;
 
+/// A `ts` that lies so far ahead of this machine's clock means that one of the two is wrong: hosts that
+/// keep their time by NTP differ by less than a second.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
 // ---- What a query may ask (contract, section 3) ------------------------------------------------
 
 /// Rows of a page when `limit` is not given.

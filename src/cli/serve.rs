@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::os;
 use crate::server::{Bounds, Listener, Server, Stopper};
 use crate::store::{self, Store};
+use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
@@ -35,6 +36,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let app = Arc::new(App {
         keys: config.keys.clone(),
         api_token: config.api_token.clone(),
+        trusted_proxies: config.trusted_proxies.clone(),
         store,
         metrics,
         log: log.clone(),
@@ -50,7 +52,8 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         .map_err(|error| unavailable(&error))?;
     log.write(
         &Line::event(Level::Info, "start")
-            .text("version", env!("CARGO_PKG_VERSION"))
+            .text("version", VERSION)
+            .text("commit", COMMIT)
             .text("sqlite_version", store::sqlite_version())
             .text("listen", &address)
             .text("database", &config.database.to_string_lossy())

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with, sockopt};
 
+use crate::client::Client;
 use crate::config::ListenAddr;
 use crate::limits::LISTEN_BACKLOG;
 use crate::os;
@@ -93,10 +94,11 @@ impl Listener {
         &self.address
     }
 
-    /// The next connection that waits. Never blocks.
-    pub(super) fn accept(&self) -> rustix::io::Result<OwnedFd> {
-        let (socket, _) = acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-        Ok(socket)
+    /// The next connection that waits, and its peer. Never blocks.
+    pub(super) fn accept(&self) -> rustix::io::Result<(OwnedFd, Client)> {
+        let (socket, peer) = acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        let address = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        Ok((socket, address.map_or(Client::Unix, |address| Client::of(address.ip()))))
     }
 }
 

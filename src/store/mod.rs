@@ -17,6 +17,7 @@ mod exactness;
 mod forgotten;
 mod index;
 mod indexer;
+mod lag;
 mod matches;
 mod page;
 mod readers;
@@ -69,6 +70,13 @@ pub struct Bytes {
     /// The database's write-ahead log.
     pub wal: u64,
     pub index: u64,
+}
+
+/// The file system that the store is on.
+pub struct Disk {
+    pub bytes: u64,
+    /// What is left for a user without privileges.
+    pub free_bytes: u64,
 }
 
 /// Why the store could not do what was asked. Each is a cause that an operator can act on; to a
@@ -207,6 +215,11 @@ impl Store {
         self.readers.answer()
     }
 
+    /// Has the writer try to commit, and waits for nothing: [`Metrics::degraded`] says how it went.
+    pub fn prove_soon(&self) {
+        self.writer.prove_soon();
+    }
+
     /// Messages that wait for the writer.
     pub fn queue_depth(&self) -> usize {
         self.writer.queue_depth()
@@ -220,6 +233,14 @@ impl Store {
             wal: size(&schema::wal_path(&self.path)),
             index: size(&index::path_of(&self.path)),
         }
+    }
+
+    /// How much room there is. `None` if the folder is gone.
+    pub fn disk(&self) -> Option<Disk> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Some(Disk { bytes: bytes(disk.f_blocks), free_bytes: bytes(disk.f_bavail) })
     }
 
     /// Commits what waits and ends the writer. Inserts after this are answered with an error.

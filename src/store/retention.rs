@@ -168,8 +168,9 @@ impl Work {
             self.parts.readers.set_deleting(false);
             let expired = expired?;
             if expired > 0 {
+                let took = began.elapsed().as_millis() as u64;
                 let line = Line::event(Level::Info, "expired").number("messages", expired);
-                self.parts.log.write(&line.thousandths("seconds", began.elapsed().as_millis() as u64));
+                self.parts.log.write(&line.thousandths("seconds", took));
             }
             if let Some(believed) = self.clock.believed() {
                 self.parts.chores.run(move |connection| clock::write(connection, believed))?;

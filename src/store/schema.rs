@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::search;
@@ -113,10 +114,17 @@ fn fill(unborn: &Path) -> rusqlite::Result<()> {
 
 fn unusable(path: &Path, what: &Path, error: &std::io::Error) -> OpenError {
     OpenError::Unusable(format!(
-        "cannot use the database {}: {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
+        "cannot use the database {}: {}: {error}; {}",
         path.display(),
-        what.display()
+        what.display(),
+        advice()
     ))
+}
+
+/// By its number, because a container's user often has no name, and a volume's owner is another one.
+fn advice() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    format!("make the folder and the file writable for user {user}, or set DATABASE_URL")
 }
 
 /// Looks at the file without changing it. Gives its version.
@@ -213,8 +221,17 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     // Never creates: a file that vanishes while the service runs must not be replaced by an empty one.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    keep_statements(&connection)?;
     Ok(connection)
+}
+
+/// Has a connection compile each statement once. Unless told otherwise SQLite looks at some of the
+/// values that are bound, and compiles the statement anew whenever one of these is bound again
+/// (`SQLITE_DBCONFIG_ENABLE_QPSG`, <https://sqlite.org/c3ref/c_dbconfig_defensive.html>).
+pub(super) fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 pub(super) fn wal_path(path: &Path) -> PathBuf {
@@ -251,9 +268,8 @@ pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
             path.display()
         )),
         Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
-        _ => OpenError::Unusable(format!(
-            "cannot use the database {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
-            path.display()
-        )),
+        _ => {
+            OpenError::Unusable(format!("cannot use the database {}: {error}; {}", path.display(), advice()))
+        }
     }
 }

@@ -11,14 +11,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rusqlite::{Connection, params};
 
 use super::checkpoint::{LogWatch, Mover};
 use super::forgotten::{self, Salt};
 use super::readers::Readers;
-use super::{OpenError, StoreError, schema};
+use super::{OpenError, StoreError, lag, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
 use crate::log::{Level, Line, Log};
@@ -61,8 +61,6 @@ pub(super) struct Transactor {
     proof: Proof,
     metrics: Arc<Metrics>,
     log: Log,
-    /// The last attempt failed, and the log says so.
-    degraded: bool,
 }
 
 impl Transactor {
@@ -79,18 +77,19 @@ impl Transactor {
         // What cannot be opened now is opened with the first batch.
         let open = Open::new(path, connection, &readers).ok();
         let path = path.to_owned();
-        Self { path, readers, mover, open, last_failure: None, proof, metrics, log, degraded: false }
+        Self { path, readers, mover, open, last_failure: None, proof, metrics, log }
     }
 
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
-        let began = Instant::now();
+        let (began, stored_at) = (Instant::now(), SystemTime::now());
         let outcomes = self.attempt(|connection| insert_all(connection, messages))?;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
         self.metrics.commit_seconds.observe_time(began.elapsed());
         self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
+        lag::observe(&self.metrics, messages, &outcomes, stored_at);
         Ok(outcomes)
     }
 
@@ -147,7 +146,7 @@ impl Transactor {
         match &result {
             Ok(_) => {
                 self.last_failure = None;
-                if std::mem::take(&mut self.degraded) {
+                if self.metrics.degraded.swap(false, Relaxed) {
                     self.log.write(&Line::event(Level::Info, "recovered"));
                 }
                 self.proof.set(Some(Instant::now()));
@@ -187,7 +186,7 @@ impl Transactor {
 
     fn failed(&mut self, error: &StoreError) {
         self.metrics.commit_failures.fetch_add(1, Relaxed);
-        if !std::mem::replace(&mut self.degraded, true) {
+        if !self.metrics.degraded.swap(true, Relaxed) {
             let line = Line::event(Level::Error, "degraded").text("detail", &error.to_string());
             self.log.write(&line.text("cause", &error.cause()));
         }

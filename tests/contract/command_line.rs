@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::fixtures::{SECRET, SetOnDrop, ids, message, open_database, sign};
+use crate::fixtures::{SECRET, SetOnDrop, eventually, ids, message, open_database, sign};
 use crate::http_client::Client;
 use crate::service::Service;
 use crate::setup::Setup;
@@ -15,6 +15,21 @@ fn it_names_its_version() {
     let said = concat!("lyftr-webhook ", env!("CARGO_PKG_VERSION"));
     assert!(finished.stdout.starts_with(said), "{}", finished.stdout);
     assert_eq!(finished.stderr, "");
+}
+
+#[test]
+fn version_start_line_and_metrics_name_the_same_commit_and_sqlite() {
+    let said = Setup::new().run(&["--version"]).stdout;
+    let service = Service::start();
+    let start = eventually("it has said that it started", || {
+        service.stdout.json().into_iter().find(|line| line["event"] == "start")
+    });
+    let field = |name: &str| start[name].as_str().unwrap_or_else(|| panic!("{name} is missing: {start}"));
+    let (version, commit, sqlite) = (field("version"), field("commit"), field("sqlite_version"));
+    assert!(!commit.is_empty());
+    assert_eq!(said, format!("lyftr-webhook {version} (commit {commit}, SQLite {sqlite})\n"));
+    let labels = format!("version=\"{version}\",commit=\"{commit}\",sqlite_version=\"{sqlite}\"");
+    assert_eq!(service.metric(&format!("build_info{{{labels}}}")), 1.0);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
+mod client;
 mod command_line;
 mod concurrency;
 mod configuration;
@@ -13,10 +14,12 @@ mod http_malformed;
 mod index;
 mod lifecycle;
 mod logs;
+mod manual;
 mod messages;
 mod messages_paging;
 mod messages_search;
 mod metrics;
+mod metrics_of_trouble;
 mod openapi;
 mod output;
 mod page;

@@ -11,6 +11,7 @@ use rustix::net::SendFlags;
 use super::super::connection::{Connection, Phase};
 use super::super::exchange::refuse;
 use super::{Edge, LISTENER};
+use crate::client::Client;
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN};
 use crate::metrics::CloseCause;
 use crate::routes::Refusal;
@@ -22,7 +23,7 @@ impl Edge {
                 return;
             };
             match listener.accept() {
-                Ok(socket) => self.welcome(socket),
+                Ok((socket, peer)) => self.welcome(socket, peer),
                 Err(Errno::AGAIN) => return,
                 // The client was gone before it was accepted.
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
@@ -37,10 +38,10 @@ impl Edge {
         }
     }
 
-    pub(super) fn welcome(&mut self, socket: OwnedFd) {
+    pub(super) fn welcome(&mut self, socket: OwnedFd, peer: Client) {
         self.app.metrics.accepted.fetch_add(1, Relaxed);
         if self.connections.len() >= self.bounds.max_connections && !self.make_room() {
-            let answer = refuse(&self.app, Refusal::Overloaded, None);
+            let answer = refuse(&self.app, &Refusal::Overloaded.into(), peer);
             // Best effort: this client costs nothing more than this one call.
             let _ = rustix::net::send(&socket, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
             self.app.metrics.closed(CloseCause::Capacity);
@@ -56,7 +57,7 @@ impl Edge {
             self.app.metrics.closed(CloseCause::Capacity);
             return;
         }
-        entry.insert(Connection::new(socket, serial, Instant::now() + self.bounds.idle_timeout));
+        entry.insert(Connection::new((socket, peer), serial, Instant::now() + self.bounds.idle_timeout));
         self.app.metrics.connections.fetch_add(1, Relaxed);
         self.drive(key);
     }
