@@ -13,7 +13,7 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (3, &["pace"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
     (1, &["client", "clock", "fault"]),
-    (0, &["folding", "timestamp", "url", "limits", "os", "version"]),
+    (0, &["csv", "folding", "timestamp", "url", "limits", "os", "version"]),
 ];
 
 /// The map of the house: it names every room, and nobody imports it.

@@ -19,7 +19,7 @@ use super::index::{self, changes};
 use super::retention::clock;
 use super::schema::{self, from_sqlite};
 use super::transactor::in_transaction;
-use super::{OpenError, forgotten, scrub};
+use super::{OpenError, forgotten, lock, scrub};
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
 
 /// Erases every message of these senders that was stored before. Gives their number. `progress` hears
@@ -37,6 +37,7 @@ pub fn erase(
             database.display()
         )));
     }
+    let _lock = lock::shared(database)?;
     let connection = schema::open_for_writing(database)?;
     // A service under load is at rest for moments only: they are looked for more often than SQLite would.
     connection.busy_timeout(Duration::ZERO).map_err(failed)?;

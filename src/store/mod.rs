@@ -10,17 +10,24 @@
 //! - What another process or the machine does to the file is an error that names its cause.
 
 mod backup;
+mod check;
 mod checkpoint;
+mod copy;
 mod erase;
 #[cfg(test)]
 mod exactness;
+mod export;
 mod forgotten;
+mod import;
 mod index;
 mod indexer;
 mod lag;
+mod lock;
 mod matches;
 mod page;
 mod readers;
+mod replace;
+mod restore;
 mod retention;
 mod schema;
 mod scrub;
@@ -43,14 +50,19 @@ use crate::metrics::Metrics;
 use crate::timestamp::InstantKey;
 
 pub use backup::backup;
+pub use check::check;
 pub use erase::erase;
-pub use page::Page;
+pub use export::Export;
+pub use import::{Import, Incoming};
+pub use page::{Page, StoredMessage};
+pub use restore::restore;
 pub use schema::OpenError;
 pub use stats::Stats;
 pub use transactor::Inserted;
 pub use writer::Waiter;
 
 use indexer::Indexer;
+use lock::Lock;
 use readers::Readers;
 use retention::Retention;
 use writer::Writer;
@@ -62,6 +74,8 @@ pub struct Store {
     indexer: Indexer,
     retention: Retention,
     readers: Arc<Readers>,
+    /// Tells other processes that the database is in use, whatever becomes of the connections.
+    _lock: Lock,
 }
 
 /// Sizes of the store's files.
@@ -163,7 +177,7 @@ impl Store {
         log: Log,
     ) -> Result<Self, OpenError> {
         let last_write = retention::clock::last_write(path);
-        let connection = schema::prepare(path)?;
+        let (connection, lock) = schema::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
@@ -188,7 +202,7 @@ impl Store {
             log,
         });
         let retention = retention.map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), writer, indexer, retention, readers })
+        Ok(Self { path: path.to_owned(), writer, indexer, retention, readers, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.

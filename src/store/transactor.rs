@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::checkpoint::{LogWatch, Mover};
 use super::forgotten::{self, Salt};
@@ -213,12 +213,13 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     match schema::inspect(path) {
         Ok(schema::VERSION) => {}
         Ok(_) | Err(OpenError::Foreign(_)) => return Err(StoreError::Replaced),
+        Err(OpenError::InUse(_)) => return Err(StoreError::Locked),
         Err(OpenError::Unusable(reason)) => return Err(StoreError::Io(reason)),
     }
     let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    schema::write_again(&connection)?;
     Ok(Open::new(path, connection, readers)?)
 }
 
@@ -226,28 +227,32 @@ fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result
     in_transaction(connection, |connection| {
         let created_at = now_rfc3339();
         let salt = Salt::if_any_is_remembered(connection)?;
-        let mut insert = connection.prepare_cached(
-            "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (message_id) DO NOTHING",
-        )?;
-        let mut one = |message: &Message| {
-            if let Some(salt) = &salt
-                && forgotten::is_remembered(connection, salt, message.message_id())?
-            {
-                return Ok(Inserted::Duplicate);
-            }
-            let values = params![
-                message.message_id(),
-                message.from(),
-                message.to(),
-                message.ts(),
-                message.text(),
-                created_at
-            ];
-            Ok(if insert.execute(values)? == 1 { Inserted::Created } else { Inserted::Duplicate })
-        };
+        let mut insert = connection.prepare_cached(INSERT)?;
+        let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
         messages.iter().map(&mut one).collect()
     })
+}
+
+/// A message that is there already stays as it is.
+pub(super) const INSERT: &str = "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (message_id) DO NOTHING";
+
+/// By the statement [`INSERT`]; with the salt, if the ids of any messages that are gone are remembered.
+pub(super) fn insert_one(
+    connection: &Connection,
+    insert: &mut Statement<'_>,
+    salt: Option<&Salt>,
+    message: &Message,
+    created_at: &str,
+) -> rusqlite::Result<Inserted> {
+    if let Some(salt) = salt
+        && forgotten::is_remembered(connection, salt, message.message_id())?
+    {
+        return Ok(Inserted::Duplicate);
+    }
+    let values =
+        params![message.message_id(), message.from(), message.to(), message.ts(), message.text(), created_at];
+    Ok(if insert.execute(values)? == 1 { Inserted::Created } else { Inserted::Duplicate })
 }
 
 /// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
@@ -277,9 +282,9 @@ struct Open {
 }
 
 /// Device and inode: what a path names, whatever it is called.
-type FileId = (u64, u64);
+pub(super) type FileId = (u64, u64);
 
-fn file_id(path: &Path) -> Option<FileId> {
+pub(super) fn file_id(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 

@@ -280,7 +280,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
         let log = Log::start(crate::log::Level::Error).unwrap();
-        let connection = schema::prepare(&path).unwrap();
+        let (connection, _lock) = schema::prepare(&path).unwrap();
         let metrics = Arc::<Metrics>::default();
         let readers = Arc::new(Readers::new(&path, Arc::clone(&metrics)));
         let indexer = Indexer::start(&path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();

@@ -36,7 +36,19 @@ fn version_start_line_and_metrics_name_the_same_commit_and_sqlite() {
 fn its_help_names_every_command() {
     let finished = Setup::new().run(&["--help"]);
     assert_eq!(finished.code, Some(0));
-    for name in ["serve", "healthcheck", "sign", "backup", "erase", "--version", "--help"] {
+    for name in [
+        "serve",
+        "healthcheck",
+        "sign",
+        "backup",
+        "restore",
+        "check",
+        "export",
+        "import",
+        "erase",
+        "--version",
+        "--help",
+    ] {
         assert!(finished.stdout.contains(name), "{name} is not in {}", finished.stdout);
     }
     assert_eq!(finished.stderr, "");
@@ -44,7 +56,7 @@ fn its_help_names_every_command() {
 
 #[test]
 fn a_wrong_argument_is_answered_with_the_usage() {
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 18] = [
         &["frobnicate"],
         &["--frobnicate"],
         &["-x"],
@@ -52,6 +64,15 @@ fn a_wrong_argument_is_answered_with_the_usage() {
         &["serve", "--fast"],
         &["backup"],
         &["backup", "one", "two"],
+        &["restore"],
+        &["restore", "one", "two"],
+        &["check", "one", "two"],
+        &["import", "one", "two"],
+        &["export", "one"],
+        &["export", "--from"],
+        &["export", "--limit", "5"],
+        &["import", "--csv"],
+        &["--csv", "export"],
         &["healthcheck", "again"],
         &["sign", "this"],
     ];

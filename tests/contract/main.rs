@@ -1,16 +1,20 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
+mod backup;
+mod check;
 mod client;
 mod command_line;
 mod concurrency;
 mod configuration;
 mod erase;
+mod export;
 mod exposition;
 mod fixtures;
 mod health;
 mod http;
 mod http_client;
 mod http_malformed;
+mod import;
 mod index;
 mod lifecycle;
 mod logs;
@@ -25,6 +29,7 @@ mod output;
 mod page;
 mod plain;
 mod properties;
+mod restore;
 mod retention;
 mod service;
 mod setup;

@@ -20,6 +20,7 @@ mod fixtures;
 mod http_client;
 mod image;
 mod journal;
+mod litestream;
 mod logs;
 mod monitor;
 #[allow(dead_code, reason = "other tests use the rest")]
