@@ -117,10 +117,13 @@ fn it_is_erased_while_the_service_runs_and_others_send() {
 #[test]
 fn what_was_erased_does_not_come_back_when_it_is_sent_again() {
     let mut service = store(400).start();
+    let exported = service.setup().run(&["export"]).stdout;
     for round in 0..2 {
         erase(service.setup(), &[PERSON]);
         service.store(&message_with("Xylo3phone", &json!({"from": PERSON})));
         service.resulted("duplicate", f64::from(round + 1));
+        let finished = service.setup().run_with_input(&["import"], exported.as_bytes());
+        assert_eq!(finished.code, Some(0), "{finished:?}");
         nothing_is_left(service.setup());
         assert_eq!(service.get("/stats").json()["total_messages"], 400 - 57);
     }
