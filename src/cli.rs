@@ -11,13 +11,14 @@ mod serve;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
 use crate::config::Config;
+use crate::message::is_msisdn;
 use crate::signature::sign;
 use crate::store::{self, OpenError};
 use crate::version::{COMMIT, VERSION};
@@ -54,6 +55,9 @@ Commands:
                  --csv, and the filters of GET /messages: --from X, --since X, --q X
   import [FILE]  store messages from FILE or stdin, as export writes them; says which lines
                  it refuses, and exits 65 if there are any
+  erase --sender NUMBER
+                 erase every message from NUMBER, of several where --sender is repeated, from the
+                 database and its index, also while they are in use
 
 Options:
   -h, --help     print this
@@ -63,7 +67,7 @@ Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
   DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), TRUSTED_PROXIES,
   LOG_LEVEL (INFO), WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
-  REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60)
+  REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS
 ";
 
 enum Command {
@@ -75,6 +79,7 @@ enum Command {
     Check(Option<PathBuf>),
     Export(export::Options),
     Import(Option<PathBuf>),
+    Erase(Vec<String>),
     Version,
     Help,
 }
@@ -129,6 +134,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Import(file) => {
             settings().and_then(|config| import::import(&config.database, file.as_deref()))
         }
+        Command::Erase(senders) => settings().and_then(|config| erase(&config.database, &senders)),
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -170,6 +176,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("check") => Command::Check(None),
                 Some("export") => Command::Export(export::Options::default()),
                 Some("import") => Command::Import(None),
+                Some("erase") => Command::Erase(senders(&mut parser)?),
                 _ => return Err(Value(word).unexpected()),
             },
             Value(word) => match command {
@@ -182,6 +189,20 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         command = Some(next);
     }
     Ok(command.unwrap_or(Command::Serve))
+}
+
+/// What follows `erase`.
+fn senders(parser: &mut lexopt::Parser) -> Result<Vec<String>, lexopt::Error> {
+    const TAKES: &str = "erase takes --sender and a number as it was sent, + and digits";
+    let mut senders = Vec::new();
+    while let Some(argument) = parser.next()? {
+        let Long("sender") = argument else {
+            return Err(argument.unexpected());
+        };
+        let sender = parser.value().ok().and_then(|value| value.into_string().ok());
+        senders.push(sender.filter(|sender| is_msisdn(sender)).ok_or(TAKES)?);
+    }
+    if senders.is_empty() { Err(TAKES.into()) } else { Ok(senders) }
 }
 
 fn settings() -> Result<Config, Failure> {
@@ -205,4 +226,17 @@ fn print_signature() -> Result<(), Failure> {
         .read_to_end(&mut body)
         .map_err(|error| Failure::new(EX_UNAVAILABLE, format!("cannot read the body from stdin: {error}")))?;
     print(&format!("{}\n", sign(&secret, &body)))
+}
+
+fn erase(database: &Path, senders: &[String]) -> Result<(), Failure> {
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let erased = store::erase(database, senders, |done, all| {
+        if is_terminal {
+            eprint!("\r{:3} %", done * 100 / all.max(1));
+        }
+    })?;
+    if is_terminal {
+        eprint!("\r");
+    }
+    print(&format!("{erased} messages erased\n"))
 }

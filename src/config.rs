@@ -13,7 +13,8 @@ use std::time::Duration;
 use crate::client::TrustedProxies;
 use crate::limits::{
     DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT,
-    DEFAULT_WORKERS, LARGEST_MAX_BODY_BYTES, LARGEST_MAX_CONNECTIONS, LARGEST_WORKERS, LONGEST_TIMEOUT,
+    DEFAULT_WORKERS, LARGEST_MAX_BODY_BYTES, LARGEST_MAX_CONNECTIONS, LARGEST_WORKERS,
+    LONGEST_RETENTION_DAYS, LONGEST_TIMEOUT,
 };
 use crate::log::Level;
 use crate::signature::Keys;
@@ -33,6 +34,8 @@ pub struct Config {
     /// What `Authorization: Bearer` must carry on queries and scrapes, if anything.
     pub api_token: Option<Vec<u8>>,
     pub database: PathBuf,
+    /// Messages older than so many days are deleted; `None` keeps them.
+    pub retention_days: Option<u32>,
     pub listen: ListenAddr,
     pub trusted_proxies: TrustedProxies,
     pub log_level: Level,
@@ -74,6 +77,7 @@ impl Config {
             keys: Keys::new(&current, &previous),
             api_token: env.secret("API_TOKEN")?,
             database: env.parsed("DATABASE_URL", "sqlite:///data/app.db", DATABASE_TAKES, database_path)?,
+            retention_days: env.retention_days()?,
             listen: env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)?,
             trusted_proxies: env.parsed("TRUSTED_PROXIES", "", PROXIES_TAKES, TrustedProxies::parse)?,
             log_level: env.parsed(
@@ -129,6 +133,17 @@ impl Environment<'_> {
         let takes = format!("it takes a whole number from 1 to {largest}");
         let parse = |text: &str| text.parse().ok().filter(|number| (1..=largest).contains(number));
         self.parsed(name, &default.to_string(), &takes, parse)
+    }
+
+    fn retention_days(&self) -> Result<Option<u32>, ConfigError> {
+        let takes = format!(
+            "it takes a whole number of days from 1 to {LONGEST_RETENTION_DAYS}; unset, messages are kept for ever"
+        );
+        let parse = |text: &str| match text {
+            "" => Some(None),
+            text => text.parse().ok().filter(|days| (1..=LONGEST_RETENTION_DAYS).contains(days)).map(Some),
+        };
+        self.parsed("RETENTION_DAYS", "", &takes, parse)
     }
 
     fn seconds(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {
@@ -220,6 +235,8 @@ mod tests {
         assert_eq!(config.listen, ListenAddr::Tcp("127.0.0.1:8000".parse().unwrap()));
         assert_eq!((config.workers, config.max_body_bytes), (64, 65_536));
         assert_eq!(config.log_level, Level::Info);
+        assert_eq!(config.retention_days, None);
+        assert_eq!(read(&[("RETENTION_DAYS", "30")]).unwrap().retention_days, Some(30));
     }
 
     #[test]
@@ -254,6 +271,9 @@ mod tests {
             ("WORKERS", "many"),
             ("MAX_BODY_BYTES", "-1"),
             ("IDLE_TIMEOUT_SECONDS", "1.5"),
+            ("RETENTION_DAYS", "0"),
+            ("RETENTION_DAYS", "30d"),
+            ("RETENTION_DAYS", "36501"),
             ("WEBHOOK_SECRET_FILE", "/does/not/exist"),
         ] {
             let line = read(&[(name, value)]).unwrap_err().to_string();

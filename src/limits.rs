@@ -219,6 +219,53 @@ pub const INDEX_RETRY: Duration = Duration::from_secs(1);
 pub const LOGGED_BACKLOG: i64 = 100_000;
 /// How often the log says how far the work on a backlog has come.
 pub const BACKLOG_REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// Upper end of `RETENTION_DAYS`: a hundred years.
+pub const LONGEST_RETENTION_DAYS: u32 = 36_500;
+/// How often the service looks for messages that are too old. The setting is in days.
+pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
+/// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
+/// as a full batch of new ones does; a webhook never waits for more than one.
+pub const EXPIRY_SLICE: usize = 128;
+/// Deletion rests for so many times as long as a slice took, so that it has half of the writer at most.
+pub const EXPIRY_REST: u32 = 1;
+/// While webhooks come it has a twentieth, unless it is at it for longer than [`EXPIRY_INTERVAL`].
+pub const BUSY_EXPIRY_REST: u32 = 19;
+/// No rest is longer than this, however long the disk took for a slice.
+pub const LONGEST_EXPIRY_REST: Duration = Duration::from_secs(5);
+/// How long the next slice waits for the index to know of the last one; queries wait with it. An index that
+/// takes longer is behind for other reasons.
+pub const EXPIRY_INDEX_PATIENCE: Duration = Duration::from_secs(1);
+/// While messages are deleted, how long a query waits for the index to know of it before it goes through
+/// all messages instead.
+pub const DELETION_PATIENCE: Duration = Duration::from_millis(200);
+/// How often it looks.
+pub const DELETION_LOOK: Duration = Duration::from_millis(2);
+/// How often what is known of the clock, and changes that the index knows, are looked at. A change is
+/// removed at the second look, so that the disk has most likely taken the index in.
+pub const RETENTION_LOOK: Duration = Duration::from_secs(5);
+/// Changes removed, or remembered ids looked at, in one transaction: they lie side by side.
+pub const REMOVAL_SLICE: usize = 1024;
+/// Changes that are kept for an index that cannot be had; 10 MB. It is made anew later.
+pub const MOST_CHANGES: usize = 100_000;
+/// How long the id of a message that is gone is remembered. Senders try again for up to seven days.
+pub const IDS_REMEMBERED: Duration = Duration::from_secs(8 * 86_400);
+/// How often remembered ids are looked through for those that are remembered for longer.
+pub const IDS_INTERVAL: Duration = Duration::from_secs(86_400);
+/// A clock that is off by more than this from where it was and what has passed since was set.
+pub const CLOCK_STEP: Duration = Duration::from_secs(3600);
+/// The same across a restart, when nobody has counted: the service may have been off for as long.
+pub const LONGEST_STANDSTILL: Duration = Duration::from_secs(86_400);
+/// A `created_at` before this was written by a clock that had lost its battery, or by nobody.
+pub const EARLIEST_DATE: &str = "2010-01-01";
+/// A clock that was set is believed when it has stood for so long; there is time to put it right.
+pub const CLOCK_DISPUTE: Duration = Duration::from_secs(86_400);
+/// Messages that the `erase` command deletes in one transaction: a running service waits for each.
+pub const ERASE_SLICE: usize = 128;
+/// How often it looks whether the database is free for a moment.
+pub const ERASE_LOOK: Duration = Duration::from_millis(1);
+/// How long it waits for that, and for a running service to let go of its index. A query that keeps the log
+/// from being emptied is given up after ten seconds.
+pub const ERASE_PATIENCE: Duration = Duration::from_secs(20);
 /// Pause of the writer between two tries to open a database that failed.
 pub const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 /// A commit this recent proves that the writer can commit.

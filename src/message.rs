@@ -70,7 +70,8 @@ impl Message {
 const FIELDS: [&str; 5] = ["message_id", "from", "to", "ts", "text"];
 const MSISDN_PATTERN: &str = r"^\+[0-9]+$";
 
-fn is_msisdn(text: &str) -> bool {
+/// A number as the contract writes it: `+` and digits.
+pub fn is_msisdn(text: &str) -> bool {
     text.strip_prefix('+')
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }

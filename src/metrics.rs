@@ -161,6 +161,8 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     pub commit_failures: AtomicU64,
     pub messages_stored: AtomicU64,
+    /// Messages deleted because of their age.
+    pub messages_expired: AtomicU64,
     /// `created_at − ts` of each; 0 where `ts` is the later one.
     pub message_lag_seconds: Histogram,
     /// Messages whose `ts` lay ahead of this machine's clock.
@@ -194,6 +196,7 @@ impl Default for Metrics {
             commit_seconds: Histogram::new(SECONDS_BOUNDS, 1e6),
             commit_failures: AtomicU64::new(0),
             messages_stored: AtomicU64::new(0),
+            messages_expired: AtomicU64::new(0),
             message_lag_seconds: Histogram::new(LAG_BOUNDS, 1e3),
             messages_ahead: AtomicU64::new(0),
             degraded: AtomicBool::new(false),

@@ -238,3 +238,87 @@ fn answers_are_exact_after_kill_9_while_the_index_is_being_built() {
     agrees_all_the_way(&service);
     index_is_whole(&service.stop());
 }
+
+/// Of 15,000 messages that are too old and 3,000 that are not.
+fn file_with_old_messages() -> Setup {
+    let setup = older_file(18_000);
+    let dated = "UPDATE messages SET created_at =
+        strftime('%Y-%m-%dT%H:%M:%fZ', 'now', iif(rowid <= 15000, '-31 days', '-1 days'))";
+    setup.database().execute_batch(dated).expect("it is SQL");
+    setup
+}
+
+#[test]
+fn no_other_message_is_missing_after_kill_9_while_old_ones_go() {
+    let rounds: usize = std::env::var("CRASH_ROUNDS").map_or(12, |rounds| rounds.parse().unwrap());
+    let mut setup = file_with_old_messages().with("RETENTION_DAYS", "30");
+    let mut kept: HashSet<String> = (15_001..=18_000).map(|number| format!("r{number}")).collect();
+    let left = |setup: &Setup| -> i64 {
+        let old = "SELECT COUNT(*) FROM messages WHERE message_id GLOB 'r[0-9]*' AND CAST(substr(message_id, 2) AS INTEGER) <= 15000";
+        setup.database().query_row(old, [], |row| row.get(0)).unwrap()
+    };
+    for round in 0..rounds {
+        let before = left(&setup);
+        let service = setup.start();
+        let address = service.address.clone();
+        let acknowledged = AtomicUsize::new(0);
+        // Somewhere in the middle of it, if there is something left.
+        let some = (before as usize).min(1 + round * 353 % 2500) as f64;
+        let name = format!("round {round}");
+        let (after, ids) = thread::scope(|scope| {
+            let client = scope.spawn(|| post_until_the_end(&address, &name, &acknowledged));
+            eventually("some have gone", || {
+                (service.metric("store_messages_expired_total") >= some).then_some(())
+            });
+            let setup = service.kill();
+            (setup, client.join().expect("a client does not panic"))
+        });
+        kept.extend(ids);
+        files_are_sound(&after);
+        let database = after.database();
+        let stored = stored_ids(&database);
+        let missing: Vec<_> = kept.difference(&stored).take(10).collect();
+        assert!(missing.is_empty(), "round {round}: {missing:?}");
+        let remembered: i64 =
+            database.query_row("SELECT COUNT(*) FROM messages_forgotten", [], |row| row.get(0)).unwrap();
+        assert_eq!(remembered + left(&after), 15_000, "what is gone is remembered, and nothing else");
+        setup = after;
+    }
+    let service = setup.start();
+    eventually("all have gone", || {
+        let total = service.get("/stats").json()["total_messages"].as_u64().unwrap() as usize;
+        (total == stored_ids(&service.database()).len()
+            && !stored_ids(&service.database()).contains("r15000"))
+        .then_some(())
+    });
+    agrees(&service);
+    is_indexed(&service);
+    agrees_all_the_way(&service);
+    index_is_whole(&service.stop());
+}
+
+#[test]
+fn an_erasure_that_is_killed_is_finished_by_the_next() {
+    let mut setup = older_file(9000);
+    for round in 0..6 {
+        let service = setup.start();
+        is_indexed(&service);
+        let setup_of_service = service.kill();
+        setup = setup_of_service;
+        let mut child = setup.command(&["erase", "--sender", "+3"]).spawn().unwrap();
+        thread::sleep(std::time::Duration::from_millis(round * 15));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        files_are_sound(&setup);
+        let service = setup.start();
+        agrees(&service);
+        setup = service.stop();
+    }
+    assert_eq!(setup.run(&["erase", "--sender", "+3"]).code, Some(0));
+    files_are_sound(&setup);
+    let service = setup.start();
+    assert_eq!(service.get("/messages?from=%2B3").json()["total"], 0);
+    agrees(&service);
+    is_indexed(&service);
+    index_is_whole(&service.stop());
+}

@@ -4,19 +4,15 @@ _lyftr_webhook() {
 	local word=${COMP_WORDS[COMP_CWORD]}
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'serve healthcheck sign backup restore check export import --help --version' -- "$word")
-		return
-	fi
-	case ${COMP_WORDS[1]} in
-	backup | restore | check | import)
-		[ "$COMP_CWORD" = 2 ] || return
+		mapfile -t COMPREPLY < <(compgen -W 'serve healthcheck sign backup restore check export import erase --help --version' -- "$word")
+	elif [[ ${COMP_WORDS[1]} = @(backup|restore|check|import) && $COMP_CWORD = 2 ]]; then
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
-		;;
-	export)
+	elif [ "${COMP_WORDS[1]}" = export ]; then
 		mapfile -t COMPREPLY < <(compgen -W '--csv --from --since --q' -- "$word")
-		;;
-	esac
+	elif [ "${COMP_WORDS[1]}" = erase ]; then
+		mapfile -t COMPREPLY < <(compgen -W '--sender' -- "$word")
+	fi
 }
 
 complete -F _lyftr_webhook lyftr-webhook

@@ -31,7 +31,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let stopper = obey_signals(&log).map_err(|error| unavailable(&error))?;
     log_panics(&log);
     let metrics = Arc::new(Metrics::default());
-    let store = Store::open(&config.database, Arc::clone(&metrics), log.clone())?;
+    let store = Store::open(&config.database, config.retention_days, Arc::clone(&metrics), log.clone())?;
     let address = listener.address().to_owned();
     let app = Arc::new(App {
         keys: config.keys.clone(),

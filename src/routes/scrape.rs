@@ -113,6 +113,13 @@ fn storage(page: &mut Exposition, app: &App) {
     page.single("store_queue_depth", "gauge", "Messages waiting for the writer.", depth);
     let stored = metrics.messages_stored.load(Relaxed) as f64;
     page.single("store_messages_total", "counter", "Messages stored by this process.", stored);
+    let expired = metrics.messages_expired.load(Relaxed) as f64;
+    page.single(
+        "store_messages_expired_total",
+        "counter",
+        "Messages deleted because they were older than RETENTION_DAYS.",
+        expired,
+    );
     page.family("store_batch_messages", "histogram", "Messages in one transaction.");
     histogram(page, "store_batch_messages", &[], &metrics.batch_messages.read());
     page.family(

@@ -224,7 +224,7 @@ mod tests {
     fn app(folder: &Path) -> Arc<App> {
         let metrics = Arc::default();
         let log = Log::start(Level::Error).unwrap();
-        let store = Store::open(&folder.join("app.db"), Arc::clone(&metrics), log.clone()).unwrap();
+        let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
         let keys = Keys::new(b"secret", b"");
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
         Arc::new(App { keys, api_token: None, trusted_proxies, store, metrics, log, stopping })

@@ -4,7 +4,7 @@
 mod bench;
 mod model;
 
-use super::index::{Marks, rank, rank::Place};
+use super::index::{Marks, changes, rank, rank::Place};
 use crate::filter::PageQuery;
 use crate::folding::Needle;
 use crate::limits::{KEPT_MATCHES, ORDER_SLICE, RANK_BLOCKS, WALKED_OFFSET};
@@ -56,6 +56,66 @@ fn answers_are_exact_before_and_after_changes_by_others_are_taken_account_of() {
     {
         is_exact_at_every_stage(seed, 3, 40, chances);
         is_exact_at_every_stage(seed + 100, 30, 40, chances);
+    }
+}
+
+/// The same with messages that grow too old, and changes that are removed once the index knows them.
+#[test]
+fn answers_are_exact_while_old_messages_go_however_far_the_index_is_behind() {
+    for (seed, [come, go, take_in, remove]) in
+        [(11, [40, 40, 60, 50]), (12, [60, 20, 20, 90]), (13, [30, 80, 90, 90]), (14, [20, 90, 40, 20])]
+    {
+        let mut bench = Bench::new(seed, 20);
+        bench.insert(150);
+        for _ in 0..60 {
+            if bench.random.chance(come) {
+                let rows = bench.random.below(60);
+                bench.insert(rows);
+            }
+            if bench.random.chance(go) {
+                let rows = bench.random.one_of(&[1, 20, 50, 300]);
+                bench.expire(rows);
+            }
+            if bench.random.chance(20) {
+                bench.interfere();
+            }
+            for is_search in [false, true] {
+                if bench.random.chance(take_in) {
+                    let rows = bench.random.one_of(&[1, 10, 1000]);
+                    bench.take_in(is_search, rows);
+                }
+            }
+            if bench.random.chance(remove) {
+                bench.remove_changes();
+            }
+            // One that has taken account of a part of the changes may be made anew.
+            if !bench.pending {
+                bench.open_index_again();
+            }
+            bench.check(3);
+        }
+    }
+}
+
+#[test]
+fn an_index_that_has_missed_changes_is_not_believed() {
+    let mut bench = Bench::new(15, 3);
+    bench.insert(60);
+    bench.take_in(false, 1000);
+    // One that has never seen a change is no exception.
+    for _ in 0..2 {
+        bench.expire(10);
+        let before = Marks::read(&bench.index).unwrap();
+        let removed = "SELECT max(change) FROM messages_changes";
+        let removed: i64 = bench.database.query_row(removed, [], |row| row.get(0)).unwrap();
+        assert!(!changes::were_missed(&bench.database, &before).unwrap());
+        assert!(!changes::remove(&bench.database, removed, 1000).unwrap());
+        assert!(changes::were_missed(&bench.database, &before).unwrap());
+        assert!(changes::are_pending(&bench.database, &before).unwrap(), "queries go without it");
+        let anew = bench.opened_anew();
+        assert_eq!((anew.ordered, anew.changes_through), (0, removed));
+        bench.take_in(false, 1000);
+        bench.check(5);
     }
 }
 

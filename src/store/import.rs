@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
+use super::forgotten::Salt;
 use super::lock::Lock;
 use super::transactor::{FileId, INSERT, Inserted, file_id, in_transaction, insert_one};
 use super::{OpenError, StoreError, schema};
@@ -78,9 +79,11 @@ impl Import {
     fn commit(&self, batch: &[Incoming]) -> Result<Vec<Inserted>, StoreError> {
         let outcomes = in_transaction(&self.connection, |connection| {
             let now = now_rfc3339();
+            let salt = Salt::if_any_is_remembered(connection)?;
             let mut insert = connection.prepare_cached(INSERT)?;
             let one = |Incoming { message, created_at }: &Incoming| {
-                insert_one(&mut insert, message, created_at.as_deref().unwrap_or(&now))
+                let created_at = created_at.as_deref().unwrap_or(&now);
+                insert_one(connection, &mut insert, salt.as_ref(), message, created_at)
             };
             batch.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
         })?;

@@ -27,7 +27,7 @@ use super::schema::{self, with_suffix};
 use crate::limits::{INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 
 /// The version of the index's own schema. Another one is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// How far the index has come, as one snapshot of it shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -135,7 +135,7 @@ fn belongs(index: &Connection, messages: &Connection) -> rusqlite::Result<bool> 
         [marks.changes_through],
         |row| row.get(0),
     )?;
-    if !has_seen {
+    if !has_seen || changes::were_missed(messages, &marks)? {
         return Ok(false);
     }
     if marks.ordered == 0 {

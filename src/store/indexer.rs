@@ -17,7 +17,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::index;
-use super::index::upkeep::{Due, Upkeep};
+use super::index::upkeep::{Due, Sliced, Upkeep};
 use super::readers::Readers;
 use crate::limits::INDEX_RETRY;
 use crate::log::{Level, Line, Log};
@@ -33,12 +33,21 @@ pub(super) struct Indexer {
 
 /// Tells the indexer that something was committed. Never waits.
 #[derive(Clone)]
-pub(super) struct Wake(Sender<()>);
+pub(super) struct Wake {
+    committed: Sender<()>,
+    changed: Sender<()>,
+}
 
 impl Wake {
     pub(super) fn wake(&self) {
         // If one is waiting already it stands for both.
-        let _ = self.0.try_send(());
+        let _ = self.committed.try_send(());
+    }
+
+    /// Messages were deleted, and queries go without the index until it knows: nothing else may wait first.
+    pub(super) fn changed(&self) {
+        let _ = self.changed.try_send(());
+        self.wake();
     }
 }
 
@@ -51,13 +60,15 @@ impl Indexer {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
-        let (wake, woken) = bounded(1);
+        let (committed, woken) = bounded(1);
+        let (changed, woken_for_changes) = bounded(1);
         let stopping = Arc::new(AtomicBool::new(false));
         let mut work = Work {
             database: database.to_owned(),
             readers,
             stopping: Arc::clone(&stopping),
             woken,
+            woken_for_changes,
             metrics,
             log,
             generation: 0,
@@ -68,7 +79,7 @@ impl Indexer {
             os::lower_priority_of_this_thread();
             work.run(first);
         })?;
-        Ok(Self { wake: Wake(wake), stopping, thread: Mutex::new(Some(thread)) })
+        Ok(Self { wake: Wake { committed, changed }, stopping, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn wake(&self) -> Wake {
@@ -90,6 +101,7 @@ struct Work {
     readers: Arc<Readers>,
     stopping: Arc<AtomicBool>,
     woken: Receiver<()>,
+    woken_for_changes: Receiver<()>,
     metrics: Arc<Metrics>,
     log: Log,
     /// What the connections belong to (`Readers::generation`).
@@ -126,6 +138,7 @@ impl Work {
         match Upkeep::open(&self.database) {
             Ok(mut upkeep) => {
                 self.readers.use_index(generation, index::file_of(&self.database));
+                self.readers.index_knows_changes(upkeep.changes_through());
                 upkeep.tell(&self.log);
                 upkeep.show(&self.metrics);
                 self.generation = generation;
@@ -148,14 +161,18 @@ impl Work {
             self.readers.rest_if_not_asked();
             match upkeep.due() {
                 Some(Due::Now(part)) => {
-                    upkeep.slice(part)?;
+                    if upkeep.slice(part)? == Sliced::MissedChanges {
+                        self.readers.forget_index();
+                        break;
+                    }
+                    self.readers.index_knows_changes(upkeep.changes_through());
                     upkeep.show(&self.metrics);
                     upkeep.tell(&self.log);
                     self.failing = false;
                 }
                 Some(Due::In(wait)) => {
-                    // What comes meanwhile is why it waits.
-                    thread::sleep(wait);
+                    // What comes meanwhile is why it waits; what goes is not.
+                    let _ = self.woken_for_changes.recv_timeout(wait);
                     upkeep.look(self.readers.was_asked_recently())?;
                     upkeep.show(&self.metrics);
                 }

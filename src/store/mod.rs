@@ -4,6 +4,7 @@
 //!   connections ([`readers`]) and see one snapshot each.
 //! - What queries need is derived from the messages, in a file of its own ([`mod@index`]), by a thread
 //!   of its own ([`indexer`]); taking messages in waits for neither.
+//! - What is old goes by a thread of its own ([`retention`]), through the writer.
 //! - An insert is answered after its transaction was committed and synced, or with an error. There
 //!   is no third way: a waiter that is dropped answers [`StoreError::Lost`].
 //! - What another process or the machine does to the file is an error that names its cause.
@@ -12,9 +13,11 @@ mod backup;
 mod check;
 mod checkpoint;
 mod copy;
+mod erase;
 #[cfg(test)]
 mod exactness;
 mod export;
+mod forgotten;
 mod import;
 mod index;
 mod indexer;
@@ -25,7 +28,9 @@ mod page;
 mod readers;
 mod replace;
 mod restore;
+mod retention;
 mod schema;
+mod scrub;
 mod search;
 mod source;
 mod stats;
@@ -46,6 +51,7 @@ use crate::timestamp::InstantKey;
 
 pub use backup::backup;
 pub use check::check;
+pub use erase::erase;
 pub use export::Export;
 pub use import::{Import, Incoming};
 pub use page::{Page, StoredMessage};
@@ -58,6 +64,7 @@ pub use writer::Waiter;
 use indexer::Indexer;
 use lock::Lock;
 use readers::Readers;
+use retention::Retention;
 use writer::Writer;
 
 /// An open store. Shared by every thread.
@@ -65,6 +72,7 @@ pub struct Store {
     path: PathBuf,
     writer: Writer,
     indexer: Indexer,
+    retention: Retention,
     readers: Arc<Readers>,
     /// Tells other processes that the database is in use, whatever becomes of the connections.
     _lock: Lock,
@@ -160,16 +168,41 @@ impl From<rusqlite::Error> for StoreError {
 
 impl Store {
     /// Opens the database, creating it and its parent folders if need be, migrates it and starts
-    /// the writer. What is found wrong leaves the file untouched.
-    pub fn open(path: &Path, metrics: Arc<Metrics>, log: Log) -> Result<Self, OpenError> {
+    /// the writer. What is found wrong leaves the file untouched. Messages stay for so many days, or for
+    /// ever.
+    pub fn open(
+        path: &Path,
+        retention_days: Option<u32>,
+        metrics: Arc<Metrics>,
+        log: Log,
+    ) -> Result<Self, OpenError> {
+        let last_write = retention::clock::last_write(path);
         let (connection, lock) = schema::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
         let indexer = indexer.map_err(unusable)?;
-        let writer = Writer::start(path, connection, Arc::clone(&readers), indexer.wake(), metrics, log);
+        let writer = Writer::start(
+            path,
+            connection,
+            Arc::clone(&readers),
+            indexer.wake(),
+            Arc::clone(&metrics),
+            log.clone(),
+        );
         let writer = writer.map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), writer, indexer, readers, _lock: lock })
+        let retention = Retention::start(retention::Parts {
+            database: path.to_owned(),
+            days: retention_days,
+            last_write,
+            chores: writer.chores(),
+            readers: Arc::clone(&readers),
+            indexer: indexer.wake(),
+            metrics,
+            log,
+        });
+        let retention = retention.map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), writer, indexer, retention, readers, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -226,6 +259,7 @@ impl Store {
 
     /// Commits what waits and ends the writer. Inserts after this are answered with an error.
     pub fn stop(&self) {
+        self.retention.stop();
         self.writer.stop();
         self.indexer.stop();
     }

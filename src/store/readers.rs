@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
-    AtomicBool, AtomicU64,
+    AtomicBool, AtomicI64, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -17,8 +18,8 @@ use rusqlite::Connection;
 use super::index::{self, FileId, Marks, changes};
 use super::{StoreError, schema};
 use crate::limits::{
-    LOG_HELD_BY_QUERY, PROBE_TIMEOUT, QUERY_DEADLINE, QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT,
-    QUERY_WITHOUT_REST, READ_CONNECTIONS,
+    DELETION_LOOK, DELETION_PATIENCE, EXPIRY_SLICE, LOG_HELD_BY_QUERY, PROBE_TIMEOUT, QUERY_DEADLINE,
+    QUERY_DEADLINE_CHECK_OPS, QUERY_IS_RECENT, QUERY_WITHOUT_REST, READ_CONNECTIONS,
 };
 use crate::metrics::Metrics;
 use crate::{os, pace};
@@ -37,6 +38,10 @@ pub(super) struct Readers {
     indexed: AtomicU64,
     /// The file that is this index.
     index_file: Mutex<Option<FileId>>,
+    /// The last change that it takes account of.
+    index_changes: AtomicI64,
+    /// Messages are being deleted: the index takes account of it in a moment.
+    deleting: AtomicBool,
     /// A query has met damage, so the index is not to be used again.
     index_condemned: AtomicBool,
     /// Milliseconds after `started` at which the last query came.
@@ -95,6 +100,8 @@ impl Readers {
             generation: AtomicU64::new(0),
             indexed: AtomicU64::new(NONE),
             index_file: Mutex::default(),
+            index_changes: AtomicI64::new(0),
+            deleting: AtomicBool::new(false),
             index_condemned: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             rested_after: AtomicU64::new(0),
@@ -126,14 +133,22 @@ impl Readers {
                 // The index first: what it covers is in every later state of the messages.
                 let marks = Marks::read(connection)?;
                 if changes::are_pending(connection, &marks)? {
-                    return Ok(None);
+                    let soon = self.deleting.load(Relaxed)
+                        && changes::are_at_most(connection, &marks, 2 * EXPIRY_SLICE)?;
+                    return Ok(Err(soon));
                 }
-                query(connection, &marks).map(Some)
+                query(connection, &marks).map(Ok)
             };
             let attach = |reader: &Connection, path: &Path| index::attach(reader, path, self.index_file());
-            match self.run(with_index, attach, given_up_at, indexed) {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => {}
+            let patience = given_up_at.min(Instant::now() + DELETION_PATIENCE);
+            let mut found = self.run(with_index, attach, given_up_at, indexed);
+            while matches!(found, Ok(Err(true))) && Instant::now() < patience {
+                thread::sleep(DELETION_LOOK);
+                found = self.run(with_index, attach, given_up_at, indexed);
+            }
+            match found {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(_)) => {}
                 Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
                 // Whichever of the two files it was, the other connection tells.
                 Err(error) => {
@@ -256,6 +271,22 @@ impl Readers {
     /// The file that is the index, or was the last to be.
     pub(super) fn index_file(&self) -> Option<FileId> {
         *self.index_file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far the index has taken account of changes.
+    pub(super) fn index_knows_changes(&self, through: i64) {
+        self.index_changes.store(through, SeqCst);
+    }
+
+    /// The last change that the index takes account of; `None` while there is no index.
+    pub(super) fn changes_known_to_index(&self) -> Option<i64> {
+        let through = self.index_changes.load(SeqCst);
+        self.uses_index(self.generation()).then_some(through)
+    }
+
+    /// Messages are being deleted in small slices, or no longer.
+    pub(super) fn set_deleting(&self, deleting: bool) {
+        self.deleting.store(deleting, Relaxed);
     }
 
     /// True while the index of this generation is in order.

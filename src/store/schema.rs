@@ -24,11 +24,12 @@ const COLUMNS: [&str; 6] = ["created_at", "from_msisdn", "message_id", "text", "
 /// What brings a file from version n to n + 1, where n is the place in this list. Each runs in one
 /// transaction with the change of `PRAGMA user_version`. Names are our own (`messages_by_…`):
 /// earlier implementations have taken `idx_ts` and its like.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS messages (
         message_id TEXT PRIMARY KEY, from_msisdn TEXT NOT NULL, to_msisdn TEXT NOT NULL,
         ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);",
     include_str!("migration_2.sql"),
+    include_str!("migration_3.sql"),
 ];
 
 /// The version of a file that this program has brought up to date.
@@ -211,6 +212,8 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
             "PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITE_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
         ))?;
         connection.query_row(&format!("PRAGMA journal_size_limit = {WAL_KEEP_BYTES}"), [], |_| Ok(()))?;
+        // What is deleted is people's messages. To insert costs nothing more.
+        connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
         Ok((connection, mode))
     };
     match open() {

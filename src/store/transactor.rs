@@ -16,6 +16,7 @@ use std::time::{Instant, SystemTime};
 use rusqlite::{Connection, Statement, params};
 
 use super::checkpoint::{LogWatch, Mover};
+use super::forgotten::{self, Salt};
 use super::readers::Readers;
 use super::{OpenError, StoreError, lag, schema};
 use crate::clock::now_rfc3339;
@@ -29,7 +30,7 @@ use crate::metrics::Metrics;
 pub enum Inserted {
     /// This insert put it there.
     Created,
-    /// A message with this id was there before, and is unchanged.
+    /// A message with this id was there before, and is unchanged, or it was there and is gone.
     Duplicate,
 }
 
@@ -90,6 +91,14 @@ impl Transactor {
         self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
         lag::observe(&self.metrics, messages, &outcomes, stored_at);
         Ok(outcomes)
+    }
+
+    /// A transaction of another kind. On `Ok` it is committed and synced.
+    pub(super) fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.attempt(|connection| in_transaction(connection, work))
     }
 
     /// A commit that changes nothing but is written and synced like any other.
@@ -217,8 +226,10 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
 fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
     in_transaction(connection, |connection| {
         let created_at = now_rfc3339();
+        let salt = Salt::if_any_is_remembered(connection)?;
         let mut insert = connection.prepare_cached(INSERT)?;
-        messages.iter().map(|message| insert_one(&mut insert, message, &created_at)).collect()
+        let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
+        messages.iter().map(&mut one).collect()
     })
 }
 
@@ -226,12 +237,19 @@ fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result
 pub(super) const INSERT: &str = "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (message_id) DO NOTHING";
 
-/// By the statement [`INSERT`].
+/// By the statement [`INSERT`]; with the salt, if the ids of any messages that are gone are remembered.
 pub(super) fn insert_one(
+    connection: &Connection,
     insert: &mut Statement<'_>,
+    salt: Option<&Salt>,
     message: &Message,
     created_at: &str,
 ) -> rusqlite::Result<Inserted> {
+    if let Some(salt) = salt
+        && forgotten::is_remembered(connection, salt, message.message_id())?
+    {
+        return Ok(Inserted::Duplicate);
+    }
     let values =
         params![message.message_id(), message.from(), message.to(), message.ts(), message.text(), created_at];
     Ok(if insert.execute(values)? == 1 { Inserted::Created } else { Inserted::Duplicate })

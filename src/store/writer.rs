@@ -57,7 +57,31 @@ impl Drop for Waiter {
 enum Command {
     Insert(Message, Waiter),
     Prove(Sender<Result<(), StoreError>>),
+    Chore(Chore),
     Stop,
+}
+
+/// Something small that is done in a transaction of its own.
+type Chore = Box<dyn FnOnce(&mut Transactor) + Send>;
+
+/// The way to have the writer do something between two batches.
+pub(super) struct Chores(Sender<Command>);
+
+impl Chores {
+    /// Waits until it is done and committed. Only one chore at a time is to be under way, so that no
+    /// message waits for more than one.
+    pub(super) fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, heard) = bounded(1);
+        let chore = move |transactor: &mut Transactor| {
+            // Whoever asked may have panicked meanwhile.
+            let _ = answer.send(transactor.transact(work));
+        };
+        self.0.send(Command::Chore(Box::new(chore))).map_err(|_| StoreError::Stopping)?;
+        heard.recv().unwrap_or(Err(StoreError::Lost))
+    }
 }
 
 /// The handle of the writer thread.
@@ -89,6 +113,10 @@ impl Writer {
             }
         })?;
         Ok(Self { commands, thread: Mutex::new(Some(thread)), proof, last_proof: Mutex::new(None) })
+    }
+
+    pub(super) fn chores(&self) -> Chores {
+        Chores(self.commands.clone())
     }
 
     pub(super) fn insert(&self, message: Message, waiter: Waiter) {
@@ -155,6 +183,7 @@ struct Batch {
     messages: Vec<Message>,
     waiters: Vec<Waiter>,
     probes: Vec<Sender<Result<(), StoreError>>>,
+    chores: Vec<Chore>,
     stop: bool,
 }
 
@@ -170,6 +199,7 @@ impl Batch {
                     batch.waiters.push(waiter);
                 }
                 Command::Prove(probe) => batch.probes.push(probe),
+                Command::Chore(chore) => batch.chores.push(chore),
                 Command::Stop => batch.stop = true,
             }
             if batch.stop || batch.messages.len() >= MAX_BATCH {
@@ -178,7 +208,7 @@ impl Batch {
             next = inbox.try_recv().ok();
         }
         // Without a single command every handle is gone.
-        batch.stop = batch.messages.is_empty() && batch.probes.is_empty();
+        batch.stop = batch.messages.is_empty() && batch.probes.is_empty() && batch.chores.is_empty();
         batch
     }
 }
@@ -186,7 +216,7 @@ impl Batch {
 /// Works until told to stop, and commits everything that was queued before that.
 fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, indexer: &Wake) {
     loop {
-        let Batch { messages, waiters, probes, stop } = Batch::take(inbox);
+        let Batch { messages, waiters, probes, chores, stop } = Batch::take(inbox);
         if !messages.is_empty() {
             commit_all(transactor, &messages, waiters);
             indexer.wake();
@@ -194,6 +224,9 @@ fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, indexer: &Wake)
         for probe in probes {
             // Whoever asked may have stopped waiting.
             let _ = probe.send(transactor.prove());
+        }
+        for chore in chores {
+            chore(transactor);
         }
         // After probes as well: each writes to the log, and for a month there may be nothing else.
         transactor.checkpoint_if_due();

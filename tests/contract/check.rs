@@ -137,7 +137,7 @@ fn an_index_of_another_state_is_no_fault_and_what_is_no_database_is_one() {
     let mut setup = indexed(1000);
     setup
         .database()
-        .execute_batch("DELETE FROM messages_store; INSERT INTO messages_store VALUES (x'00')")
+        .execute_batch("DELETE FROM messages_store; INSERT INTO messages_store VALUES (x'00', 0)")
         .unwrap();
     says(&setup.run(&["check"]), 0, &["index: it was made of another state"]);
     setup.file("text.db", "this is no database ".repeat(500));

@@ -45,6 +45,7 @@ fn its_help_names_every_command() {
         "check",
         "export",
         "import",
+        "erase",
         "--version",
         "--help",
     ] {

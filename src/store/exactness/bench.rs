@@ -4,6 +4,8 @@ use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
 use super::super::index::{self, Marks, changes, order, search};
+use super::super::retention::{self, age::Leaving};
+use super::super::transactor::in_transaction;
 use super::super::{schema, stats};
 use super::model::Model;
 use crate::filter::{Filter, PageQuery};
@@ -63,7 +65,7 @@ pub(super) struct Bench {
     pub(super) with_index: Connection,
     without: Connection,
     /// Somebody has changed messages since the index last took account of it.
-    pending: bool,
+    pub(super) pending: bool,
 }
 
 impl Bench {
@@ -147,6 +149,42 @@ impl Bench {
         self.pending |= self.database.execute(sql, values).unwrap() > 0;
     }
 
+    /// The oldest go, as the writer lets them.
+    pub(super) fn expire(&mut self, rows: usize) {
+        let sql = "SELECT rowid, CAST(message_id AS BLOB), CAST(created_at AS BLOB) FROM messages ORDER BY rowid LIMIT ?1";
+        let mut statement = self.database.prepare(sql).unwrap();
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Leaving { row: row.get(0)?, message_id: row.get(1)?, created_at: row.get(2)? })
+        };
+        let leaving: Vec<_> = statement.query_map([rows as i64], read).unwrap().map(Result::unwrap).collect();
+        let deleted =
+            in_transaction(&self.database, |database| retention::delete(database, &leaving, 0)).unwrap();
+        assert_eq!(deleted, leaving.len() as u64);
+        self.pending |= deleted > 0;
+    }
+
+    /// Changes that the index knows are removed, not always all of them.
+    pub(super) fn remove_changes(&mut self) {
+        let known = Marks::read(&self.index).unwrap().changes_through;
+        let most = self.random.one_of(&[1, 5, 1000]);
+        in_transaction(&self.database, |database| changes::remove(database, known, most)).unwrap();
+    }
+
+    /// Of a store without pending changes: the search index has the texts up to its mark and no other.
+    fn holds_no_text_that_is_gone(&self, marks: &Marks) {
+        let number = |sql: &str| -> i64 { self.with_index.query_row(sql, [], |row| row.get(0)).unwrap() };
+        let searchable = format!(
+            "SELECT COUNT(*) FROM messages WHERE text IS NOT NULL AND rowid <= {}",
+            marks.searchable_through
+        );
+        assert_eq!(
+            number("SELECT COUNT(*) FROM messages_search_docsize"),
+            number(&searchable),
+            "{marks:?} {:?}",
+            self.pending
+        );
+    }
+
     /// One slice as the indexer does it: changes go first.
     pub(super) fn take_in(&mut self, search: bool, rows: usize) {
         let index = self.index.unchecked_transaction().unwrap();
@@ -173,6 +211,17 @@ impl Bench {
         assert_eq!(Marks::read(&self.index).unwrap(), before, "the index was taken for another's");
     }
 
+    /// The index that is used after a start, whatever there was.
+    pub(super) fn opened_anew(&mut self) -> Marks {
+        let path = self.folder.path().join("app.db");
+        self.index = index::open(&path, &self.messages).unwrap();
+        self.with_index = schema::open_for_reading(&path).unwrap();
+        index::attach(&self.with_index, &path, index::file_of(&path)).unwrap();
+        let marks = Marks::read(&self.index).unwrap();
+        self.pending = changes::are_pending(&self.messages, &marks).unwrap();
+        marks
+    }
+
     /// Asks a few things of the index, and of the messages alone.
     pub(super) fn check(&mut self, questions: usize) {
         let model = Model::of(&self.database);
@@ -186,6 +235,9 @@ impl Bench {
                 if self.pending {
                     continue;
                 }
+            }
+            if with_index {
+                self.holds_no_text_that_is_gone(&marks);
             }
             let since = SINCE.map(|since| parse_instant(since).unwrap());
             assert_eq!(stats::read(&snapshot, &marks, &since).unwrap(), model.stats(&since), "{marks:?}");

@@ -2,7 +2,8 @@
 //! in as they are.
 //!
 //! Triggers note in `messages_changes` what stood in a row before. Until it is taken account of, the
-//! index is not to be read ([`are_pending`]).
+//! index is not to be read ([`are_pending`]). Afterwards it is removed ([`remove`]): of the last that was
+//! removed the number stays, so that an index that has not come so far is known to have missed some.
 
 use std::collections::BTreeSet;
 
@@ -10,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::super::page::text;
 use super::rank::{self, Place};
+use super::top::Top;
 use super::{Marks, order, search};
 
 /// True if the index does not reflect every change that this state of the database knows of.
@@ -17,6 +19,49 @@ pub(in super::super) fn are_pending(messages: &Connection, marks: &Marks) -> rus
     messages
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1)")?
         .query_row([marks.changes_through], |row| row.get(0))
+}
+
+/// No more than so many changes are pending.
+pub(in super::super) fn are_at_most(
+    messages: &Connection,
+    marks: &Marks,
+    most: usize,
+) -> rusqlite::Result<bool> {
+    messages
+        .prepare_cached(
+            "SELECT NOT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1 LIMIT 1 OFFSET ?2)",
+        )?
+        .query_row((marks.changes_through, most as i64), |row| row.get(0))
+}
+
+/// True if changes were removed that the index has not taken account of. It has to be made anew.
+pub(in super::super) fn were_missed(messages: &Connection, marks: &Marks) -> rusqlite::Result<bool> {
+    messages
+        .prepare_cached("SELECT changes_removed_through > ?1 FROM messages_store")?
+        .query_row([marks.changes_through], |row| row.get(0))
+}
+
+/// Removes up to `most` changes, from the first on and none behind `through`. To be called in a transaction of
+/// whoever may write to the database. Gives true if more could be removed.
+pub(in super::super) fn remove(messages: &Connection, through: i64, most: usize) -> rusqlite::Result<bool> {
+    let bounds = messages
+        .prepare_cached(
+            "SELECT ifnull((SELECT change FROM messages_changes WHERE change <= ?1 ORDER BY change LIMIT 1 OFFSET ?2), \
+                (SELECT max(change) FROM messages_changes WHERE change <= ?1)), \
+             (SELECT max(change) FROM messages_changes WHERE change <= ?1)",
+        )?
+        .query_row((through, most as i64), |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    let (Some(last), Some(end)) = bounds else {
+        return Ok(false);
+    };
+    messages.prepare_cached("DELETE FROM messages_changes WHERE change < ?1")?.execute([last])?;
+    messages
+        .prepare_cached(
+            "UPDATE messages_changes SET message_id = NULL, from_msisdn = NULL, ts = NULL WHERE change = ?1",
+        )?
+        .execute([last])?;
+    messages.prepare_cached("UPDATE messages_store SET changes_removed_through = ?1")?.execute([last])?;
+    Ok(last < end)
 }
 
 /// What stood in a row.
@@ -35,21 +80,27 @@ pub(in super::super) fn apply(
     marks: &mut Marks,
     most: usize,
 ) -> rusqlite::Result<()> {
+    // Numbers of rows at the end are given again, to messages that the marks must not cover: also by
+    // changes of a later slice, which this state of the database has been through already.
+    let last: i64 = messages
+        .prepare_cached(
+            "SELECT min((SELECT ifnull(max(rowid), 0) FROM messages), \
+                ifnull((SELECT min(last_row) FROM messages_changes WHERE change > ?1), 9223372036854775807))",
+        )?
+        .query_row([marks.changes_through], |row| row.get(0))?;
+    marks.ordered_through = marks.ordered_through.min(last);
+    marks.searchable_through = marks.searchable_through.min(last);
     let mut rows = BTreeSet::new();
+    let mut top = Top::kept(index)?;
     for change in read(messages, marks.changes_through, most)? {
         marks.changes_through = change.number;
         // Whatever the marks say: an earlier slice of these changes may have lowered them.
-        take_out(index, marks, &change)?;
+        take_out(index, marks, &mut top, &change)?;
         rows.insert(change.row);
     }
-    index.prepare_cached("DELETE FROM messages_top")?.execute([])?;
-    // The number of a row at the end is given again, to a message that the marks must not cover.
-    let last: Option<i64> =
-        messages.query_row("SELECT max(rowid) FROM messages", [], |row| row.get(0)).optional()?.flatten();
-    let last = last.unwrap_or(0);
-    marks.ordered_through = marks.ordered_through.min(last);
-    marks.searchable_through = marks.searchable_through.min(last);
+    top.write(index)?;
     for row in rows {
+        search::take_out(index, row)?;
         put_in(messages, index, marks, row)?;
     }
     marks.write(index)
@@ -68,7 +119,7 @@ fn read(messages: &Connection, after: i64, most: usize) -> rusqlite::Result<Vec<
     statement.query_map((after, most as i64), change)?.collect()
 }
 
-fn take_out(index: &Connection, marks: &mut Marks, change: &Change) -> rusqlite::Result<()> {
+fn take_out(index: &Connection, marks: &mut Marks, top: &mut Top, change: &Change) -> rusqlite::Result<()> {
     let Change { row, sender, place, .. } = change;
     // With its sender, because what stood there at another time may have had the same place.
     let gone = index
@@ -92,6 +143,7 @@ fn take_out(index: &Connection, marks: &mut Marks, change: &Change) -> rusqlite:
         )?
         .query_row([sender], |row| row.get(0))
         .optional()?;
+    top.lower(sender, left.unwrap_or(0).unsigned_abs());
     if left == Some(0) {
         index.prepare_cached("DELETE FROM messages_senders WHERE sender = ?1")?.execute([sender])?;
         marks.senders -= 1;

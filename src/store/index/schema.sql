@@ -16,6 +16,7 @@ CREATE TABLE messages_ranks (
     PRIMARY KEY (level, instant, message_id)) WITHOUT ROWID;
 INSERT INTO messages_ranks VALUES (0, '', '', 0), (1, '', '', 0);
 
--- Texts are folded before they are indexed, so the index itself tells cases apart.
+-- Texts are folded before they are indexed, so the index itself tells cases apart. It keeps the length
+-- of each, because it can let go of a text by its row alone only then.
 CREATE VIRTUAL TABLE messages_search USING fts5 (
-    text, content = '', detail = none, columnsize = 0, tokenize = 'trigram case_sensitive 1');
+    text, content = '', contentless_delete = 1, detail = none, tokenize = 'trigram case_sensitive 1');

@@ -54,6 +54,12 @@ pub(in super::super) fn read(
     Ok(texts)
 }
 
+/// Lets go of the text of a row, if it is known.
+pub(super) fn take_out(index: &Connection, row: i64) -> rusqlite::Result<()> {
+    index.prepare_cached("DELETE FROM messages_search WHERE rowid = ?1")?.execute([row])?;
+    Ok(())
+}
+
 pub(super) fn put(index: &Connection, texts: &[Folded]) -> rusqlite::Result<()> {
     let mut put = index.prepare_cached("INSERT INTO messages_search (rowid, text) VALUES (?1, ?2)")?;
     for (row, text) in texts {

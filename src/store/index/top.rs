@@ -1,9 +1,9 @@
 //! The busiest senders of the messages in the order, kept as a list: an index by count would be
 //! rewritten for every sender who sends.
 //!
-//! Counts only rise as messages are taken in, so who is among the busiest afterwards was it before
-//! or has just sent. Where somebody else has deleted or changed messages the list is empty, and read
-//! from all the counts until it is kept again.
+//! Counts rise as messages are taken in, so who is among the busiest afterwards was it before or has
+//! just sent. Where messages are gone and somebody who is not listed may be among the busiest instead, the
+//! list is empty, and read from all the counts until it is kept again.
 
 use rusqlite::Connection;
 
@@ -16,8 +16,13 @@ pub(in super::super) struct Top(Vec<(String, u64)>);
 
 impl Top {
     pub(in super::super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let kept = Self::select(connection, "messages_top")?;
+        let kept = Self::kept(connection)?;
         if kept.0.is_empty() { Self::select(connection, "messages_senders") } else { Ok(kept) }
+    }
+
+    /// The list that is kept, or an empty one.
+    pub(super) fn kept(connection: &Connection) -> rusqlite::Result<Self> {
+        Self::select(connection, "messages_top")
     }
 
     fn select(connection: &Connection, table: &str) -> rusqlite::Result<Self> {
@@ -54,6 +59,22 @@ impl Top {
         top.truncate(TOP_SENDERS as usize);
     }
 
+    /// A sender has sent so many now, less than before. Who is not listed stays behind the last who is.
+    pub(super) fn lower(&mut self, sender: &str, messages: u64) {
+        let Self(top) = self;
+        let Some(place) = top.iter().position(|(other, _)| other == sender) else {
+            return;
+        };
+        let has_all = top.len() < TOP_SENDERS as usize;
+        top.remove(place);
+        let place = top.partition_point(|(other, more)| (*more, sender) > (messages, other));
+        if place == top.len() && !has_all {
+            top.clear();
+        } else if messages > 0 {
+            top.insert(place, (sender.to_owned(), messages));
+        }
+    }
+
     pub(in super::super) fn into_senders(self) -> Vec<(String, u64)> {
         self.0
     }
@@ -62,6 +83,22 @@ impl Top {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_is_given_up_where_somebody_else_may_be_busier() {
+        let mut top = Top((0..10).map(|n| (format!("+{n}"), 100 - n)).collect());
+        top.lower("+20", 5);
+        top.lower("+2", 95);
+        assert_eq!(top.0.iter().position(|(sender, _)| sender == "+2"), Some(4));
+        assert_eq!(top.0.len(), 10);
+        top.lower("+3", 90);
+        assert!(top.0.is_empty());
+        let mut all = Top(vec![("+1".to_owned(), 3), ("+2".to_owned(), 2)]);
+        all.lower("+1", 1);
+        assert_eq!(all.0, [("+2".to_owned(), 2), ("+1".to_owned(), 1)]);
+        all.lower("+1", 0);
+        assert_eq!(all.0, [("+2".to_owned(), 2)]);
+    }
 
     #[test]
     fn the_busiest_ten_stay_and_ties_are_by_name() {

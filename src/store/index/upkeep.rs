@@ -61,6 +61,14 @@ pub(in super::super) enum Due {
     In(Duration),
 }
 
+/// How a slice ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) enum Sliced {
+    Done,
+    /// Changes were removed before this index knew them: it can never be right again.
+    MissedChanges,
+}
+
 impl Upkeep {
     /// Opens the index of a database, or makes it.
     pub(in super::super) fn open(database: &Path) -> rusqlite::Result<Self> {
@@ -121,13 +129,16 @@ impl Upkeep {
         }
     }
 
-    pub(in super::super) fn slice(&mut self, part: Part) -> rusqlite::Result<()> {
+    pub(in super::super) fn slice(&mut self, part: Part) -> rusqlite::Result<Sliced> {
         let began = Instant::now();
         // The state of the index first: the database's is then never an older one.
         let transaction = self.index.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut marks = Marks::read(&transaction)?;
         let messages = self.messages.unchecked_transaction()?;
         (self.last_row, self.changes) = state(&messages)?;
+        if changes::were_missed(&messages, &marks)? {
+            return Ok(Sliced::MissedChanges);
+        }
         // Nothing new may be taken in from a state of which a change is not known yet. And what is
         // read is read before anything is written, because the log cannot start over meanwhile.
         match part {
@@ -155,7 +166,12 @@ impl Upkeep {
         }
         self.marks = marks;
         self.measure();
-        Ok(())
+        Ok(Sliced::Done)
+    }
+
+    /// The last change that is taken account of.
+    pub(in super::super) fn changes_through(&self) -> i64 {
+        self.marks.changes_through
     }
 
     /// What is there to do?

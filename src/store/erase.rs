@@ -1,0 +1,216 @@
+//! One person's messages are erased: from the database, from what is derived from it, and from what was
+//! free in the files; by a process of its own, whether the service runs or not.
+//!
+//! - Small transactions, so that a running service waits a moment for each and no webhook for more.
+//! - What was deleted is overwritten with zeros (`secure_delete`), and so is all that the file holds in
+//!   unused places ([`scrub`]); the log is emptied, and the index is made anew.
+//! - The ids stay known for a while as hashes ([`forgotten`]): sent again, a message stays erased.
+//! - Cut short it has erased a part; done again it erases the rest.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+
+use super::index::{self, changes};
+use super::retention::clock;
+use super::schema::{self, from_sqlite};
+use super::transactor::in_transaction;
+use super::{OpenError, forgotten, lock, scrub};
+use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
+
+/// Erases every message of these senders that was stored before. Gives their number. `progress` hears
+/// of messages erased and messages found.
+pub fn erase(
+    database: &Path,
+    senders: &[String],
+    mut progress: impl FnMut(u64, u64),
+) -> Result<u64, OpenError> {
+    let failed = |error: rusqlite::Error| from_sqlite(database, &error);
+    let version = schema::inspect(database)?;
+    if version < schema::VERSION {
+        return Err(OpenError::Unusable(format!(
+            "the database {} is from an earlier version of this program; start the service on it once",
+            database.display()
+        )));
+    }
+    let _lock = lock::shared(database)?;
+    let connection = schema::open_for_writing(database)?;
+    // A service under load is at rest for moments only: they are looked for more often than SQLite would.
+    connection.busy_timeout(Duration::ZERO).map_err(failed)?;
+    let last = "SELECT ifnull(max(rowid), 0) FROM messages";
+    let last: i64 = patiently(|| connection.query_row(last, [], |row| row.get(0))).map_err(failed)?;
+    let mut erased = 0;
+    loop {
+        let found = patiently(|| find(&connection, senders, last)).map_err(failed)?;
+        if found.is_empty() {
+            break;
+        }
+        let all = erased + found.len() as u64;
+        for rows in found.chunks(ERASE_SLICE) {
+            erased += slice(&connection, |connection| delete(connection, rows)).map_err(failed)?;
+            progress(erased, all);
+        }
+    }
+    // From here on no index that knew the messages is read.
+    let remove = |connection: &Connection| changes::remove(connection, i64::MAX, REMOVAL_SLICE);
+    while slice(&connection, remove).map_err(failed)? {}
+    scrub_all(&connection).map_err(failed)?;
+    let emptied = empty_log(&connection);
+    drop(connection);
+    remove_index(database).map_err(|error| still_held(database, &error))?;
+    emptied.map_err(|error| still_held(database, &error))?;
+    Ok(erased)
+}
+
+fn still_held(database: &Path, error: &dyn std::fmt::Display) -> OpenError {
+    OpenError::Unusable(format!(
+        "the messages are deleted from {}, but its log or its index may still hold them ({error}); stop what reads \
+         the database beside the service, as Litestream and an open sqlite3 do, and run this again",
+        database.display()
+    ))
+}
+
+/// Tries until nobody else holds the database.
+fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let began = Instant::now();
+    loop {
+        match work() {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < ERASE_PATIENCE =>
+            {
+                thread::sleep(ERASE_LOOK);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// One small transaction, and a rest for those who use the database as well.
+fn slice<T>(
+    connection: &Connection,
+    mut work: impl FnMut(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let mut took = Duration::ZERO;
+    let done = patiently(|| {
+        let began = Instant::now();
+        let done = in_transaction(connection, &mut work);
+        took = began.elapsed();
+        done
+    });
+    thread::sleep(took);
+    done
+}
+
+/// Overwrites what is in unused places. Somebody who writes meanwhile may move what is left to be looked
+/// at to where one has looked already, so it is done a second time.
+fn scrub_all(connection: &Connection) -> rusqlite::Result<()> {
+    for _ in 0..2 {
+        let mut written = 0;
+        for part in patiently(|| scrub::parts(connection))? {
+            let mut number = 0;
+            while let Some(pages) = slice(connection, |connection| scrub::slice(connection, part, number))? {
+                written += pages;
+                number += 1;
+            }
+        }
+        if written == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Of a message: its row, its sender and its id.
+type Found = (i64, String, Option<Vec<u8>>);
+
+/// The messages of the senders, up to a row.
+fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    let mut statement = connection.prepare(
+        "SELECT rowid, from_msisdn, CAST(message_id AS BLOB) FROM messages WHERE from_msisdn = ?1 AND rowid <= ?2",
+    )?;
+    for sender in senders {
+        let found = |row: &Row<'_>| Ok((row.get(0)?, sender.clone(), row.get(2)?));
+        for message in statement.query_map((sender, last), found)? {
+            all.push(message?);
+        }
+    }
+    Ok(all)
+}
+
+/// Deletes those that are still what they were, and remembers their ids.
+fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
+    let salt = forgotten::Salt::read(connection)?;
+    // A clock that was set back is no reason to forget an id at once.
+    let at = clock::now().max(clock::read(connection)?.unwrap_or(0));
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM messages WHERE rowid = ?1 AND from_msisdn = ?2 AND CAST(message_id AS BLOB) IS ?3",
+    )?;
+    let mut deleted = 0;
+    for (row, sender, message_id) in rows {
+        if delete.execute((row, sender, message_id))? == 0 {
+            continue;
+        }
+        deleted += 1;
+        if let Some(message_id) = message_id {
+            forgotten::remember(connection, &salt, message_id, at)?;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Moves all of the log into the database and cuts it to nothing, in a moment when nobody uses it.
+fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
+    // Most of it, while others go on.
+    let passive = "PRAGMA wal_checkpoint(PASSIVE)";
+    patiently(|| connection.query_row(passive, [], |_| Ok(())))?;
+    patiently(|| {
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let is_held: bool = connection.query_row(truncate, [], |row| row.get(0))?;
+        if is_held { Err(busy()) } else { Ok(()) }
+    })
+}
+
+fn busy() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    rusqlite::Error::SqliteFailure(code, Some("somebody is reading it".to_owned()))
+}
+
+/// Removes the index. One that a running service uses loses its name, and the service, which looks for it
+/// all the time, makes another one.
+fn remove_index(database: &Path) -> io::Result<()> {
+    let path = index::path_of(database);
+    // Held open, so that the next file cannot be given its number and be taken for it.
+    let held = fs::File::open(&path).ok();
+    let before = index::file_of(database);
+    let began = Instant::now();
+    while held.is_some() && began.elapsed() < ERASE_PATIENCE {
+        let now = index::file_of(database);
+        if now.is_some() && now != before {
+            return Ok(());
+        }
+        if now.is_some() && is_in_use(&path) {
+            fs::remove_file(&path)?;
+        } else if now.is_some() {
+            break;
+        }
+        thread::sleep(ERASE_LOOK);
+    }
+    index::remove(database)
+}
+
+/// True if another process has the index open. Otherwise its log is in it now.
+fn is_in_use(index: &Path) -> bool {
+    let fold = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let index = Connection::open_with_flags(index, flags)?;
+        index.busy_timeout(Duration::ZERO)?;
+        index.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+    };
+    fold().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy))
+}

@@ -1,0 +1,289 @@
+//! The thread that lets go of what is old: messages after `RETENTION_DAYS`, ids of such messages some days
+//! later, and changes that the index has taken account of.
+//!
+//! - It decides, on a connection for reading ([`age`], [`mod@clock`]); the writer deletes, between two batches
+//!   of messages, one small slice at a time. A webhook never waits for more than one slice.
+//! - The next slice waits until the index knows of the last, because queries do, and rests for several
+//!   times as long as a slice took while webhooks come.
+//! - What fails is tried again a moment later, from what the file then holds.
+
+pub(super) mod age;
+mod belief;
+pub(super) mod clock;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rusqlite::Connection;
+
+use super::index::{Marks, changes};
+use super::indexer::Wake;
+use super::readers::Readers;
+use super::writer::Chores;
+use super::{StoreError, forgotten, schema};
+use crate::limits::{
+    BUSY_EXPIRY_REST, BUSY_WEBHOOKS, DELETION_LOOK, EXPIRY_INDEX_PATIENCE, EXPIRY_INTERVAL, EXPIRY_REST,
+    EXPIRY_SLICE, IDS_INTERVAL, IDS_REMEMBERED, LONGEST_EXPIRY_REST, MOST_CHANGES, REMOVAL_SLICE,
+    RETENTION_LOOK,
+};
+use crate::log::{Level, Line, Log};
+use crate::metrics::{Lane, Metrics};
+use crate::os;
+use age::{Calendar, Front, Leaving};
+use clock::Clock;
+
+/// The handle of the thread.
+pub(super) struct Retention {
+    stop: Sender<()>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// What the thread works with.
+pub(super) struct Parts {
+    pub(super) database: PathBuf,
+    /// Messages stay for so many days; `None` for ever.
+    pub(super) days: Option<u32>,
+    /// When somebody wrote to the database last, before it was opened: seconds since the Unix epoch.
+    pub(super) last_write: Option<i64>,
+    pub(super) chores: Chores,
+    pub(super) readers: Arc<Readers>,
+    pub(super) indexer: Wake,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) log: Log,
+}
+
+impl Retention {
+    pub(super) fn start(parts: Parts) -> io::Result<Self> {
+        let (stop, stopped) = bounded(1);
+        let thread = thread::Builder::new().name("retention".into()).spawn(move || {
+            os::lower_priority_of_this_thread();
+            let mut work = Work::new(parts, stopped);
+            // A panic costs one look.
+            while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() && !work.pause(RETENTION_LOOK) {}
+        })?;
+        Ok(Self { stop, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// To be called before the writer is stopped.
+    pub(super) fn stop(&self) {
+        // If one is waiting already it stands for both.
+        let _ = self.stop.try_send(());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Deletes those messages that are still what they were, and remembers their ids. To be called in a
+/// transaction. Gives their number.
+pub(super) fn delete(connection: &Connection, leaving: &[Leaving], at: i64) -> rusqlite::Result<u64> {
+    let salt = forgotten::Salt::read(connection)?;
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM messages WHERE rowid = ?1 AND CAST(message_id AS BLOB) IS ?2 AND CAST(created_at AS BLOB) IS ?3",
+    )?;
+    let mut deleted = 0;
+    for Leaving { row, message_id, created_at } in leaving {
+        if delete.execute((row, message_id, created_at))? == 0 {
+            continue;
+        }
+        deleted += 1;
+        if let Some(message_id) = message_id {
+            forgotten::remember(connection, &salt, message_id, at)?;
+        }
+    }
+    Ok(deleted)
+}
+
+struct Work {
+    parts: Parts,
+    stopped: Receiver<()>,
+    /// The service is stopping.
+    stopping: bool,
+    clock: Clock,
+    /// By which messages may be deleted: seconds since the Unix epoch.
+    now: i64,
+    expired_at: Option<Instant>,
+    ids_at: Option<Instant>,
+    /// The last change that the index knew, and when.
+    known: Option<(i64, Instant)>,
+    /// The last change that was removed.
+    removed: i64,
+    /// The last look failed, and the log says so.
+    failing: bool,
+}
+
+impl Work {
+    fn new(parts: Parts, stopped: Receiver<()>) -> Self {
+        let clock = Clock::new(parts.last_write);
+        Self {
+            parts,
+            stopped,
+            stopping: false,
+            clock,
+            now: 0,
+            expired_at: None,
+            ids_at: None,
+            known: None,
+            removed: 0,
+            failing: false,
+        }
+    }
+
+    fn run(&mut self) {
+        loop {
+            let looked = self.look();
+            self.tell(looked.err().as_ref());
+            if self.pause(RETENTION_LOOK) {
+                return;
+            }
+        }
+    }
+
+    /// True when the service is stopping. To be called in everything that may take long.
+    fn pause(&mut self, time: Duration) -> bool {
+        self.stopping |= self.stopped.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
+        self.stopping
+    }
+
+    fn look(&mut self) -> Result<(), StoreError> {
+        // A panic may have left it as it was.
+        self.parts.readers.set_deleting(false);
+        let log = self.parts.days.map(|_| &self.parts.log);
+        self.now = self.clock.look(&self.parts.database, log)?;
+        self.remove_changes()?;
+        let is_due = |last: Option<Instant>, interval| last.is_none_or(|last| last.elapsed() >= interval);
+        if let Some(days) = self.parts.days
+            && is_due(self.expired_at, EXPIRY_INTERVAL)
+        {
+            let began = Instant::now();
+            self.parts.readers.set_deleting(true);
+            let expired = self.expire(days);
+            self.parts.readers.set_deleting(false);
+            let expired = expired?;
+            if expired > 0 {
+                let took = began.elapsed().as_millis() as u64;
+                let line = Line::event(Level::Info, "expired").number("messages", expired);
+                self.parts.log.write(&line.thousandths("seconds", took));
+            }
+            if let Some(believed) = self.clock.believed() {
+                self.parts.chores.run(move |connection| clock::write(connection, believed))?;
+            }
+            self.expired_at = Some(Instant::now());
+        }
+        if is_due(self.ids_at, IDS_INTERVAL) {
+            self.forget_ids()?;
+            self.ids_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Deletes every message that is too old. Gives their number.
+    fn expire(&mut self, days: u32) -> Result<u64, StoreError> {
+        let calendar = Calendar::new(self.now, days);
+        let messages = schema::open_for_reading(&self.parts.database)?;
+        let (mut front, mut expired, pass_began) = (Front::default(), 0, Instant::now());
+        while !self.stopping {
+            let leaving = front.next(&messages, &calendar, EXPIRY_SLICE)?;
+            if leaving.is_empty() {
+                break;
+            }
+            let (began, at) = (Instant::now(), self.now);
+            let deleted = self.parts.chores.run(move |connection| delete(connection, &leaving, at))?;
+            let took = began.elapsed();
+            self.parts.indexer.changed();
+            self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
+            expired += deleted;
+            self.wait_for_index(&messages)?;
+            let is_busy = self.parts.metrics.in_flight(Lane::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
+            // Where messages come faster than they go, the file would grow for ever.
+            let is_late = pass_began.elapsed() >= EXPIRY_INTERVAL;
+            let times = if is_busy && !is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
+            self.pause((took * times).min(LONGEST_EXPIRY_REST));
+            self.remove_changes()?;
+        }
+        Ok(expired)
+    }
+
+    fn wait_for_index(&self, messages: &Connection) -> Result<(), StoreError> {
+        let began = Instant::now();
+        while began.elapsed() < EXPIRY_INDEX_PATIENCE
+            && let Some(changes_through) = self.parts.readers.changes_known_to_index()
+            && changes::are_pending(messages, &Marks { changes_through, ..Marks::default() })?
+        {
+            thread::sleep(DELETION_LOOK);
+        }
+        Ok(())
+    }
+
+    /// Removes changes that the index has known for a while.
+    fn remove_changes(&mut self) -> Result<(), StoreError> {
+        if self.known.is_some_and(|(_, since)| since.elapsed() < RETENTION_LOOK) {
+            return Ok(());
+        }
+        let known = self.parts.readers.changes_known_to_index();
+        let through = match known {
+            Some(_) => self.known.map_or(0, |(through, _)| through),
+            None => too_many_changes(&schema::open_for_reading(&self.parts.database)?)?.unwrap_or(0),
+        };
+        let mut rest = Duration::ZERO;
+        while self.removed < through && !self.pause(rest) {
+            let began = Instant::now();
+            let more = self
+                .parts
+                .chores
+                .run(move |connection| changes::remove(connection, through, REMOVAL_SLICE))?;
+            if !more {
+                self.removed = through;
+            }
+            rest = began.elapsed().min(LONGEST_EXPIRY_REST);
+        }
+        self.known = known.map(|through| (through, Instant::now()));
+        Ok(())
+    }
+
+    /// Lets go of the ids that were remembered for long enough.
+    fn forget_ids(&mut self) -> Result<(), StoreError> {
+        let connection = schema::open_for_reading(&self.parts.database)?;
+        let before = self.now.saturating_sub(IDS_REMEMBERED.as_secs() as i64);
+        let mut after = Vec::new();
+        while let Some(stretch) = forgotten::stretch(&connection, after, before)? {
+            after = stretch.through.clone();
+            let mut rest = Duration::ZERO;
+            if stretch.old > 0 {
+                let began = Instant::now();
+                self.parts.chores.run(move |connection| forgotten::remove(connection, &stretch, before))?;
+                rest = began.elapsed().min(LONGEST_EXPIRY_REST);
+            }
+            if self.pause(rest) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, error: Option<&StoreError>) {
+        let failing = error.is_some();
+        if let Some(error) = error.filter(|_| !self.failing && !self.stopping) {
+            let line = Line::event(Level::Warning, "retention_failed").text("detail", &error.to_string());
+            self.parts.log.write(&line.text("cause", &error.cause()));
+        }
+        self.failing = failing;
+    }
+}
+
+/// The last change, if there are more than are kept for an index that cannot be had.
+fn too_many_changes(messages: &Connection) -> rusqlite::Result<Option<i64>> {
+    messages.query_row(
+        "SELECT max(change) FROM messages_changes \
+         WHERE EXISTS (SELECT 1 FROM messages_changes LIMIT 1 OFFSET ?1)",
+        [MOST_CHANGES as i64],
+        |row| row.get(0),
+    )
+}

@@ -1,0 +1,209 @@
+//! Which messages are too old.
+//!
+//! A message is as old as its `created_at` says, which is the service's own clock at the time it was
+//! stored. Clocks err, and older files hold other dates; but messages were stored in the order of their
+//! rows, which no clock can change. So:
+//!
+//! - What comes behind a message that is not too old is not too old, whatever its date.
+//! - A date that cannot be right (none, before the time of such messages, in the future) says nothing; the message
+//!   goes with the next one that is too old.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::clock::write_rfc3339;
+use crate::limits::{CLOCK_STEP, EARLIEST_DATE};
+use crate::timestamp::{InstantKey, parse_instant};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Old,
+    Young,
+    Unknown,
+}
+
+/// By what ages are told at one time.
+pub(super) struct Calendar {
+    earliest: Option<InstantKey>,
+    /// What is older than this is too old.
+    cut: InstantKey,
+    latest: InstantKey,
+}
+
+impl Calendar {
+    /// `now` in seconds since the Unix epoch.
+    pub(super) fn new(now: i64, days: u32) -> Self {
+        let cut = now.saturating_sub(i64::from(days) * 86_400);
+        let latest = now.saturating_add(CLOCK_STEP.as_secs() as i64);
+        Self { earliest: parse_instant(EARLIEST_DATE), cut: key(cut), latest: key(latest) }
+    }
+
+    fn age(&self, created_at: &[u8]) -> Age {
+        let text = String::from_utf8_lossy(created_at);
+        // Some wrote UTC without saying so.
+        let date = parse_instant(&text).or_else(|| parse_instant(&format!("{text}Z")));
+        match date {
+            Some(date) if Some(&date) < self.earliest.as_ref() || date > self.latest => Age::Unknown,
+            Some(date) if date < self.cut => Age::Old,
+            Some(_) => Age::Young,
+            None => Age::Unknown,
+        }
+    }
+}
+
+fn key(seconds: i64) -> InstantKey {
+    let since_epoch = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+    let mut text = String::new();
+    write_rfc3339(&mut text, UNIX_EPOCH + since_epoch);
+    InstantKey::of(&text)
+}
+
+/// A message that is to go: its row, and by what it is known if that row has been given to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Leaving {
+    pub(in super::super) row: i64,
+    pub(in super::super) message_id: Option<Vec<u8>>,
+    pub(in super::super) created_at: Option<Vec<u8>>,
+}
+
+impl Leaving {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self { row: row.get(0)?, message_id: row.get(1)?, created_at: row.get(2)? })
+    }
+}
+
+const COLUMNS: &str = "rowid, CAST(message_id AS BLOB), CAST(created_at AS BLOB)";
+
+/// The way through the messages from the oldest on.
+#[derive(Default)]
+pub(super) struct Front {
+    /// A message that is too old, and behind which nothing has been looked at.
+    end: Option<Leaving>,
+}
+
+impl Front {
+    /// The first messages, up to `most` of them, that are too old.
+    pub(super) fn next(
+        &mut self,
+        messages: &Connection,
+        calendar: &Calendar,
+        most: usize,
+    ) -> rusqlite::Result<Vec<Leaving>> {
+        self.end.take_if(|end| !is_there(messages, end));
+        if self.end.is_none() {
+            self.end = find_end(messages, calendar, most)?;
+        }
+        let Some(end) = &self.end else {
+            return Ok(Vec::new());
+        };
+        let mut statement = messages.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM messages WHERE rowid <= ?1 ORDER BY rowid LIMIT ?2"
+        ))?;
+        let leaving = statement.query_map((end.row, most as i64), Leaving::read)?;
+        leaving.collect()
+    }
+}
+
+fn is_there(messages: &Connection, end: &Leaving) -> bool {
+    let mut statement =
+        match messages.prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE rowid = ?1")) {
+            Ok(statement) => statement,
+            Err(_) => return false,
+        };
+    statement.query_row([end.row], Leaving::read).optional().is_ok_and(|found| found.as_ref() == Some(end))
+}
+
+/// The last message that is too old, of about so many: looks on past those whose age nobody knows.
+fn find_end(messages: &Connection, calendar: &Calendar, most: usize) -> rusqlite::Result<Option<Leaving>> {
+    let mut statement = messages.prepare_cached(&format!("SELECT {COLUMNS} FROM messages ORDER BY rowid"))?;
+    let mut rows = statement.query([])?;
+    let (mut end, mut seen) = (None, 0);
+    while let Some(row) = rows.next()? {
+        let leaving = Leaving::read(row)?;
+        seen += 1;
+        match calendar.age(leaving.created_at.as_deref().unwrap_or_default()) {
+            Age::Old => end = Some(leaving),
+            Age::Young => break,
+            Age::Unknown => {}
+        }
+        if end.is_some() && seen >= most {
+            break;
+        }
+    }
+    Ok(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-22T00:00:00Z.
+    const NOW: i64 = 1_795_305_600;
+
+    fn leaving(dates: &[&str], most: usize) -> Vec<i64> {
+        let messages = Connection::open_in_memory().unwrap();
+        messages
+            .execute_batch("CREATE TABLE messages (message_id TEXT PRIMARY KEY, created_at TEXT)")
+            .unwrap();
+        for (n, date) in dates.iter().enumerate() {
+            messages.execute("INSERT INTO messages VALUES (?1, ?2)", (format!("m{n}"), date)).unwrap();
+        }
+        let calendar = Calendar::new(NOW, 30);
+        let mut front = Front::default();
+        let mut gone = Vec::new();
+        loop {
+            let next = front.next(&messages, &calendar, most).unwrap();
+            assert!(next.len() <= most);
+            if next.is_empty() {
+                return gone;
+            }
+            for message in next {
+                messages.execute("DELETE FROM messages WHERE rowid = ?1", [message.row]).unwrap();
+                gone.push(message.row);
+            }
+        }
+    }
+
+    #[test]
+    fn every_form_of_date_is_read_and_the_bound_is_exact() {
+        for old in [
+            "2026-10-22T23:59:59.999Z",
+            "2026-10-22T23:59:59.999999Z",
+            "2026-10-22T23:59:59+00:00",
+            "2026-10-23T01:59:59.5+02:00",
+            "2026-10-22T23:59:59.123456",
+            "2026-10-22 23:59:59",
+            "2010-01-01",
+        ] {
+            assert_eq!(leaving(&[old], 10), [1], "{old}");
+        }
+        for kept in
+            ["2026-10-23T00:00:00.000Z", "2026-11-22T01:00:00Z", "1970-01-01T00:00:09Z", "", "whenever", "0"]
+        {
+            assert!(leaving(&[kept], 10).is_empty(), "{kept}");
+        }
+    }
+
+    const OLD: &str = "2026-10-01T00:00:00Z";
+    const YOUNG: &str = "2026-11-01T00:00:00Z";
+
+    #[test]
+    fn what_was_stored_after_a_young_message_is_young() {
+        assert_eq!(leaving(&[OLD, OLD, YOUNG, OLD, OLD], 10), [1, 2]);
+        assert!(leaving(&[YOUNG, OLD], 10).is_empty());
+    }
+
+    #[test]
+    fn a_message_of_unknown_age_goes_with_the_next_old_one() {
+        let (no_battery, future) = ("1970-01-01T00:00:00Z", "2027-11-22T00:00:00Z");
+        for most in [1, 2, 3, 10] {
+            assert_eq!(
+                leaving(&[future, "whenever", OLD, no_battery, OLD, future, YOUNG], most),
+                [1, 2, 3, 4, 5]
+            );
+            assert!(leaving(&[no_battery, future, YOUNG], most).is_empty());
+            assert!(leaving(&[no_battery, future], most).is_empty());
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `erase --sender`: what somebody has sent is gone, to the last byte, and nothing else is.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use crate::fixtures::{SECRET, SetOnDrop, eventually, message, message_with, sign};
+use crate::http_client::Client;
+use crate::plain::{agrees, agrees_all_the_way, files_are_sound, index_is_whole, is_indexed, older_file};
+use crate::service::Service;
+use crate::setup::Setup;
+
+const PERSON: &str = "+4915207777777";
+const OTHER: &str = "+4915208888888";
+
+/// What a person has sent, at random among the others: each id and text with a word that nobody else uses. Some texts
+/// are longer than a page.
+fn with_messages_of(person: &str, setup: &Setup) {
+    let sql = format!(
+        "UPDATE messages SET from_msisdn = '{person}', message_id = 'Xylo' || rowid || 'phone',
+            text = 'Zugzwang ' || rowid || iif(rowid % 35 = 0, replace(hex(zeroblob(2000)), '00', 'Zugz'), '')
+         WHERE rowid % 7 = 3"
+    );
+    setup.database().execute_batch(&sql).expect("it is SQL");
+}
+
+/// Files of which the last has everything, and places where something once was.
+fn store(rows: usize) -> Setup {
+    let setup = older_file(rows);
+    with_messages_of(PERSON, &setup);
+    setup
+}
+
+#[track_caller]
+fn erase(setup: &mut Setup, senders: &[&str]) -> String {
+    let mut arguments = vec!["erase"];
+    senders.iter().for_each(|sender| arguments.extend(["--sender", *sender]));
+    let finished = setup.run(&arguments);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    finished.stdout
+}
+
+/// No file has a byte of it left.
+#[track_caller]
+fn nothing_is_left(setup: &Setup) {
+    for file in fs::read_dir(setup.folder.path()).expect("the folder is ours") {
+        let path = file.expect("the folder is ours").path();
+        let content = match fs::read(&path) {
+            // The service removes a file now and then.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            content => content.expect("the folder is ours").to_ascii_lowercase(),
+        };
+        for word in [PERSON, "xylo", "phone", "zugz", "gzwang"] {
+            let at = content.windows(word.len()).position(|part| part == word.as_bytes());
+            assert_eq!(at, None, "{word} in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn of_what_somebody_has_sent_nothing_is_left_in_any_file() {
+    let service = store(4000).start();
+    is_indexed(&service);
+    let mut setup = service.stop();
+    assert_eq!(erase(&mut setup, &[PERSON]), "572 messages erased\n");
+    nothing_is_left(&setup);
+    files_are_sound(&setup);
+    let service = setup.start();
+    assert_eq!(service.get("/stats").json()["total_messages"], 4000 - 572);
+    agrees(&service);
+    is_indexed(&service);
+    agrees_all_the_way(&service);
+    let setup = service.stop();
+    nothing_is_left(&setup);
+    index_is_whole(&setup);
+}
+
+#[test]
+fn it_is_erased_while_the_service_runs_and_others_send() {
+    let mut service = store(4000).start();
+    is_indexed(&service);
+    agrees(&service);
+    let address = service.address.clone();
+    let done = AtomicBool::new(false);
+    let posted = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut connection = Client::connect(&address);
+            let mut number = 0;
+            while !done.load(Ordering::Relaxed) {
+                let body = message_with(&format!("m{number}"), &json!({"from": OTHER})).to_string();
+                let signature = sign(SECRET, body.as_bytes());
+                let headers = [("X-Signature", signature.as_str())];
+                connection.request("POST", "/webhook", &headers, Some(body.as_bytes())).expect(200);
+                number += 1;
+            }
+            number
+        });
+        let stop = SetOnDrop(&done);
+        assert_eq!(erase(service.setup(), &[PERSON]), "572 messages erased\n");
+        nothing_is_left(service.setup());
+        drop(stop);
+        sender.join().expect("the client does not panic")
+    });
+    assert_eq!(service.get("/stats").json()["total_messages"], 4000 - 572 + posted);
+    agrees(&service);
+    is_indexed(&service);
+    agrees(&service);
+    agrees_all_the_way(&service);
+    let setup = service.stop();
+    nothing_is_left(&setup);
+    index_is_whole(&setup);
+}
+
+#[test]
+fn what_was_erased_does_not_come_back_when_it_is_sent_again() {
+    let mut service = store(400).start();
+    let exported = service.setup().run(&["export"]).stdout;
+    for round in 0..2 {
+        erase(service.setup(), &[PERSON]);
+        service.store(&message_with("Xylo3phone", &json!({"from": PERSON})));
+        service.resulted("duplicate", f64::from(round + 1));
+        let finished = service.setup().run_with_input(&["import"], exported.as_bytes());
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        nothing_is_left(service.setup());
+        assert_eq!(service.get("/stats").json()["total_messages"], 400 - 57);
+    }
+    // Something new from the same person is a message like any other.
+    service.store(&message_with("new", &json!({"from": PERSON})));
+    service.resulted("created", 1.0);
+    assert_eq!(erase(service.setup(), &[PERSON]), "1 messages erased\n");
+    agrees(&service);
+}
+
+#[test]
+fn what_went_before_is_erased_where_it_was_left_behind() {
+    let service = store(2000).start();
+    is_indexed(&service);
+    let mut setup = service.stop();
+    // Deleted and changed by somebody with sqlite3, who overwrites nothing.
+    let carelessly = "PRAGMA secure_delete = OFF; DELETE FROM messages WHERE rowid % 14 = 3;
+        UPDATE messages SET text = 'nothing' WHERE rowid % 28 = 10; DELETE FROM messages WHERE rowid < 600";
+    setup.database().execute_batch(carelessly).expect("it is SQL");
+    erase(&mut setup, &[PERSON]);
+    nothing_is_left(&setup);
+    files_are_sound(&setup);
+    let service = setup.start();
+    agrees(&service);
+    is_indexed(&service);
+    agrees_all_the_way(&service);
+}
+
+#[test]
+fn several_are_erased_at_once_and_nobody_who_has_sent_nothing() {
+    let mut service = Service::start();
+    for (id, from) in [("a", "+1"), ("b", "+2"), ("c", "+3"), ("d", "+1"), ("e", "+11")] {
+        service.store(&message_with(id, &json!({"from": from})));
+    }
+    assert_eq!(erase(service.setup(), &["+4"]), "0 messages erased\n");
+    assert_eq!(erase(service.setup(), &["+1", "+2"]), "3 messages erased\n");
+    assert_eq!(crate::fixtures::ids(&service.get("/messages")), ["c", "e"]);
+    agrees(&service);
+}
+
+#[test]
+fn a_reader_who_keeps_the_log_is_told_of_and_the_next_run_finishes() {
+    let mut service = store(400).start();
+    let reader = service.database();
+    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM messages").expect("it is SQL");
+    let finished = service.setup().run(&["erase", "--sender", PERSON]);
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    assert!(finished.stderr.contains("somebody is reading it"), "{finished:?}");
+    assert_eq!(service.get("/stats").json()["total_messages"], 400 - 57);
+    drop(reader);
+    assert_eq!(erase(service.setup(), &[PERSON]), "0 messages erased\n");
+    nothing_is_left(service.setup());
+    agrees(&service);
+}
+
+#[test]
+fn an_index_is_made_anew_that_knows_nothing_of_it() {
+    let mut service = store(1000).start();
+    is_indexed(&service);
+    let before = fs::metadata(service.path("app.db-index")).expect("it is there");
+    erase(service.setup(), &[PERSON]);
+    use std::os::unix::fs::MetadataExt;
+    eventually("there is another one", || {
+        let now = fs::metadata(service.path("app.db-index")).ok()?;
+        (now.ino() != before.ino() || now.mtime() > before.mtime()).then_some(())
+    });
+    is_indexed(&service);
+    agrees(&service);
+    service.store(&message("m1"));
+    agrees(&service);
+    index_is_whole(&service.stop());
+}
+
+#[test]
+fn what_is_not_a_number_or_not_a_database_is_refused() {
+    for arguments in [
+        ["erase"].as_slice(),
+        &["erase", "--sender"],
+        &["erase", "--sender", "4915207777777"],
+        &["erase", "--sender", "+49 152"],
+        &["erase", "--sender", "+1", "--sender", ""],
+        &["erase", "+1"],
+        &["erase", "--sender", "+1", "now"],
+    ] {
+        let mut setup = Setup::new();
+        let finished = setup.run(arguments);
+        assert_eq!(finished.code, Some(64), "{arguments:?}: {finished:?}");
+        assert!(!setup.path("app.db").exists(), "{arguments:?}");
+    }
+    let mut nothing = Setup::new();
+    let finished = nothing.run(&["erase", "--sender", "+1"]);
+    assert_eq!((finished.code, nothing.path("app.db").exists()), (Some(69), false), "{finished:?}");
+    let mut older = older_file(10);
+    let finished = older.run(&["erase", "--sender", "+1"]);
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    assert!(finished.stderr.contains("earlier version"), "{finished:?}");
+    let mut foreign = Setup::new();
+    foreign.file("app.db", "this is a text file, long enough to hold a header ".repeat(50));
+    assert_eq!(foreign.run(&["erase", "--sender", "+1"]).code, Some(78));
+}
