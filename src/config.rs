@@ -1,4 +1,4 @@
-//! The environment, read once at the start into a [`Config`], or refused in one clear line.
+//! The environment, read at the start and at a reload into a [`Config`], or refused in one clear line.
 //!
 //! A variable that is set but empty counts as unset, as compose files leave it.
 
@@ -15,6 +15,7 @@ use crate::limits::{
     DEFAULT_WORKERS, LARGEST_MAX_BODY_BYTES, LARGEST_MAX_CONNECTIONS, LARGEST_WORKERS, LONGEST_TIMEOUT,
 };
 use crate::log::Level;
+use crate::secrets::Secrets;
 use crate::signature::Keys;
 
 /// Where the service listens.
@@ -27,10 +28,7 @@ pub enum ListenAddr {
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Secret and previous secret; `None` without a secret.
-    pub keys: Option<Keys>,
-    /// What `Authorization: Bearer` must carry on queries and scrapes, if anything.
-    pub api_token: Option<Vec<u8>>,
+    pub secrets: Secrets,
     pub database: PathBuf,
     pub listen: ListenAddr,
     pub log_level: Level,
@@ -69,16 +67,10 @@ impl Config {
         let current = env.secret("WEBHOOK_SECRET")?.unwrap_or_default();
         let previous = env.secret("WEBHOOK_SECRET_PREVIOUS")?.unwrap_or_default();
         Ok(Self {
-            keys: Keys::new(&current, &previous),
-            api_token: env.secret("API_TOKEN")?,
+            secrets: Secrets { keys: Keys::new(&current, &previous), api_token: env.secret("API_TOKEN")? },
             database: env.parsed("DATABASE_URL", "sqlite:///data/app.db", DATABASE_TAKES, database_path)?,
             listen: env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)?,
-            log_level: env.parsed(
-                "LOG_LEVEL",
-                "INFO",
-                "it takes DEBUG, INFO, WARNING or ERROR",
-                Level::parse,
-            )?,
+            log_level: env.log_level()?,
             workers: env.number("WORKERS", DEFAULT_WORKERS, LARGEST_WORKERS)?,
             max_body_bytes: env.number("MAX_BODY_BYTES", DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES)?,
             max_connections: env.number(
@@ -97,6 +89,7 @@ impl Config {
     }
 }
 
+const LEVEL_TAKES: &str = "it takes DEBUG, INFO, WARNING or ERROR";
 const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file";
 const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (names are not looked up: a static binary has no resolver)";
 
@@ -130,6 +123,20 @@ impl Environment<'_> {
     fn seconds(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {
         let seconds = self.number(name, default.as_secs() as usize, LONGEST_TIMEOUT.as_secs() as usize)?;
         Ok(Duration::from_secs(seconds as u64))
+    }
+
+    /// From the variable, or from the file that `LOG_LEVEL_FILE` names: a reload finds a file changed, and
+    /// never the environment.
+    fn log_level(&self) -> Result<Level, ConfigError> {
+        let name = "LOG_LEVEL_FILE";
+        let Some(path) = self.get(name).filter(|_| self.get("LOG_LEVEL").is_none()) else {
+            return self.parsed("LOG_LEVEL", "INFO", LEVEL_TAKES, Level::parse);
+        };
+        let text = fs::read_to_string(&path).map_err(|io_error| {
+            error(name, &path, &format!("{io_error}; it takes the path of a file that holds the level"))
+        })?;
+        // Without its content: the path may be that of a secret.
+        Level::parse(text.trim()).ok_or_else(|| error(name, &path, &format!("in the file: {LEVEL_TAKES}")))
     }
 
     /// A secret from the variable itself, from the file that `NAME_FILE` names, or from a systemd
@@ -211,7 +218,7 @@ mod tests {
     #[test]
     fn an_empty_environment_gives_the_defaults() {
         let config = read(&[("LOG_LEVEL", "")]).unwrap();
-        assert!(config.keys.is_none() && config.api_token.is_none());
+        assert!(config.secrets.keys.is_none() && config.secrets.api_token.is_none());
         assert_eq!(config.database, Path::new("data/app.db"));
         assert_eq!(config.listen, ListenAddr::Tcp("127.0.0.1:8000".parse().unwrap()));
         assert_eq!((config.workers, config.max_body_bytes), (64, 65_536));
@@ -245,6 +252,7 @@ mod tests {
             ("DATABASE_URL", "sqlite:///:memory:"),
             ("DATABASE_URL", "sqlite:///folder/"),
             ("LOG_LEVEL", "LOUD"),
+            ("LOG_LEVEL_FILE", "/does/not/exist"),
             ("WORKERS", "0"),
             ("WORKERS", "many"),
             ("MAX_BODY_BYTES", "-1"),

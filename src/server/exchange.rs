@@ -209,15 +209,15 @@ mod tests {
     use super::*;
     use crate::http::Headers;
     use crate::log::Log;
-    use crate::signature::Keys;
+    use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::Store;
 
     fn app(folder: &Path) -> Arc<App> {
         let metrics = Arc::default();
         let log = Log::start(Level::Error).unwrap();
         let store = Store::open(&folder.join("app.db"), Arc::clone(&metrics), log.clone()).unwrap();
-        let keys = Keys::new(b"secret", b"");
-        Arc::new(App { keys, api_token: None, store, metrics, log, stopping: AtomicBool::new(false) })
+        let secrets = CurrentSecrets::new(Secrets::default());
+        Arc::new(App { secrets, store, metrics, log, stopping: AtomicBool::new(false) })
     }
 
     fn exchange(app: &Arc<App>, path: &str) -> (Box<Exchange>, Inbox) {

@@ -7,13 +7,14 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::search;
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
-    WAL_KEEP_BYTES, WRITE_CACHE_KIB,
+    START_BUSY_TIMEOUT, WAL_KEEP_BYTES, WRITE_CACHE_KIB,
 };
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
@@ -162,6 +163,7 @@ pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(START_BUSY_TIMEOUT)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     for (from, sql) in MIGRATIONS.iter().enumerate().skip(version as usize) {
@@ -170,8 +172,11 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     transaction.commit()?;
     // What an earlier run wrote and the kernel may have failed to sync is written and synced again
-    // here, so that everything visible from now on is also on disk.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    // here, so that everything visible from now on is also on disk. At an upgrade the process before this
+    // one is still taking messages in, and nobody waits for the other.
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)
 }
 
 /// A connection that commits: WAL, and every commit synced before it returns. The file must exist.

@@ -13,9 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::StoreError;
@@ -57,6 +57,8 @@ impl Drop for Waiter {
 enum Command {
     Insert(Message, Waiter),
     Prove(Sender<Result<(), StoreError>>),
+    /// Answered by being dropped, as soon as it is taken up.
+    Look(Sender<()>),
     Stop,
 }
 
@@ -129,6 +131,18 @@ impl Writer {
         proof.recv_timeout(PROBE_TIMEOUT).unwrap_or(Err(StoreError::Locked))
     }
 
+    /// True if the thread takes up its next batch in time, whatever becomes of it.
+    pub(super) fn makes_progress(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let (look, taken_up) = bounded(0);
+        match self.commands.send_timeout(Command::Look(look), within) {
+            // There is nothing left to be done.
+            Err(SendTimeoutError::Disconnected(_)) => true,
+            Err(SendTimeoutError::Timeout(_)) => false,
+            Ok(()) => taken_up.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected),
+        }
+    }
+
     pub(super) fn queue_depth(&self) -> usize {
         self.commands.len()
     }
@@ -156,6 +170,8 @@ impl Batch {
     fn take(inbox: &Receiver<Command>) -> Self {
         let mut batch = Self::default();
         let mut next = inbox.recv().ok();
+        // Without a single command every handle is gone.
+        batch.stop = next.is_none();
         while let Some(command) = next {
             match command {
                 Command::Insert(message, waiter) => {
@@ -163,6 +179,7 @@ impl Batch {
                     batch.waiters.push(waiter);
                 }
                 Command::Prove(probe) => batch.probes.push(probe),
+                Command::Look(look) => drop(look),
                 Command::Stop => batch.stop = true,
             }
             if batch.stop || batch.messages.len() >= MAX_BATCH {
@@ -170,8 +187,6 @@ impl Batch {
             }
             next = inbox.try_recv().ok();
         }
-        // Without a single command every handle is gone.
-        batch.stop = batch.messages.is_empty() && batch.probes.is_empty();
         batch
     }
 }

@@ -22,7 +22,7 @@ impl Edge {
                 return;
             };
             match listener.accept() {
-                Ok(socket) => self.welcome(socket),
+                Ok(socket) => self.welcome(socket, false),
                 Err(Errno::AGAIN) => return,
                 // The client was gone before it was accepted.
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
@@ -37,7 +37,8 @@ impl Edge {
         }
     }
 
-    pub(super) fn welcome(&mut self, socket: OwnedFd) {
+    /// Takes a connection in; `served` if a request was answered on it before.
+    pub(super) fn welcome(&mut self, socket: OwnedFd, served: bool) {
         self.app.metrics.accepted.fetch_add(1, Relaxed);
         if self.connections.len() >= self.bounds.max_connections && !self.make_room() {
             let answer = refuse(&self.app, Refusal::Overloaded, None);
@@ -56,7 +57,9 @@ impl Edge {
             self.app.metrics.closed(CloseCause::Capacity);
             return;
         }
-        entry.insert(Connection::new(socket, serial, Instant::now() + self.bounds.idle_timeout));
+        let mut connection = Connection::new(socket, serial, Instant::now() + self.bounds.idle_timeout);
+        connection.served = served;
+        entry.insert(connection);
         self.app.metrics.connections.fetch_add(1, Relaxed);
         self.drive(key);
     }
