@@ -10,6 +10,8 @@ mod fixtures;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/http_client.rs"]
 mod http_client;
+mod install;
+mod manager;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
 mod output;
@@ -22,4 +24,5 @@ mod service;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/setup.rs"]
 mod setup;
+mod systemd;
 mod tools;
