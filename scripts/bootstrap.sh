@@ -28,7 +28,15 @@ package_of() {
 	cc) echo gcc libc6-dev ;;
 	curl) echo curl ca-certificates ;;
 	ldd) echo libc-bin ;;
-	systemd-analyze) echo systemd ;;
+	dpkg-deb) echo dpkg ;;
+	docker-compose) echo docker-compose python3-yaml ;;
+	unshare) echo util-linux ;;
+	strip) echo binutils ;;
+	groff) echo groff-base ;;
+	nginx) echo nginx-light ;;
+	promtool) echo prometheus ;;
+	systemd-analyze | journalctl) echo systemd ;;
+	*/systemd-journal-remote) echo systemd-journal-remote ;;
 	*) echo "$1" ;;
 	esac
 }

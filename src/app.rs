@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::client::TrustedProxies;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::secrets::CurrentSecrets;
@@ -11,6 +12,7 @@ use crate::store::Store;
 /// The parts, shared by every thread.
 pub struct App {
     pub secrets: CurrentSecrets,
+    pub trusted_proxies: TrustedProxies,
     pub store: Store,
     pub metrics: Arc<Metrics>,
     pub log: Log,

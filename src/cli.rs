@@ -1,7 +1,11 @@
 //! The command line: what each command does, and the exit codes (sysexits.h) that tell a script or
 //! systemd what kind of failure it was.
 
+mod check;
+mod export;
 mod healthcheck;
+mod import;
+mod progress;
 mod reload;
 mod serve;
 mod signals;
@@ -12,19 +16,27 @@ mod watchdog;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
 
 use crate::config::Config;
 use crate::signature::sign;
 use crate::store::{self, OpenError};
+use crate::version::{COMMIT, VERSION};
 
 /// The arguments are wrong: restarting does not help.
 const EX_USAGE: u8 = 64;
+/// What came in is not all as it has to be.
+const EX_DATAERR: u8 = 65;
 /// Something that is needed is not there: a port, a folder, room on the disk.
 const EX_UNAVAILABLE: u8 = 69;
+/// Reading or writing failed on the way.
+const EX_IOERR: u8 = 74;
+/// Somebody else is at it: trying again later helps.
+const EX_TEMPFAIL: u8 = 75;
 /// The service ended by itself, which is a fault of the program.
 const EX_SOFTWARE: u8 = 70;
 /// A setting is wrong: restarting does not help.
@@ -39,7 +51,14 @@ Commands:
   serve          run the service (the default)
   healthcheck    exit 0 if the service at LISTEN_ADDR is ready, 1 otherwise
   sign           read a body from stdin, print its X-Signature
-  backup FILE    write a consistent copy of the database to FILE, also while it is in use
+  backup FILE    write a consistent copy of the database to FILE, also while it is in use; one that
+                 was cut short goes on when it is run again
+  restore FILE   put a backup in the place of the database, while no service uses it
+  check [FILE]   exit 0 if the database, or FILE, is sound, and its index agrees with it
+  export         write messages to stdout, one line of JSON each, also while they come;
+                 --csv, and the filters of GET /messages: --from X, --since X, --q X
+  import [FILE]  store messages from FILE or stdin, as export writes them; says which lines
+                 it refuses, and exits 65 if there are any
 
 Options:
   -h, --help     print this
@@ -47,9 +66,9 @@ Options:
 
 Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
-  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), LOG_LEVEL (_FILE) (INFO),
-  WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192), REQUEST_TIMEOUT_SECONDS (15),
-  IDLE_TIMEOUT_SECONDS (60)
+  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), TRUSTED_PROXIES,
+  LOG_LEVEL (_FILE) (INFO), WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
+  REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60)
 
 Signals while it serves:
   SIGTERM, SIGINT  finish what has begun and end; a second one ends at once
@@ -62,6 +81,10 @@ enum Command {
     Healthcheck,
     Sign,
     Backup(PathBuf),
+    Restore(PathBuf),
+    Check(Option<PathBuf>),
+    Export(export::Options),
+    Import(Option<PathBuf>),
     Version,
     Help,
 }
@@ -83,6 +106,7 @@ impl From<OpenError> for Failure {
         let code = match error {
             OpenError::Foreign(_) => EX_CONFIG,
             OpenError::Unusable(_) => EX_UNAVAILABLE,
+            OpenError::InUse(_) => EX_TEMPFAIL,
         };
         Self::new(code, error)
     }
@@ -101,7 +125,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve => settings().and_then(|config| serve::serve(&config)),
         Command::Healthcheck => settings().and_then(|config| healthcheck::check(&config.listen)),
         Command::Sign => print_signature(),
-        Command::Backup(target) => settings().and_then(|config| back_up(&config.database, &target)),
+        Command::Backup(target) => settings().and_then(|config| {
+            progress::shown(&target, |shown| store::backup(&config.database, &target, shown))
+        }),
+        Command::Restore(backup) => settings().and_then(|config| {
+            progress::shown(&config.database, |shown| store::restore(&backup, &config.database, shown))
+        }),
+        Command::Check(file) => settings().and_then(|config| check::check(&file.unwrap_or(config.database))),
+        Command::Export(options) => settings().and_then(|config| {
+            let filter = options.filter().map_err(|error| Failure::new(EX_USAGE, error))?;
+            export::export(&config.database, filter, options.is_csv)
+        }),
+        Command::Import(file) => {
+            settings().and_then(|config| import::import(&config.database, file.as_deref()))
+        }
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -120,6 +157,16 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         let next = match argument {
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("version") | Short('V') => return Ok(Command::Version),
+            Long(name @ ("csv" | "from" | "since" | "q")) => {
+                let (name, Some(Command::Export(mut options))) = (name.to_owned(), command.take()) else {
+                    return Err(format!("--{name} belongs to export").into());
+                };
+                match name.as_str() {
+                    "csv" => options.is_csv = true,
+                    _ => options.filter_by(&name, &parser.value()?.string()?),
+                }
+                Command::Export(options)
+            }
             Value(word) if command.is_none() => match word.to_str() {
                 Some("serve") => Command::Serve,
                 Some("healthcheck") => Command::Healthcheck,
@@ -127,6 +174,17 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("backup") => {
                     Command::Backup(parser.value().map_err(|_| "backup needs the name of a FILE")?.into())
                 }
+                Some("restore") => {
+                    Command::Restore(parser.value().map_err(|_| "restore needs the name of a FILE")?.into())
+                }
+                Some("check") => Command::Check(None),
+                Some("export") => Command::Export(export::Options::default()),
+                Some("import") => Command::Import(None),
+                _ => return Err(Value(word).unexpected()),
+            },
+            Value(word) => match command {
+                Some(Command::Check(None)) => Command::Check(Some(word.into())),
+                Some(Command::Import(None)) => Command::Import(Some(word.into())),
                 _ => return Err(Value(word).unexpected()),
             },
             other => return Err(other.unexpected()),
@@ -141,7 +199,7 @@ fn settings() -> Result<Config, Failure> {
 }
 
 fn version() -> String {
-    format!("lyftr-webhook {} (SQLite {})\n", env!("CARGO_PKG_VERSION"), store::sqlite_version())
+    format!("lyftr-webhook {VERSION} (commit {COMMIT}, SQLite {})\n", store::sqlite_version())
 }
 
 fn print(text: &str) -> Result<(), Failure> {
@@ -157,17 +215,4 @@ fn print_signature() -> Result<(), Failure> {
         .read_to_end(&mut body)
         .map_err(|error| Failure::new(EX_UNAVAILABLE, format!("cannot read the body from stdin: {error}")))?;
     print(&format!("{}\n", sign(&secret, &body)))
-}
-
-fn back_up(database: &Path, target: &Path) -> Result<(), Failure> {
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    store::backup(database, target, |done, all| {
-        if is_terminal {
-            eprint!("\r{:3} %", done * 100 / all.max(1));
-        }
-    })?;
-    if is_terminal {
-        eprintln!("\r{} written", target.display());
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::client::TrustedProxies;
 use crate::limits::{
     DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT,
     DEFAULT_WORKERS, LARGEST_MAX_BODY_BYTES, LARGEST_MAX_CONNECTIONS, LARGEST_WORKERS, LONGEST_TIMEOUT,
@@ -31,6 +32,7 @@ pub struct Config {
     pub secrets: Secrets,
     pub database: PathBuf,
     pub listen: ListenAddr,
+    pub trusted_proxies: TrustedProxies,
     pub log_level: Level,
     pub workers: usize,
     pub max_body_bytes: usize,
@@ -70,6 +72,7 @@ impl Config {
             secrets: Secrets { keys: Keys::new(&current, &previous), api_token: env.secret("API_TOKEN")? },
             database: env.parsed("DATABASE_URL", "sqlite:///data/app.db", DATABASE_TAKES, database_path)?,
             listen: env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)?,
+            trusted_proxies: env.parsed("TRUSTED_PROXIES", "", PROXIES_TAKES, TrustedProxies::parse)?,
             log_level: env.log_level()?,
             workers: env.number("WORKERS", DEFAULT_WORKERS, LARGEST_WORKERS)?,
             max_body_bytes: env.number("MAX_BODY_BYTES", DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES)?,
@@ -92,6 +95,7 @@ impl Config {
 const LEVEL_TAKES: &str = "it takes DEBUG, INFO, WARNING or ERROR";
 const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file";
 const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (names are not looked up: a static binary has no resolver)";
+const PROXIES_TAKES: &str = "it takes addresses and networks such as 127.0.0.1,10.0.0.0/8,fd00::/8 and the word unix, separated by commas";
 
 struct Environment<'a> {
     lookup: Lookup<'a>,
@@ -253,6 +257,7 @@ mod tests {
             ("DATABASE_URL", "sqlite:///folder/"),
             ("LOG_LEVEL", "LOUD"),
             ("LOG_LEVEL_FILE", "/does/not/exist"),
+            ("TRUSTED_PROXIES", "127.0.0.1,proxy.internal"),
             ("WORKERS", "0"),
             ("WORKERS", "many"),
             ("MAX_BODY_BYTES", "-1"),

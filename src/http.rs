@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
+use crate::client::Client;
+
 /// A request, whole.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -17,6 +19,8 @@ pub struct Request {
     pub query: String,
     pub headers: Headers,
     pub body: Body,
+    /// The other end of its connection, which may be a proxy.
+    pub peer: Client,
     /// The client's `X-Request-ID` if it is sane, otherwise a fresh one.
     pub id: String,
     /// When it was whole: from here on it is ours to answer in time.
@@ -45,7 +49,7 @@ impl Headers {
     }
 
     /// Every value of a field, whatever the case of its name.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.0
             .iter()
             .filter(move |(field, _)| field.eq_ignore_ascii_case(name))

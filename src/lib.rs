@@ -11,8 +11,8 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`clock`] [`fault`] [`notify`] |
-//! | 0 | [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] |
+//! | 1 | [`client`] [`clock`] [`fault`] [`notify`] |
+//! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -34,8 +34,10 @@
 
 mod app;
 pub mod cli;
+mod client;
 mod clock;
 mod config;
+mod csv;
 mod exposition;
 mod fault;
 mod filter;
@@ -56,6 +58,7 @@ mod signature;
 mod store;
 mod timestamp;
 mod url;
+mod version;
 
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {

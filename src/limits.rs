@@ -27,6 +27,10 @@ pub const MAX_TEXT_CHARS: usize = 4096;
 /// Bytes of JSON up to which a 422 repeats the value it complains about.
 pub const MAX_ECHOED_INPUT_BYTES: usize = 256;
 
+/// A `ts` that lies so far ahead of this machine's clock means that one of the two is wrong: hosts that
+/// keep their time by NTP differ by less than a second.
+pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
 // ---- What a query may ask (contract, section 3) ------------------------------------------------
 
 /// Rows of a page when `limit` is not given.
@@ -163,6 +167,8 @@ pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a start waits for another process that holds the database. At an upgrade that is the process
 /// before this one, which commits without pause, on a disk that may stall.
 pub const START_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a start waits for another process that reads the log. One that replicates does so for ever.
+pub const WRITE_AGAIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a query waits for another process that holds the database.
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// WAL pages after which the writer moves them into the database file: 64 MiB of 4 KiB pages.
@@ -226,8 +232,40 @@ pub const FAILURE_STANDS: Duration = Duration::from_millis(500);
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long a probe's own commit waits for another process that holds the database.
 pub const PROBE_BUSY_TIMEOUT: Duration = Duration::from_millis(300);
-/// Pages copied by `backup` between two looks at the progress.
-pub const BACKUP_STEP_PAGES: i32 = 1024;
+
+// ---- Keeping the data --------------------------------------------------------------------------
+
+/// Pages copied by `backup` and `restore` between two looks at the log: some milliseconds.
+pub const COPY_PAGES: u64 = 256;
+/// Bytes written to a copy between two syncs. A disk that gets much at once keeps commits waiting.
+pub const COPY_SYNC_BYTES: usize = 8 << 20;
+/// So often a copy is gone through, whose log may start over in between; the last time it may not.
+pub const COPY_TURNS: u32 = 4;
+/// How long a copy waits for a commit to find the log free. Without commits the log does not grow.
+pub const COPY_PAUSE: Duration = Duration::from_secs(2);
+/// How often it looks meanwhile.
+pub const COPY_LOOK: Duration = Duration::from_millis(20);
+/// WAL pages, 1 GiB, at which a backup or a check that keeps the log from starting over gives up.
+pub const LONGEST_FOREIGN_WAL_PAGES: i64 = 262_144;
+/// SQLite instructions between two looks of a check at the log: some milliseconds of work.
+pub const CHECK_LOOK_OPS: i32 = 200_000;
+/// Faults that a check names before it stops looking for more of a kind.
+pub const NAMED_FAULTS: usize = 20;
+/// Rows whose words a check asks the search index for, spread over the table.
+pub const CHECKED_SEARCHES: i64 = 1000;
+/// How long a check waits for a service to have its index take account of changes by others.
+pub const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+/// Of the trigrams of each of them, how many.
+pub const CHECKED_TRIGRAMS: usize = 3;
+/// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can start over.
+pub const EXPORT_ROWS: i64 = 10_000;
+/// Bytes of messages that `export` takes from one snapshot. They are held in memory, and written when
+/// the snapshot has ended: whoever reads them may be slow.
+pub const EXPORT_BYTES: usize = 1 << 20;
+/// Bytes of a line that `import` reads: a body of any size that the service can be set to take.
+pub const MAX_IMPORT_LINE_BYTES: usize = LARGEST_MAX_BODY_BYTES;
+/// How long `import` waits for a service that commits all the time: its turn is a matter of chance.
+pub const IMPORT_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 // ---- Logs and lifecycle ------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Instant, SystemTime};
 
+use crate::client::Client;
 use crate::clock::write_rfc3339;
 use crate::limits::{LOG_BUFFER_BYTES, LOG_FLUSH_TIMEOUT, LOG_PAUSE, MAX_LOGGED_CHARS};
 
@@ -77,9 +78,16 @@ impl Line {
         }
     }
 
-    pub fn number(mut self, name: &str, value: u64) -> Self {
+    /// An address holds nothing that JSON would have escaped.
+    pub fn client(mut self, name: &str, client: Client) -> Self {
         self.name(name);
         // Writing into a String does not fail, here and below.
+        let _ = write!(self.json, "\"{client}\"");
+        self
+    }
+
+    pub fn number(mut self, name: &str, value: u64) -> Self {
+        self.name(name);
         let _ = write!(self.json, "{value}");
         self
     }

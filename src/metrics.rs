@@ -3,7 +3,7 @@
 //! Counting is one relaxed atomic addition and reading takes no lock, so a scrape never holds up a
 //! request. Labels come from the closed sets below, so no client can add a time series.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A label with a closed set of values.
@@ -81,6 +81,10 @@ impl CloseCause {
 pub const STATUSES: [u16; 16] =
     [200, 400, 401, 404, 405, 408, 413, 414, 417, 422, 431, 500, 501, 503, 505, 0];
 
+/// Shown for every route from the start, so that the first one is a rise from 0: a series that begins
+/// at 1 has no rate.
+pub const STATUSES_FROM_THE_START: [u16; 3] = [200, 500, 503];
+
 /// Buckets of `request_latency_ms`, in microseconds (contract, section 6).
 const LATENCY_BOUNDS: &[u64] =
     &[1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000];
@@ -91,6 +95,10 @@ const SECONDS_BOUNDS: &[u64] = &[
 ];
 /// Buckets of the batch size, in messages.
 const BATCH_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+/// Buckets of a message's age when it is stored, in milliseconds: from a second to a week.
+const LAG_BOUNDS: &[u64] =
+    &[1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 21_600_000, 86_400_000, 604_800_000];
 
 /// A count of values by size.
 #[derive(Debug)]
@@ -153,6 +161,12 @@ pub struct Metrics {
     pub commit_seconds: Histogram,
     pub commit_failures: AtomicU64,
     pub messages_stored: AtomicU64,
+    /// `created_at − ts` of each; 0 where `ts` is the later one.
+    pub message_lag_seconds: Histogram,
+    /// Messages whose `ts` lay ahead of this machine's clock.
+    pub messages_ahead: AtomicU64,
+    /// The last transaction failed.
+    pub degraded: AtomicBool,
     /// Messages whose place in the order is not derived yet.
     pub unordered: AtomicI64,
     /// Messages that the search index does not know yet.
@@ -180,6 +194,9 @@ impl Default for Metrics {
             commit_seconds: Histogram::new(SECONDS_BOUNDS, 1e6),
             commit_failures: AtomicU64::new(0),
             messages_stored: AtomicU64::new(0),
+            message_lag_seconds: Histogram::new(LAG_BOUNDS, 1e3),
+            messages_ahead: AtomicU64::new(0),
+            degraded: AtomicBool::new(false),
             unordered: AtomicI64::new(0),
             unsearchable: AtomicI64::new(0),
             panics: AtomicU64::new(0),

@@ -21,6 +21,7 @@ use crate::os;
 use crate::secrets::CurrentSecrets;
 use crate::server::{BindError, Bounds, Listener, Predecessor, Server};
 use crate::store::{self, Store};
+use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
@@ -45,6 +46,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let address = listener.address().to_owned();
     let app = Arc::new(App {
         secrets: CurrentSecrets::new(config.secrets.clone()),
+        trusted_proxies: config.trusted_proxies.clone(),
         store,
         metrics,
         log: log.clone(),
@@ -59,7 +61,8 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     // Before the line of the first request.
     log.write(
         &Line::event(Level::Info, "start")
-            .text("version", env!("CARGO_PKG_VERSION"))
+            .text("version", VERSION)
+            .text("commit", COMMIT)
             .text("sqlite_version", store::sqlite_version())
             .text("listen", &address)
             .text("database", &config.database.to_string_lossy())

@@ -6,20 +6,34 @@ use super::Answer;
 use crate::app::App;
 use crate::exposition::{CONTENT_TYPE, Exposition};
 use crate::http::{Request, Response};
-use crate::metrics::{CloseCause, HistogramReading, Lane, Metrics, Route, STATUSES, WebhookResult};
+use crate::metrics::{
+    CloseCause, HistogramReading, Lane, Metrics, Route, STATUSES, STATUSES_FROM_THE_START, WebhookResult,
+};
 use crate::procfs::Process;
 use crate::store::sqlite_version;
+use crate::version::{COMMIT, VERSION};
 
 pub(super) fn get(app: &App, _: &Request) -> Answer {
     let mut page = Exposition::default();
+    readiness(&mut page, app);
     requests(&mut page, &app.metrics);
     connections(&mut page, &app.metrics);
     storage(&mut page, app);
     process(&mut page, &Process::read());
     page.family("build_info", "gauge", "Always 1; the labels say what is running.");
-    let labels = [("version", env!("CARGO_PKG_VERSION")), ("sqlite_version", sqlite_version())];
+    let labels = [("version", VERSION), ("commit", COMMIT), ("sqlite_version", sqlite_version())];
     page.sample("build_info", &labels, 1.0);
     Answer::Now(Response::with_type(200, CONTENT_TYPE, page.into_text().into_bytes()).into())
+}
+
+/// What `/health/ready` answers, as far as it is known without waiting for the writer.
+fn readiness(page: &mut Exposition, app: &App) {
+    let (stopping, degraded) = (app.stopping.load(Relaxed), app.metrics.degraded.load(Relaxed));
+    let ready = app.secrets.get().keys.is_some() && !stopping && !degraded;
+    let help = "1 if a secret is set, the last commit succeeded, and the service is not stopping.";
+    page.single("service_ready", "gauge", help, f64::from(u8::from(ready)));
+    // So that the next scrape knows of a disk that fails while nobody sends anything, or is mended.
+    app.store.prove_soon();
 }
 
 fn requests(page: &mut Exposition, metrics: &Metrics) {
@@ -28,7 +42,7 @@ fn requests(page: &mut Exposition, metrics: &Metrics) {
     for route in Route::ALL {
         for (slot, status) in STATUSES.iter().enumerate() {
             let count = metrics.requests_total(*route, slot);
-            if count > 0 {
+            if count > 0 || STATUSES_FROM_THE_START.contains(status) {
                 page.sample(name, &[("path", route.label()), ("status", &status.to_string())], count as f64);
             }
         }
@@ -114,6 +128,12 @@ fn storage(page: &mut Exposition, app: &App) {
         "Transactions that failed and stored nothing.",
         failures,
     );
+    let name = "message_lag_seconds";
+    page.family(name, "histogram", "Age of messages when they were stored, created_at - ts.");
+    histogram(page, name, &[], &metrics.message_lag_seconds.read());
+    let ahead = metrics.messages_ahead.load(Relaxed) as f64;
+    let help = "Messages stored whose ts lay more than five seconds in the future.";
+    page.single("messages_ahead_total", "counter", help, ahead);
     let name = "store_unindexed_messages";
     page.family(name, "gauge", "Messages that an index does not know yet; queries read them one by one.");
     page.sample(name, &[("index", "order")], metrics.unordered.load(Relaxed) as f64);
@@ -122,6 +142,11 @@ fn storage(page: &mut Exposition, app: &App) {
     page.single("store_database_bytes", "gauge", "Size of the database file.", bytes.database as f64);
     page.single("store_wal_bytes", "gauge", "Size of the write-ahead log.", bytes.wal as f64);
     page.single("store_index_bytes", "gauge", "Size of the index beside the database.", bytes.index as f64);
+    if let Some(disk) = app.store.disk() {
+        let free = disk.free_bytes as f64;
+        page.single("store_disk_free_bytes", "gauge", "Room left on the disk of the database.", free);
+        page.single("store_disk_bytes", "gauge", "Size of the disk of the database.", disk.bytes as f64);
+    }
     let dropped = app.log.dropped() as f64;
     page.single(
         "log_lines_dropped_total",

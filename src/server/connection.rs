@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use super::incoming::Incoming;
+use crate::client::Client;
 use crate::limits::{LINGER_BYTES, MAX_HEAD_BYTES, READ_CHUNK_BYTES};
 use crate::metrics::CloseCause;
 
@@ -40,6 +41,7 @@ pub(super) enum Read {
 
 pub(super) struct Connection {
     pub(super) socket: OwnedFd,
+    pub(super) peer: Client,
     /// Tells this connection from an earlier one in the same place.
     pub(super) serial: u64,
     pub(super) phase: Phase,
@@ -70,9 +72,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, serial: u64, deadline: Instant) -> Self {
+    pub(super) fn new((socket, peer): (OwnedFd, Client), serial: u64, deadline: Instant) -> Self {
         Self {
             socket,
+            peer,
             serial,
             phase: Phase::Receiving,
             deadline,

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::head::RefusedHead;
 use super::outbox::{self, Address, Outbox, Returned};
 use super::reply::{Next, render};
 use super::request_id;
 use crate::app::App;
-use crate::http::{Body, Request};
+use crate::client::Client;
+use crate::http::{Body, Headers, Request};
 use crate::log::{Level, Line};
 use crate::metrics::{Lane, Route, WebhookResult};
 use crate::routes::{self, Answer, Refusal, Reply, webhook};
@@ -119,6 +121,8 @@ impl Exchange {
             route: self.route,
             request_id: &self.request.id,
             line: Some((&self.request.method, &self.request.path)),
+            peer: self.request.peer,
+            headers: &self.request.headers,
             received: self.request.received,
         };
         record.count_and_log(&self.app, reply);
@@ -139,16 +143,17 @@ impl Drop for Exchange {
 }
 
 /// Answers what is no request: counted and logged like any other. The connection ends with it.
-pub(super) fn refuse(app: &App, refusal: Refusal, line: Option<&(String, String)>) -> Vec<u8> {
+pub(super) fn refuse(app: &App, refused: &RefusedHead, peer: Client) -> Vec<u8> {
     let request_id = request_id::fresh();
-    let line = line.map(|(method, path)| (method.as_str(), path.as_str()));
+    let line = refused.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
     let route = line.map_or(Route::Unmatched, |(_, path)| routes::classify(path).0);
-    let reply: Reply = match (route, refusal) {
+    let reply: Reply = match (route, refused.refusal) {
         (Route::Webhook, Refusal::Overloaded) => webhook::shed(),
-        _ => routes::refused(refusal).into(),
+        (_, refusal) => routes::refused(refusal).into(),
     };
     let head_only = line.is_some_and(|(method, _)| method == "HEAD");
-    let record = Record { route, request_id: &request_id, line, received: Instant::now() };
+    let (headers, received) = (&refused.headers, Instant::now());
+    let record = Record { route, request_id: &request_id, line, peer, headers, received };
     record.count_and_log(app, &reply);
     render(&reply.response, &request_id, head_only, Next::Close)
 }
@@ -159,6 +164,8 @@ struct Record<'a> {
     request_id: &'a str,
     /// Method and path, if they could be read.
     line: Option<(&'a str, &'a str)>,
+    peer: Client,
+    headers: &'a Headers,
     received: Instant,
 }
 
@@ -174,8 +181,10 @@ impl Record<'_> {
         if !app.log.wants(level) {
             return;
         }
+        let client = app.trusted_proxies.client(self.peer, self.headers.all("X-Forwarded-For"));
         let line = Line::new(level)
             .text("request_id", self.request_id)
+            .client("client", client)
             .maybe_text("method", self.line.map(|(method, _)| method))
             .maybe_text("path", self.line.map(|(_, path)| path))
             .number("status", status.into())
@@ -207,7 +216,7 @@ mod tests {
 
     use super::super::outbox::{Inbox, outbox};
     use super::*;
-    use crate::http::Headers;
+    use crate::client::TrustedProxies;
     use crate::log::Log;
     use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::Store;
@@ -217,7 +226,8 @@ mod tests {
         let log = Log::start(Level::Error).unwrap();
         let store = Store::open(&folder.join("app.db"), Arc::clone(&metrics), log.clone()).unwrap();
         let secrets = CurrentSecrets::new(Secrets::default());
-        Arc::new(App { secrets, store, metrics, log, stopping: AtomicBool::new(false) })
+        let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
+        Arc::new(App { secrets, trusted_proxies, store, metrics, log, stopping })
     }
 
     fn exchange(app: &Arc<App>, path: &str) -> (Box<Exchange>, Inbox) {
@@ -227,6 +237,7 @@ mod tests {
             query: String::new(),
             headers: Headers::default(),
             body: Body::Whole(Vec::new()),
+            peer: Client::Unix,
             id: "id-1".into(),
             received: Instant::now(),
         };

@@ -34,16 +34,29 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// A refused head, and the method and path if it came as far as those.
+/// A refused request, and what could be read of it.
 #[derive(Debug)]
 pub(super) struct RefusedHead {
     pub refusal: Refusal,
+    /// Method and path, if it came as far as those.
     pub line: Option<(String, String)>,
+    /// Of a head that was in order; otherwise empty.
+    pub headers: Headers,
+}
+
+impl RefusedHead {
+    /// The head was in order, if it has arrived at all, and the request was not.
+    pub(super) fn of(refusal: Refusal, head: Option<Head>) -> Self {
+        match head {
+            Some(Head { method, path, headers, .. }) => Self { refusal, line: Some((method, path)), headers },
+            None => refusal.into(),
+        }
+    }
 }
 
 impl From<Refusal> for RefusedHead {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, line: None }
+        Self { refusal, line: None, headers: Headers::default() }
     }
 }
 
@@ -81,7 +94,11 @@ pub(super) fn parse(head: &[u8]) -> Result<Head, RefusedHead> {
     let (method, target, is_1_0) = parse_request_line(request_line)?;
     let (path, query) = split_target(target);
     let path = decode_path(path);
-    let refused = |refusal| RefusedHead { refusal, line: Some((method.to_owned(), path.clone())) };
+    let refused = |refusal| RefusedHead {
+        refusal,
+        line: Some((method.to_owned(), path.clone())),
+        headers: Headers::default(),
+    };
 
     let mut headers = Headers::default();
     for line in lines.take_while(|line| !line.is_empty()) {

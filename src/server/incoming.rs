@@ -84,8 +84,7 @@ impl Incoming {
                         }
                     }
                     Err(refusal) => {
-                        let line = Some((head.method.clone(), head.path.clone()));
-                        return Step::Refused(RefusedHead { refusal, line });
+                        return Step::Refused(RefusedHead::of(refusal, self.head.take()));
                     }
                 }
             }
@@ -122,8 +121,8 @@ impl Incoming {
         Ok(true)
     }
 
-    /// Method and path of a request that has only begun to arrive, where they are known.
-    pub(super) fn partial_line(&self) -> Option<(String, String)> {
-        self.head.as_ref().map(|head| (head.method.clone(), head.path.clone()))
+    /// The head of a request that has only begun to arrive, if it is there. Nothing will come of it.
+    pub(super) fn give_up(&mut self) -> Option<Head> {
+        self.head.take()
     }
 }

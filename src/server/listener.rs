@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 
+use crate::client::Client;
 use crate::config::ListenAddr;
 use crate::limits::LISTEN_BACKLOG;
 use crate::os;
@@ -148,11 +149,22 @@ impl Listener {
         &self.address
     }
 
-    /// The next connection that waits. Never blocks.
-    pub(super) fn accept(&self) -> rustix::io::Result<OwnedFd> {
-        let (socket, _) = acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-        Ok(socket)
+    /// The next connection that waits, and its peer. Never blocks.
+    pub(super) fn accept(&self) -> rustix::io::Result<(OwnedFd, Client)> {
+        let (socket, peer) = acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+        Ok((socket, client(peer)))
     }
+}
+
+/// Who is at the other end of a connection that another process has accepted.
+pub(super) fn peer_of(socket: &OwnedFd) -> Client {
+    // One that has gone already asks for nothing any more.
+    client(rustix::net::getpeername(socket).ok().flatten())
+}
+
+fn client(peer: Option<SocketAddrAny>) -> Client {
+    let address = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    address.map_or(Client::Unix, |address| Client::of(address.ip()))
 }
 
 impl AsFd for Listener {

@@ -131,8 +131,11 @@ impl LogWatch {
         self.checkpoint_at = pages + CHECKPOINT_REST_PAGES;
         if let Some((in_log, moved)) = done?
             && moved < in_log
-            && pages < MOST_WAL_PAGES
+            // When no query runs any more it is another process that reads, a backup say, and to hold
+            // queries up all the time would not make it end.
+            && !(MOST_WAL_PAGES..LONG_WAL_PAGES).contains(&pages)
         {
+            self.held.give_up_long_ones(false);
             self.checkpoint_at = pages + CHECKPOINT_PAGES / 4;
         }
         Ok(())

@@ -23,10 +23,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::page::text;
-use super::schema::with_suffix;
-use crate::limits::{
-    CACHED_STATEMENTS, INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
-};
+use super::schema::{self, with_suffix};
+use crate::limits::{INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 
 /// The version of the index's own schema. Another one is made anew.
 const VERSION: i64 = 1;
@@ -117,7 +115,7 @@ fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
 /// It never needs to be synced by itself: what a machine that fails takes back is derived again.
 fn prepare(index: &Connection) -> rusqlite::Result<()> {
     index.busy_timeout(READ_BUSY_TIMEOUT)?;
-    index.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    schema::keep_statements(index)?;
     index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     index.execute_batch(&format!(
         "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY; \

@@ -9,14 +9,22 @@
 //! - What another process or the machine does to the file is an error that names its cause.
 
 mod backup;
+mod check;
 mod checkpoint;
+mod copy;
 #[cfg(test)]
 mod exactness;
+mod export;
+mod import;
 mod index;
 mod indexer;
+mod lag;
+mod lock;
 mod matches;
 mod page;
 mod readers;
+mod replace;
+mod restore;
 mod schema;
 mod search;
 mod source;
@@ -37,13 +45,18 @@ use crate::metrics::Metrics;
 use crate::timestamp::InstantKey;
 
 pub use backup::backup;
-pub use page::Page;
+pub use check::check;
+pub use export::Export;
+pub use import::{Import, Incoming};
+pub use page::{Page, StoredMessage};
+pub use restore::restore;
 pub use schema::OpenError;
 pub use stats::Stats;
 pub use transactor::Inserted;
 pub use writer::Waiter;
 
 use indexer::Indexer;
+use lock::Lock;
 use readers::Readers;
 use writer::Writer;
 
@@ -53,6 +66,8 @@ pub struct Store {
     writer: Writer,
     indexer: Indexer,
     readers: Arc<Readers>,
+    /// Tells other processes that the database is in use, whatever becomes of the connections.
+    _lock: Lock,
 }
 
 /// Sizes of the store's files.
@@ -61,6 +76,13 @@ pub struct Bytes {
     /// The database's write-ahead log.
     pub wal: u64,
     pub index: u64,
+}
+
+/// The file system that the store is on.
+pub struct Disk {
+    pub bytes: u64,
+    /// What is left for a user without privileges.
+    pub free_bytes: u64,
 }
 
 /// Why the store could not do what was asked. Each is a cause that an operator can act on; to a
@@ -140,13 +162,14 @@ impl Store {
     /// Opens the database, creating it and its parent folders if need be, migrates it and starts
     /// the writer. What is found wrong leaves the file untouched.
     pub fn open(path: &Path, metrics: Arc<Metrics>, log: Log) -> Result<Self, OpenError> {
-        let connection = schema::prepare(path)?;
+        let (connection, lock) = schema::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
         let indexer = indexer.map_err(unusable)?;
         let writer = Writer::start(path, connection, Arc::clone(&readers), indexer.wake(), metrics, log);
-        Ok(Self { path: path.to_owned(), writer: writer.map_err(unusable)?, indexer, readers })
+        let writer = writer.map_err(unusable)?;
+        Ok(Self { path: path.to_owned(), writer, indexer, readers, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -178,6 +201,11 @@ impl Store {
         self.writer.makes_progress(within)
     }
 
+    /// Has the writer try to commit, and waits for nothing: [`Metrics::degraded`] says how it went.
+    pub fn prove_soon(&self) {
+        self.writer.prove_soon();
+    }
+
     /// Messages that wait for the writer.
     pub fn queue_depth(&self) -> usize {
         self.writer.queue_depth()
@@ -191,6 +219,14 @@ impl Store {
             wal: size(&schema::wal_path(&self.path)),
             index: size(&index::path_of(&self.path)),
         }
+    }
+
+    /// How much room there is. `None` if the folder is gone.
+    pub fn disk(&self) -> Option<Disk> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Some(Disk { bytes: bytes(disk.f_blocks), free_bytes: bytes(disk.f_bavail) })
     }
 
     /// Commits what waits and ends the writer. Inserts after this are answered with an error.

@@ -117,7 +117,8 @@ fn skip(connection: &Connection, values: &mut Values<'_>) -> Result<(), StoreErr
 /// Rows, and the table's row number of each.
 type Found = (Vec<StoredMessage>, Vec<i64>);
 
-const COLUMNS: &str = "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";
+pub(super) const COLUMNS: &str =
+    "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";
 
 /// Up to `values.limit` rows of a source.
 fn select(connection: &Connection, source: Source, values: &Values<'_>) -> Result<Found, StoreError> {
@@ -179,7 +180,7 @@ fn place(connection: &Connection, cursor: &Cursor) -> Result<Option<Place>, Stor
     Ok(Some(Place { instant: column(0)?, message_id: column(1)? }))
 }
 
-fn stored_message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
+pub(super) fn stored_message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
     let required = |column: usize| text(row, column).map(Option::unwrap_or_default);
     Ok(StoredMessage {
         message_id: required(0)?,

@@ -297,9 +297,12 @@ fn in_one_snapshot<T>(
     connection: &Connection,
     query: impl FnOnce(&Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let transaction = connection.unchecked_transaction()?;
-    let result = query(&transaction)?;
-    transaction.commit()?;
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let result = query(connection);
+    let ended = connection.prepare_cached(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?.execute([]);
+    let result = result?;
+    // A failed query has said more than a failed end of it could.
+    ended?;
     Ok(result)
 }
 

@@ -7,14 +7,15 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::lock::{self, Lock};
 use super::search;
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
-    START_BUSY_TIMEOUT, WAL_KEEP_BYTES, WRITE_CACHE_KIB,
+    START_BUSY_TIMEOUT, WAL_KEEP_BYTES, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
 };
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
@@ -43,19 +44,24 @@ pub enum OpenError {
     Foreign(String),
     /// The file or its folder cannot be used as they are.
     Unusable(String),
+    /// Another process is at it: it can be used when that is done.
+    InUse(String),
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Foreign(reason) | Self::Unusable(reason) => f.write_str(reason),
+            Self::Foreign(reason) => {
+                write!(f, "{reason}; it was left as it is, set DATABASE_URL to another file")
+            }
+            Self::Unusable(reason) | Self::InUse(reason) => f.write_str(reason),
         }
     }
 }
 
-/// The write connection to a database that is there and up to date. Makes the folder and the file
-/// if need be, refuses a foreign file, and migrates an older one.
-pub(super) fn prepare(path: &Path) -> Result<Connection, OpenError> {
+/// The write connection to a database that is there and up to date, and the lock that tells others so.
+/// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
+pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
     if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
         let version = rusqlite::version();
         return Err(OpenError::Unusable(format!(
@@ -65,14 +71,20 @@ pub(super) fn prepare(path: &Path) -> Result<Connection, OpenError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|error| unusable(path, folder, &error))?;
     if !path.exists() {
-        return create(path, folder);
+        let lock = lock::shared(path)?;
+        // What was put there in between is looked at like any other.
+        if !path.exists() {
+            return Ok((create(path, folder)?, lock));
+        }
     }
     // SQLite's own message does not say what the system said.
     OpenOptions::new().read(true).append(true).open(path).map_err(|error| unusable(path, path, &error))?;
     inspect(path)?;
+    // A file that is refused gets no company either.
+    let lock = lock::shared(path)?;
     let mut connection = open_for_writing(path)?;
     migrate(&mut connection).map_err(|error| from_sqlite(path, &error))?;
-    Ok(connection)
+    Ok((connection, lock))
 }
 
 /// A new database is made under another name and appears whole or not at all; so it needs two syncs
@@ -113,10 +125,17 @@ fn fill(unborn: &Path) -> rusqlite::Result<()> {
 
 fn unusable(path: &Path, what: &Path, error: &std::io::Error) -> OpenError {
     OpenError::Unusable(format!(
-        "cannot use the database {}: {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
+        "cannot use the database {}: {}: {error}; {}",
         path.display(),
-        what.display()
+        what.display(),
+        advice()
     ))
+}
+
+/// By its number, because a container's user often has no name, and a volume's owner is another one.
+fn advice() -> String {
+    let user = rustix::process::geteuid().as_raw();
+    format!("make the folder and the file writable for user {user}, or set DATABASE_URL")
 }
 
 /// Looks at the file without changing it. Gives its version.
@@ -171,12 +190,16 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
         transaction.pragma_update(None, "user_version", from as i64 + 1)?;
     }
     transaction.commit()?;
-    // What an earlier run wrote and the kernel may have failed to sync is written and synced again
-    // here, so that everything visible from now on is also on disk. At an upgrade the process before this
-    // one is still taking messages in, and nobody waits for the other.
-    connection.busy_timeout(Duration::ZERO)?;
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)
+    write_again(connection)
+}
+
+/// What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that
+/// everything visible from now on is also on disk: all that no other process is reading.
+pub(super) fn write_again(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(WRITE_AGAIN_BUSY_TIMEOUT)?;
+    let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+    result
 }
 
 /// A connection that commits: WAL, and every commit synced before it returns. The file must exist.
@@ -215,8 +238,17 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     // Never creates: a file that vanishes while the service runs must not be replaced by an empty one.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    keep_statements(&connection)?;
     Ok(connection)
+}
+
+/// Has a connection compile each statement once. Unless told otherwise SQLite looks at some of the
+/// values that are bound, and compiles the statement anew whenever one of these is bound again
+/// (`SQLITE_DBCONFIG_ENABLE_QPSG`, <https://sqlite.org/c3ref/c_dbconfig_defensive.html>).
+pub(super) fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 pub(super) fn wal_path(path: &Path) -> PathBuf {
@@ -231,10 +263,7 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn foreign(path: &Path, reason: &str) -> OpenError {
-    OpenError::Foreign(format!(
-        "{} is not a database of this service: {reason}; it was left as it is, set DATABASE_URL to another file",
-        path.display()
-    ))
+    OpenError::Foreign(format!("{} is not a database of this service: {reason}", path.display()))
 }
 
 fn damaged(path: &Path, how: &str) -> OpenError {
@@ -245,7 +274,7 @@ fn damaged(path: &Path, how: &str) -> OpenError {
     ))
 }
 
-fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => foreign(path, "it is not an SQLite file"),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Unusable(format!(
@@ -253,9 +282,8 @@ fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
             path.display()
         )),
         Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
-        _ => OpenError::Unusable(format!(
-            "cannot use the database {}: {error}; make the folder and the file writable for this user, or set DATABASE_URL",
-            path.display()
-        )),
+        _ => {
+            OpenError::Unusable(format!("cannot use the database {}: {error}; {}", path.display(), advice()))
+        }
     }
 }

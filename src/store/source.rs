@@ -63,6 +63,13 @@ impl Arm {
         format!("SELECT COUNT(*) FROM {} WHERE {}", self.from, self.conditions.join(" AND "))
     }
 
+    /// One SELECT of something else, of rows of the table itself, in the order of their numbers.
+    pub(super) fn rows_in_turn(&self, columns: &str) -> String {
+        // An index on the sender, as old files have one, would bring them in another order.
+        let conditions = self.conditions.join(" AND ");
+        format!("SELECT {columns} FROM {} NOT INDEXED WHERE {conditions} ORDER BY m.rowid", self.from)
+    }
+
     fn and(mut self, condition: &'static str) -> Self {
         self.conditions.push(condition);
         self

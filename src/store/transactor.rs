@@ -11,13 +11,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::checkpoint::{LogWatch, Mover};
 use super::readers::Readers;
-use super::{OpenError, StoreError, schema};
+use super::{OpenError, StoreError, lag, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
 use crate::log::{Level, Line, Log};
@@ -60,8 +60,6 @@ pub(super) struct Transactor {
     proof: Proof,
     metrics: Arc<Metrics>,
     log: Log,
-    /// The last attempt failed, and the log says so.
-    degraded: bool,
 }
 
 impl Transactor {
@@ -78,18 +76,19 @@ impl Transactor {
         // What cannot be opened now is opened with the first batch.
         let open = Open::new(path, connection, &readers).ok();
         let path = path.to_owned();
-        Self { path, readers, mover, open, last_failure: None, proof, metrics, log, degraded: false }
+        Self { path, readers, mover, open, last_failure: None, proof, metrics, log }
     }
 
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
-        let began = Instant::now();
+        let (began, stored_at) = (Instant::now(), SystemTime::now());
         let outcomes = self.attempt(|connection| insert_all(connection, messages))?;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
         self.metrics.commit_seconds.observe_time(began.elapsed());
         self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
+        lag::observe(&self.metrics, messages, &outcomes, stored_at);
         Ok(outcomes)
     }
 
@@ -138,7 +137,7 @@ impl Transactor {
         match &result {
             Ok(_) => {
                 self.last_failure = None;
-                if std::mem::take(&mut self.degraded) {
+                if self.metrics.degraded.swap(false, Relaxed) {
                     self.log.write(&Line::event(Level::Info, "recovered"));
                 }
                 self.proof.set(Some(Instant::now()));
@@ -178,7 +177,7 @@ impl Transactor {
 
     fn failed(&mut self, error: &StoreError) {
         self.metrics.commit_failures.fetch_add(1, Relaxed);
-        if !std::mem::replace(&mut self.degraded, true) {
+        if !self.metrics.degraded.swap(true, Relaxed) {
             let line = Line::event(Level::Error, "degraded").text("detail", &error.to_string());
             self.log.write(&line.text("cause", &error.cause()));
         }
@@ -205,39 +204,41 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     match schema::inspect(path) {
         Ok(schema::VERSION) => {}
         Ok(_) | Err(OpenError::Foreign(_)) => return Err(StoreError::Replaced),
+        Err(OpenError::InUse(_)) => return Err(StoreError::Locked),
         Err(OpenError::Unusable(reason)) => return Err(StoreError::Io(reason)),
     }
     let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    schema::write_again(&connection)?;
     Ok(Open::new(path, connection, readers)?)
 }
 
 fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
     in_transaction(connection, |connection| {
         let created_at = now_rfc3339();
-        let mut insert = connection.prepare_cached(
-            "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (message_id) DO NOTHING",
-        )?;
-        let mut one = |message: &Message| {
-            let values = params![
-                message.message_id(),
-                message.from(),
-                message.to(),
-                message.ts(),
-                message.text(),
-                created_at
-            ];
-            Ok(if insert.execute(values)? == 1 { Inserted::Created } else { Inserted::Duplicate })
-        };
-        messages.iter().map(&mut one).collect()
+        let mut insert = connection.prepare_cached(INSERT)?;
+        messages.iter().map(|message| insert_one(&mut insert, message, &created_at)).collect()
     })
 }
 
+/// A message that is there already stays as it is.
+pub(super) const INSERT: &str = "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (message_id) DO NOTHING";
+
+/// By the statement [`INSERT`].
+pub(super) fn insert_one(
+    insert: &mut Statement<'_>,
+    message: &Message,
+    created_at: &str,
+) -> rusqlite::Result<Inserted> {
+    let values =
+        params![message.message_id(), message.from(), message.to(), message.ts(), message.text(), created_at];
+    Ok(if insert.execute(values)? == 1 { Inserted::Created } else { Inserted::Duplicate })
+}
+
 /// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
-fn in_transaction<T>(
+pub(super) fn in_transaction<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
@@ -263,9 +264,9 @@ struct Open {
 }
 
 /// Device and inode: what a path names, whatever it is called.
-type FileId = (u64, u64);
+pub(super) type FileId = (u64, u64);
 
-fn file_id(path: &Path) -> Option<FileId> {
+pub(super) fn file_id(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::fixtures::{SECRET, SetOnDrop, ids, message, open_database, sign};
+use crate::fixtures::{SECRET, SetOnDrop, eventually, ids, message, open_database, sign};
 use crate::http_client::Client;
 use crate::service::Service;
 use crate::setup::Setup;
@@ -18,10 +18,36 @@ fn it_names_its_version() {
 }
 
 #[test]
+fn version_start_line_and_metrics_name_the_same_commit_and_sqlite() {
+    let said = Setup::new().run(&["--version"]).stdout;
+    let service = Service::start();
+    let start = eventually("it has said that it started", || {
+        service.stdout.json().into_iter().find(|line| line["event"] == "start")
+    });
+    let field = |name: &str| start[name].as_str().unwrap_or_else(|| panic!("{name} is missing: {start}"));
+    let (version, commit, sqlite) = (field("version"), field("commit"), field("sqlite_version"));
+    assert!(!commit.is_empty());
+    assert_eq!(said, format!("lyftr-webhook {version} (commit {commit}, SQLite {sqlite})\n"));
+    let labels = format!("version=\"{version}\",commit=\"{commit}\",sqlite_version=\"{sqlite}\"");
+    assert_eq!(service.metric(&format!("build_info{{{labels}}}")), 1.0);
+}
+
+#[test]
 fn its_help_names_every_command() {
     let finished = Setup::new().run(&["--help"]);
     assert_eq!(finished.code, Some(0));
-    for name in ["serve", "healthcheck", "sign", "backup", "--version", "--help"] {
+    for name in [
+        "serve",
+        "healthcheck",
+        "sign",
+        "backup",
+        "restore",
+        "check",
+        "export",
+        "import",
+        "--version",
+        "--help",
+    ] {
         assert!(finished.stdout.contains(name), "{name} is not in {}", finished.stdout);
     }
     assert_eq!(finished.stderr, "");
@@ -29,7 +55,7 @@ fn its_help_names_every_command() {
 
 #[test]
 fn a_wrong_argument_is_answered_with_the_usage() {
-    let cases: [&[&str]; 9] = [
+    let cases: [&[&str]; 18] = [
         &["frobnicate"],
         &["--frobnicate"],
         &["-x"],
@@ -37,6 +63,15 @@ fn a_wrong_argument_is_answered_with_the_usage() {
         &["serve", "--fast"],
         &["backup"],
         &["backup", "one", "two"],
+        &["restore"],
+        &["restore", "one", "two"],
+        &["check", "one", "two"],
+        &["import", "one", "two"],
+        &["export", "one"],
+        &["export", "--from"],
+        &["export", "--limit", "5"],
+        &["import", "--csv"],
+        &["--csv", "export"],
         &["healthcheck", "again"],
         &["sign", "this"],
     ];

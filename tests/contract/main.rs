@@ -1,27 +1,35 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
+mod backup;
+mod check;
+mod client;
 mod command_line;
 mod concurrency;
 mod configuration;
+mod export;
 mod exposition;
 mod fixtures;
 mod health;
 mod http;
 mod http_client;
 mod http_malformed;
+mod import;
 mod index;
 mod lifecycle;
 mod logs;
+mod manual;
 mod messages;
 mod messages_paging;
 mod messages_search;
 mod metrics;
+mod metrics_of_trouble;
 mod openapi;
 mod output;
 mod page;
 mod plain;
 mod properties;
 mod reload;
+mod restore;
 mod service;
 mod setup;
 mod stats;

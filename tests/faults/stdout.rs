@@ -100,13 +100,13 @@ fn a_reader_that_comes_back_reads_whole_lines_again() {
     let service = setup.start();
     fill(&service);
     let output = crate::output::Lines::of(held);
-    service.store(&message("m1"));
     eventually("the newest line is read", || {
-        let id = service.get("/health/live").request_id().to_owned();
+        // Again and again: until the reader has made room, its line is dropped like any other.
+        service.store(&message("m1"));
         // Every line is whole, although lines between them are missing.
         let lines = output.so_far();
         let whole = lines.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        crate::output::parse_lines(whole).iter().any(|line| line["path"] == "/webhook").then_some(id)
+        crate::output::parse_lines(whole).iter().any(|line| line["path"] == "/webhook").then_some(())
     });
     service.stop();
 }

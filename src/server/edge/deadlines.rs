@@ -18,7 +18,7 @@ impl Edge {
         let due = |c: &Connection| c.phase != Phase::Busy && c.deadline <= now;
         let late: Vec<usize> = self.connections.iter().filter(|(_, c)| due(c)).map(|(key, _)| key).collect();
         for key in late {
-            let Some(connection) = self.connections.get(key) else {
+            let Some(connection) = self.connections.get_mut(key) else {
                 continue;
             };
             match connection.phase {
@@ -26,12 +26,8 @@ impl Edge {
                     self.close(key, CloseCause::Idle);
                 }
                 Phase::Receiving => {
-                    let line = connection.incoming.partial_line();
-                    self.refuse(
-                        key,
-                        &RefusedHead { refusal: Refusal::TimedOut, line },
-                        CloseCause::SlowRequest,
-                    );
+                    let refused = RefusedHead::of(Refusal::TimedOut, connection.incoming.give_up());
+                    self.refuse(key, &refused, CloseCause::SlowRequest);
                     self.drive(key);
                 }
                 Phase::Sending => {

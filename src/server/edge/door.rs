@@ -11,6 +11,7 @@ use rustix::net::SendFlags;
 use super::super::connection::{Connection, Phase};
 use super::super::exchange::refuse;
 use super::{Edge, LISTENER};
+use crate::client::Client;
 use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN};
 use crate::metrics::CloseCause;
 use crate::routes::Refusal;
@@ -22,7 +23,7 @@ impl Edge {
                 return;
             };
             match listener.accept() {
-                Ok(socket) => self.welcome(socket, false),
+                Ok((socket, peer)) => self.welcome((socket, peer), false),
                 Err(Errno::AGAIN) => return,
                 // The client was gone before it was accepted.
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
@@ -38,10 +39,10 @@ impl Edge {
     }
 
     /// Takes a connection in; `served` if a request was answered on it before.
-    pub(super) fn welcome(&mut self, socket: OwnedFd, served: bool) {
+    pub(super) fn welcome(&mut self, (socket, peer): (OwnedFd, Client), served: bool) {
         self.app.metrics.accepted.fetch_add(1, Relaxed);
         if self.connections.len() >= self.bounds.max_connections && !self.make_room() {
-            let answer = refuse(&self.app, Refusal::Overloaded, None);
+            let answer = refuse(&self.app, &Refusal::Overloaded.into(), peer);
             // Best effort: this client costs nothing more than this one call.
             let _ = rustix::net::send(&socket, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
             self.app.metrics.closed(CloseCause::Capacity);
@@ -57,7 +58,8 @@ impl Edge {
             self.app.metrics.closed(CloseCause::Capacity);
             return;
         }
-        let mut connection = Connection::new(socket, serial, Instant::now() + self.bounds.idle_timeout);
+        let until = Instant::now() + self.bounds.idle_timeout;
+        let mut connection = Connection::new((socket, peer), serial, until);
         connection.served = served;
         entry.insert(connection);
         self.app.metrics.connections.fetch_add(1, Relaxed);

@@ -13,6 +13,7 @@ use rustix::event::epoll;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 
+use super::super::listener;
 use super::{Edge, HEIR, PREDECESSOR};
 use crate::limits::{ACCEPTS_PER_TURN, DRAIN_TIMEOUT};
 
@@ -89,7 +90,10 @@ impl Edge {
         };
         for _ in 0..ACCEPTS_PER_TURN {
             match predecessor.connection() {
-                Ok(Some((socket, served))) => self.welcome(socket, served),
+                Ok(Some((socket, served))) => {
+                    let peer = listener::peer_of(&socket);
+                    self.welcome((socket, peer), served);
+                }
                 Err(Errno::AGAIN | Errno::INTR) => return,
                 Ok(None) | Err(_) => {
                     let _ = epoll::delete(&self.poll, predecessor);

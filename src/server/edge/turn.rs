@@ -90,12 +90,12 @@ impl Edge {
             Step::Refused(refused) => self.refuse(key, &refused, CloseCause::Malformed),
             Step::Request(head, body) if has_room => self.dispatch(key, head, body),
             Step::Request(head, _) => {
-                let line = Some((head.method, head.path));
-                self.refuse(key, &RefusedHead { refusal: Refusal::Overloaded, line }, CloseCause::Capacity)
+                let refused = RefusedHead::of(Refusal::Overloaded, Some(head));
+                self.refuse(key, &refused, CloseCause::Capacity)
             }
             Step::More | Step::SayContinue if !has_room => {
-                let line = self.connections.get(key).and_then(|c| c.incoming.partial_line());
-                self.refuse(key, &RefusedHead { refusal: Refusal::Overloaded, line }, CloseCause::Capacity)
+                let head = self.connections.get_mut(key).and_then(|c| c.incoming.give_up());
+                self.refuse(key, &RefusedHead::of(Refusal::Overloaded, head), CloseCause::Capacity)
             }
             Step::SayContinue => self.connections.get(key).is_some_and(|connection| {
                 connection.say_continue();
@@ -139,9 +139,9 @@ impl Edge {
             Read::End if was_idle => self.close(key, CloseCause::Client),
             Read::End => {
                 connection.ended = true;
-                let line = connection.incoming.partial_line();
                 let refusal = Refusal::Malformed("the request ended before it was whole");
-                self.refuse(key, &RefusedHead { refusal, line }, CloseCause::Malformed)
+                let refused = RefusedHead::of(refusal, connection.incoming.give_up());
+                self.refuse(key, &refused, CloseCause::Malformed)
             }
         }
     }
@@ -163,7 +163,8 @@ impl Edge {
         };
         let id = request_id::of(&head.headers);
         let Head { method, path, query, headers, .. } = head;
-        let request = Request { method, path, query, headers, body, id, received: Instant::now() };
+        let peer = connection.peer;
+        let request = Request { method, path, query, headers, body, peer, id, received: Instant::now() };
         let to = Address { key, serial: connection.serial };
         let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
         // Answers to queries are what grows; those to webhooks and probes are small.
@@ -181,7 +182,7 @@ impl Edge {
         };
         connection.closing = Some(cause);
         connection.deadline = Instant::now() + self.bounds.request_timeout;
-        connection.answer(refuse(&self.app, refused.refusal, refused.line.as_ref()));
+        connection.answer(refuse(&self.app, refused, connection.peer));
         true
     }
 

@@ -70,7 +70,7 @@ impl Bench {
     pub(super) fn new(seed: u64, senders: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        let database = schema::prepare(&path).unwrap();
+        let (database, _lock) = schema::prepare(&path).unwrap();
         database.execute_batch("PRAGMA synchronous = OFF").unwrap();
         let messages = schema::open_for_reading(&path).unwrap();
         let index = index::open(&path, &messages).unwrap();

@@ -1,0 +1,14 @@
+# Completion of lyftr-webhook for bash; belongs in /usr/share/bash-completion/completions/lyftr-webhook.
+
+_lyftr_webhook() {
+	local word=${COMP_WORDS[COMP_CWORD]}
+	COMPREPLY=()
+	if [ "$COMP_CWORD" = 1 ]; then
+		mapfile -t COMPREPLY < <(compgen -W 'serve healthcheck sign backup --help --version' -- "$word")
+	elif [ "${COMP_WORDS[1]}" = backup ] && [ "$COMP_CWORD" = 2 ]; then
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+	fi
+}
+
+complete -F _lyftr_webhook lyftr-webhook

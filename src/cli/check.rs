@@ -1,0 +1,23 @@
+//! `check`: whether a database is sound, told on stdout and by the exit status.
+
+use std::path::Path;
+
+use super::{Failure, print};
+use crate::store;
+
+/// What is wrong was said.
+const NOT_SOUND: u8 = 1;
+
+pub(super) fn check(database: &Path) -> Result<(), Failure> {
+    let mut written = Ok(());
+    let is_sound = store::check(database, &mut |line| {
+        if written.is_ok() {
+            written = print(&format!("{line}\n"));
+        }
+    })?;
+    written?;
+    if is_sound {
+        return Ok(());
+    }
+    Err(Failure::new(NOT_SOUND, format!("{} is not sound", database.display())))
+}

@@ -1,0 +1,101 @@
+//! `import`: takes messages from a file or stdin, by the rules of `POST /webhook`, and says which lines it
+//! refused.
+
+mod lines;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use super::{EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, Failure};
+use crate::limits::MAX_BATCH;
+use crate::os;
+use crate::store::{Import, Incoming, Inserted, StoreError};
+use lines::{Line, Lines};
+
+/// What became of the lines.
+#[derive(Default)]
+struct Counts {
+    created: u64,
+    duplicate: u64,
+    refused: u64,
+}
+
+pub(super) fn import(database: &Path, file: Option<&Path>) -> Result<(), Failure> {
+    os::lower_priority_of_this_thread();
+    let input: Box<dyn BufRead> = match file {
+        None => Box::new(io::stdin().lock()),
+        Some(path) if path == Path::new("-") => Box::new(io::stdin().lock()),
+        Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| {
+            Failure::new(EX_UNAVAILABLE, format!("cannot read {}: {error}", path.display()))
+        })?)),
+    };
+    let mut lines = Lines::new(input);
+    let mut store = Import::open(database)?;
+    let mut counts = Counts::default();
+    let (mut batch, mut numbers) = (Vec::new(), Vec::new());
+    let mut ended = false;
+    while !ended {
+        match lines.next() {
+            Ok(Some(Line { number, content: Ok(incoming) })) => {
+                batch.push(incoming);
+                numbers.push(number);
+            }
+            Ok(Some(Line { number, content: Err(why) })) => counts.refuse(number, &why),
+            Ok(None) => ended = true,
+            Err(error) => {
+                put(&mut store, &mut batch, &mut numbers, &mut counts)?;
+                counts.tell();
+                return Err(Failure::new(EX_IOERR, format!("stopped: cannot read: {error}; run it again")));
+            }
+        }
+        if batch.len() >= MAX_BATCH || ended {
+            put(&mut store, &mut batch, &mut numbers, &mut counts)?;
+        }
+    }
+    counts.tell();
+    if counts.refused == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(EX_DATAERR, "what was refused is not stored"))
+}
+
+/// Stores what has gathered.
+fn put(
+    store: &mut Import,
+    batch: &mut Vec<Incoming>,
+    numbers: &mut Vec<u64>,
+    counts: &mut Counts,
+) -> Result<(), Failure> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let outcomes = store.put(batch).map_err(|error| {
+        counts.tell();
+        let code = if error == StoreError::Locked { EX_TEMPFAIL } else { EX_UNAVAILABLE };
+        let line = numbers.first().copied().unwrap_or(0);
+        let cause = error.cause();
+        Failure::new(code, format!("stopped at line {line}: {error} ({cause}); run it again"))
+    })?;
+    for (number, outcome) in numbers.drain(..).zip(outcomes) {
+        match outcome {
+            Ok(Inserted::Created) => counts.created += 1,
+            Ok(Inserted::Duplicate) => counts.duplicate += 1,
+            Err(error) => counts.refuse(number, &error.cause()),
+        }
+    }
+    batch.clear();
+    Ok(())
+}
+
+impl Counts {
+    fn refuse(&mut self, line: u64, why: &str) {
+        self.refused += 1;
+        eprintln!("line {line}: {why}");
+    }
+
+    fn tell(&self) {
+        let Self { created, duplicate, refused } = self;
+        eprintln!("{created} messages stored, {duplicate} were there already, {refused} refused");
+    }
+}

@@ -1,0 +1,88 @@
+//! Looks whether a database and what is derived from it are sound, also while a service uses them.
+//!
+//! Nothing is changed. A snapshot keeps the log from starting over, so a check gives up when that has
+//! grown too long; a backup can be checked at leisure.
+
+mod derived;
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::copy::Log;
+use super::{OpenError, schema};
+use crate::limits::{CHECK_LOOK_OPS, CHECKPOINT_PAGES, LONGEST_FOREIGN_WAL_PAGES, NAMED_FAULTS};
+
+/// Checks the structure of the file, counts what is in it, and compares the index with the messages.
+/// `say` hears of each in a line. True if all of it is sound.
+///
+/// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile.
+pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) => OpenError::InUse(format!(
+            "messages come too fast to check {}; check a backup of it, or when there is less to do",
+            database.display()
+        )),
+        _ => schema::from_sqlite(database, &error),
+    };
+    let version = schema::inspect(database)?;
+    let connection = open(database).map_err(failed)?;
+    say(&format!("{}: schema version {version}", database.display()));
+    let mut is_sound = structure(&connection, "main", say).map_err(failed)?;
+    if !is_sound {
+        say("what is derived from a damaged file was not compared; restore a backup");
+        return Ok(false);
+    }
+    let figures = "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), min(rtrim(ts, 'Z.0')), max(rtrim(ts, 'Z.0')) FROM messages";
+    let figures = connection.query_row(figures, [], |row| {
+        let text = |column| super::page::text(row, column).map(|text| text.unwrap_or_else(|| "-".to_owned()));
+        Ok(format!("{} messages from {} senders, {} to {}", text(0)?, text(1)?, text(2)?, text(3)?))
+    });
+    // Of a new file without a table there is nothing to count.
+    if version > 0 || figures.is_ok() {
+        say(&figures.map_err(failed)?);
+    }
+    if version == schema::VERSION {
+        is_sound = derived::agrees(&connection, database, say).map_err(failed)?;
+    }
+    Ok(is_sound)
+}
+
+fn open(database: &Path) -> rusqlite::Result<Connection> {
+    let mut connection = schema::open_for_reading(database)?;
+    // What is sorted here may be larger than memory.
+    connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
+    let log = Log(schema::open_for_reading(database)?);
+    let at_first = log.pages().max(CHECKPOINT_PAGES);
+    let is_too_long = move || {
+        let pages = log.pages();
+        pages > at_first && pages > LONGEST_FOREIGN_WAL_PAGES
+    };
+    connection.progress_handler(CHECK_LOOK_OPS, Some(is_too_long))?;
+    Ok(connection)
+}
+
+/// What SQLite itself can say of a file.
+fn structure(connection: &Connection, file: &str, say: &mut dyn FnMut(&str)) -> rusqlite::Result<bool> {
+    let faults = || -> rusqlite::Result<Vec<String>> {
+        let mut statement = connection.prepare(&format!("PRAGMA {file}.integrity_check({NAMED_FAULTS})"))?;
+        let faults = statement.query_map([], |row| row.get::<_, String>(0))?;
+        faults.filter(|fault| !fault.as_ref().is_ok_and(|fault| fault == "ok")).collect()
+    };
+    let name = if file == "main" { "structure" } else { "structure of the index" };
+    let faults = match faults() {
+        Err(error) if is_damage(&error) => vec![error.to_string()],
+        other => other?,
+    };
+    if faults.is_empty() {
+        say(&format!("{name}: sound"));
+    }
+    for fault in &faults {
+        say(&format!("{name}: {}", fault.replace('\n', " ")));
+    }
+    Ok(faults.is_empty())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}

@@ -1,0 +1,84 @@
+//! Every message that matches a filter, in the order in which they arrived, a slice at a time.
+//!
+//! - A slice is read in a snapshot of its own, which ends before anything is done with it: so the log can
+//!   start over however long an export takes, and a few megabytes hold it all.
+//! - What was stored when it began is in it, unless it was deleted since; what comes later is not.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::index::Marks;
+use super::page::{COLUMNS, StoredMessage, stored_message};
+use super::source::{Values, rows};
+use super::{OpenError, schema};
+use crate::filter::Filter;
+use crate::limits::{EXPORT_BYTES, EXPORT_ROWS};
+
+/// An export on its way.
+pub struct Export {
+    path: PathBuf,
+    connection: Connection,
+    filter: Filter,
+    /// The row that was looked at last, and the one to be looked at last.
+    at: Option<i64>,
+    end: Option<i64>,
+}
+
+impl Export {
+    /// Of the database at `path`, whoever is using it.
+    pub fn open(path: &Path, filter: Filter) -> Result<Self, OpenError> {
+        schema::inspect(path)?;
+        let failed = |error| schema::from_sqlite(path, &error);
+        let connection = schema::open_for_reading(path).map_err(failed)?;
+        connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
+        let end = "SELECT max(rowid) FROM messages";
+        let end = connection.query_row(end, [], |row| row.get(0)).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), connection, filter, at: None, end })
+    }
+
+    /// The next messages; of a selective filter they can be none. `None` when there are no more.
+    pub fn next_slice(&mut self) -> Result<Option<Vec<StoredMessage>>, OpenError> {
+        self.slice().map_err(|error| schema::from_sqlite(&self.path, &error))
+    }
+
+    fn slice(&mut self) -> rusqlite::Result<Option<Vec<StoredMessage>>> {
+        let Some(end) = self.end else {
+            return Ok(None);
+        };
+        let snapshot = self.connection.unchecked_transaction()?;
+        let last: Option<i64> = snapshot
+            .prepare_cached(
+                "SELECT max(number) FROM (SELECT rowid AS number FROM messages \
+                 WHERE (?1 IS NULL OR rowid > ?1) AND rowid <= ?2 ORDER BY rowid LIMIT ?3)",
+            )?
+            .query_row((self.at, end, EXPORT_ROWS), |row| row.get(0))?;
+        let Some(last) = last else {
+            return Ok(None);
+        };
+        let marks = Marks { ordered_through: last, ..Marks::default() };
+        let values = Values::new(&self.filter, &marks);
+        let which = match self.at {
+            None => "m.rowid <= ?5",
+            Some(_) => "m.rowid > ?10 AND m.rowid <= ?5",
+        };
+        let mut statement = snapshot.prepare_cached(&rows(&values, which).rows_in_turn(COLUMNS))?;
+        values.bind(&mut statement)?;
+        if let Some(at) = self.at {
+            statement.raw_bind_parameter(Values::ROW, at)?;
+        }
+        let (mut slice, mut bytes) = (Vec::new(), 0);
+        let mut found = statement.raw_query();
+        self.at = Some(last);
+        while let Some(row) = found.next()? {
+            let message = stored_message(row)?;
+            bytes += message.message_id.len() + message.text.as_ref().map_or(0, String::len);
+            slice.push(message);
+            if bytes >= EXPORT_BYTES {
+                self.at = Some(row.get(6)?);
+                break;
+            }
+        }
+        Ok(Some(slice))
+    }
+}

@@ -1,0 +1,97 @@
+//! Messages from elsewhere, put into a database as the writer does it: a message that is there stays as it
+//! is, and what was put is committed and synced when [`Import::put`] returns.
+//!
+//! A service may be using the database: then it has its turn after every batch.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use super::lock::Lock;
+use super::transactor::{FileId, INSERT, Inserted, file_id, in_transaction, insert_one};
+use super::{OpenError, StoreError, schema};
+use crate::clock::now_rfc3339;
+use crate::limits::{CHECKPOINT_PAGES, IMPORT_BUSY_TIMEOUT};
+use crate::message::Message;
+
+/// A message, and when it was stored elsewhere, if that is known.
+pub struct Incoming {
+    pub message: Message,
+    pub created_at: Option<String>,
+}
+
+/// A database that is being filled.
+pub struct Import {
+    path: PathBuf,
+    file: Option<FileId>,
+    connection: Connection,
+    /// SQLite's count of commits by others.
+    version: i64,
+    _lock: Lock,
+}
+
+impl Import {
+    /// Opens the database as the service does: makes it if need be, refuses a foreign one, migrates an
+    /// older one.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let (connection, lock) = schema::prepare(path)?;
+        let file = file_id(path);
+        let set_up = || -> rusqlite::Result<i64> {
+            connection.busy_timeout(IMPORT_BUSY_TIMEOUT)?;
+            let log = format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}");
+            connection.query_row(&log, [], |_| Ok(()))?;
+            data_version(&connection)
+        };
+        let version = set_up().map_err(|error| schema::from_sqlite(path, &error))?;
+        Ok(Self { path: path.to_owned(), file, connection, version, _lock: lock })
+    }
+
+    /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:
+    /// an error is SQLite's refusal of that one, say by a constraint that an old file brought along.
+    pub fn put(&mut self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
+        let began = Instant::now();
+        let outcomes = match self.commit(batch) {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(StoreError::Refused(_)) => {
+                batch.iter().map(|one| self.put_one(one)).collect::<Result<_, _>>()?
+            }
+            Err(error) => return Err(error),
+        };
+        let version = data_version(&self.connection)?;
+        if version != std::mem::replace(&mut self.version, version) {
+            // Somebody else is committing: half of the time is theirs.
+            thread::sleep(began.elapsed());
+        }
+        Ok(outcomes)
+    }
+
+    fn put_one(&self, one: &Incoming) -> Result<Result<Inserted, StoreError>, StoreError> {
+        match self.commit(std::slice::from_ref(one)) {
+            Ok(outcomes) => Ok(outcomes.first().copied().ok_or(StoreError::Lost)),
+            Err(refused @ StoreError::Refused(_)) => Ok(Err(refused)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn commit(&self, batch: &[Incoming]) -> Result<Vec<Inserted>, StoreError> {
+        let outcomes = in_transaction(&self.connection, |connection| {
+            let now = now_rfc3339();
+            let mut insert = connection.prepare_cached(INSERT)?;
+            let one = |Incoming { message, created_at }: &Incoming| {
+                insert_one(&mut insert, message, created_at.as_deref().unwrap_or(&now))
+            };
+            batch.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        // What was committed to a file that lost its name is nowhere.
+        if self.file.is_none() || self.file != file_id(&self.path) {
+            return Err(StoreError::Replaced);
+        }
+        Ok(outcomes)
+    }
+}
+
+fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}

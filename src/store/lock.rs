@@ -1,0 +1,93 @@
+//! Who has a database open, in a way that other processes see: a lock (flock(2)) on a file beside it.
+//!
+//! - Whoever commits to the database shares the lock for as long as it lives, whatever becomes of its
+//!   connections; whoever puts another file in the place of the database needs the lock alone.
+//! - The file is never removed: otherwise two processes could hold locks on two files of its name.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+
+use super::OpenError;
+use super::schema::with_suffix;
+
+/// Where SQLite's locks lie in a database file (sqlite.org/src/file/src/os.h, `PENDING_BYTE`), and on how
+/// many bytes.
+const SQLITE_LOCKS: (u64, u64) = (0x4000_0000, 512);
+
+/// Held until it is dropped, or the process ends.
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// For a process that is going to commit to the database. Any number of them may.
+pub(super) fn shared(database: &Path) -> Result<Lock, OpenError> {
+    let file = open(database)?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(format!(
+            "another database is being restored to {}; start again when that is done",
+            database.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(unusable(database, &error)),
+    }
+}
+
+/// For a process that is going to replace the database: nobody may have it open.
+pub(super) fn alone(database: &Path) -> Result<Lock, OpenError> {
+    let file = open(database)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(OpenError::InUse(format!(
+                "a service has the database {} open; stop it first",
+                database.display()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(unusable(database, &error)),
+    }
+    match user_of(database) {
+        None => Ok(Lock { _file: file }),
+        Some(user) => Err(OpenError::InUse(format!(
+            "{user} has the database {} open; end it first",
+            database.display()
+        ))),
+    }
+}
+
+/// Another program that has the database open, say a shell or something that replicates it: a
+/// connection to a database with a log keeps a lock on its file. This process must have none.
+fn user_of(database: &Path) -> Option<String> {
+    let file = File::open(database).ok()?;
+    let (start, length) = SQLITE_LOCKS;
+    let any =
+        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    // A file system that cannot tell is not one for a database.
+    let held = fcntl_getlk(&file, &any).ok()??;
+    // A process of another container has no number here.
+    Some(match held.pid {
+        Some(pid) => format!("the process {}", pid.as_raw_nonzero()),
+        None => "another process".to_owned(),
+    })
+}
+
+fn open(database: &Path) -> Result<File, OpenError> {
+    // Where an operator was the first to make it, the service's user has to be able to open it.
+    OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .open(with_suffix(database, "-lock"))
+        .or_else(|_| File::open(with_suffix(database, "-lock")))
+        .map_err(|error| unusable(database, &error))
+}
+
+fn unusable(database: &Path, error: &std::io::Error) -> OpenError {
+    OpenError::Unusable(format!(
+        "cannot lock {}-lock: {error}; make the folder and the file writable for this user",
+        database.display()
+    ))
+}

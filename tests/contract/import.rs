@@ -1,0 +1,198 @@
+//! `import`: the rules of a webhook for every line, once, whoever is using the database.
+
+use std::fs;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::fixtures::{eventually, ids, message, message_with};
+use crate::plain::{agrees, index_is_whole, is_indexed, older_file};
+use crate::service::Service;
+use crate::setup::{Finished, Setup, wait};
+
+#[track_caller]
+fn tells(finished: &Finished, code: i32, created: u64, duplicate: u64, refused: u64) {
+    let said = format!("{created} messages stored, {duplicate} were there already, {refused} refused");
+    assert_eq!(finished.code, Some(code), "{finished:?}");
+    assert!(finished.stderr.lines().any(|line| line == said), "{said}: {}", finished.stderr);
+    assert_eq!(finished.stdout, "");
+}
+
+/// A service's messages with everything that is hard to write down.
+fn hard_messages() -> Setup {
+    let service = Service::start();
+    let texts = [
+        json!("Hello"),
+        json!(null),
+        json!(""),
+        json!("a,\"b\"\r\nc\n"),
+        json!("\u{0}é😀\u{2028}\u{feff}"),
+        json!("\""),
+    ];
+    for (number, text) in texts.iter().enumerate() {
+        let id = format!("m,\"{number}\n");
+        service.store(&message_with(&id, &json!({"text": text, "ts": "2025-01-15T10:00:00.120Z"})));
+    }
+    service.stop()
+}
+
+#[test]
+fn what_was_exported_is_imported_as_it_was_and_once() {
+    let mut source = hard_messages();
+    for format in [&[][..], &["--csv"]] {
+        let exported = source.run(&[&["export"], format].concat()).stdout;
+        let mut target = Setup::new();
+        tells(&target.run_with_input(&["import"], exported.as_bytes()), 0, 6, 0, 0);
+        tells(&target.run(&["import", &target.file("lines", &exported)]), 0, 0, 6, 0);
+        assert_eq!(target.run(&[&["export"], format].concat()).stdout, exported);
+        let service = target.start();
+        assert_eq!(ids(&service.get("/messages?q=HELLO")), ["m,\"0\n"]);
+        agrees(&service);
+    }
+}
+
+#[test]
+fn what_is_there_stays_as_it_is() {
+    let service = Service::start();
+    service.store(&message("m1"));
+    let before = service.get("/messages").json();
+    let mut setup = service.stop();
+    let other = message_with("m1", &json!({"text": "another", "created_at": "2020-01-01T00:00:00Z"}));
+    tells(&setup.run_with_input(&["import"], other.to_string().as_bytes()), 0, 0, 1, 0);
+    assert_eq!(setup.start().get("/messages").json(), before);
+}
+
+#[test]
+fn lines_that_break_a_rule_are_named_and_the_others_stored() {
+    let long = "x".repeat(17 << 20);
+    let lines = [
+        message("m1").to_string(),
+        "not JSON, and private".to_owned(),
+        message_with("m2", &json!({"from": "private", "ts": "2025-02-30T10:00:00Z"})).to_string(),
+        String::new(),
+        "[1]".to_owned(),
+        message_with("m3", &json!({"created_at": "soon"})).to_string(),
+        message_with("m4", &json!({"created_at": null})).to_string(),
+        message_with("m5", &json!({"text": long})).to_string(),
+        message_with("m6", &json!({"created_at": "2020-01-01T00:00:00.123456+05:30", "extra": [1]}))
+            .to_string(),
+    ];
+    let mut input = lines.join("\n").into_bytes();
+    input.extend_from_slice(b"\n{\"message_id\":\"\xff\"}");
+    let mut setup = Setup::new();
+    let finished = setup.run_with_input(&["import"], &input);
+    tells(&finished, 65, 3, 0, 6);
+    for said in [
+        "line 2: JSON decode error",
+        "line 3: from: String should match",
+        "; ts: Value error, ts must be",
+        "line 5: Input should be a valid dictionary",
+        "line 6: created_at",
+        "line 8: it is longer",
+        "line 10: JSON",
+    ] {
+        assert!(finished.stderr.contains(said), "{said:?} is not in {}", finished.stderr);
+    }
+    assert!(!finished.stderr.contains("private"), "{}", finished.stderr);
+    let page = setup.start().get("/messages").json();
+    let created: Vec<&Value> =
+        page["data"].as_array().unwrap().iter().map(|row| &row["created_at"]).collect();
+    assert_eq!((page["total"].as_u64(), created[2]), (Some(3), &json!("2020-01-01T00:00:00.123456+05:30")));
+    assert!(created[1].as_str().is_some_and(|time| time.ends_with('Z')), "{page}");
+}
+
+#[test]
+fn rows_of_other_programs_are_read() {
+    let mut setup = Setup::new();
+    let rows = "\u{feff}ts,message_id,\"to\",from,note\r\n\
+        2025-01-15T10:00:00Z,m1,+2,+1,\"x\"\r\n\
+        2025-01-15T10:00:00Z,m2,+2\r\n\
+        2025-01-15T10:00:00Z,\"m\r\n3\",\"+2\",+1,\r\n\
+        2025-01-15T10:00:00Z,m\"4,+2,+1,\r\n\
+        ,m5,+2,+1,\r\n\
+        2025-01-15T10:00:00Z,m6,+2,+1,\"never closed\r\n";
+    let finished = setup.run_with_input(&["import", "-"], rows.as_bytes());
+    tells(&finished, 65, 2, 0, 4);
+    for said in [
+        "line 3: it has 3 values for 5",
+        "line 6: its quotes",
+        "line 7: ts: Field required",
+        "line 8: its quotes",
+    ] {
+        assert!(finished.stderr.contains(said), "{said:?} is not in {}", finished.stderr);
+    }
+    assert_eq!(ids(&setup.start().get("/messages")), ["m\r\n3", "m1"]);
+}
+
+/// So many messages, in lines.
+fn many(count: usize) -> String {
+    let line = |number| {
+        message_with(&format!("many {number:06}"), &json!({"text": "Text of 77"})).to_string() + "\n"
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn a_service_answers_exactly_while_messages_are_imported() {
+    let mut service = older_file(2000).start();
+    let lines = service.setup().file("lines", many(20_000));
+    let mut import = service.setup().command(&["import", &lines]).spawn().unwrap();
+    let mut posted = 0;
+    eventually("it ends", || {
+        service.store(&message(&format!("posted {posted}")));
+        posted += 1;
+        let page = service.get("/messages?q=text+of+77&limit=1").json();
+        assert!(page["total"].as_u64() >= Some(11), "{page}");
+        import.try_wait().unwrap()
+    });
+    assert!(wait(&mut import).success());
+    assert_eq!(service.get("/stats").json()["total_messages"], 22_000 + posted);
+    is_indexed(&service);
+    agrees(&service);
+    index_is_whole(&service.stop());
+}
+
+#[test]
+fn an_import_that_was_killed_is_run_again() {
+    let mut setup = Setup::new();
+    let lines = setup.file("lines", many(30_000));
+    let mut import = setup.command(&["import", &lines]).spawn().unwrap();
+    eventually("some are stored", || {
+        let stored = setup.path("app.db").exists().then(|| {
+            setup
+                .database()
+                .query_row("SELECT COUNT(*) FROM messages", [], |row| row.get::<_, i64>(0))
+                .unwrap()
+        });
+        (stored > Some(0)).then_some(())
+    });
+    import.kill().unwrap();
+    wait(&mut import);
+    let finished = setup.run(&["import", &lines]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let service = setup.start();
+    assert_eq!(service.get("/messages").json()["total"], 30_000);
+}
+
+#[test]
+fn an_import_waits_for_whoever_holds_the_database() {
+    let mut setup = hard_messages();
+    let database = setup.database();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let lines = setup.file("lines", many(10));
+    let mut import = setup.command(&["import", &lines]).spawn().unwrap();
+    thread::sleep(std::time::Duration::from_millis(300));
+    assert!(import.try_wait().unwrap().is_none());
+    database.execute_batch("COMMIT").unwrap();
+    assert!(wait(&mut import).success());
+    assert_eq!(fs::read_to_string(&lines).unwrap().lines().count(), 10);
+}
+
+#[test]
+fn what_cannot_be_imported_into_is_said() {
+    let mut setup = Setup::new();
+    assert_eq!(setup.run(&["import", "missing"]).code, Some(69));
+    setup.file("app.db", "this is no database ".repeat(500));
+    let finished = setup.run_with_input(&["import"], b"");
+    assert_eq!(finished.code, Some(78), "{finished:?}");
+}

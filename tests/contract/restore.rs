@@ -1,0 +1,164 @@
+//! `restore`: a backup takes the place of the database, at once, or everything stays as it was.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+
+use crate::fixtures::{ids, message, open_database};
+use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed, older_file};
+use crate::service::Service;
+use crate::setup::Setup;
+
+/// A service that has stored `before`, was backed up as `copy.db`, and has stored `after`.
+fn backed_up() -> Service {
+    let mut service = Service::start();
+    (0..30).for_each(|number| service.store(&message(&format!("before {number:02}"))));
+    assert_eq!(service.setup().run(&["backup", "copy.db"]).code, Some(0));
+    (0..30).for_each(|number| service.store(&message(&format!("after {number:02}"))));
+    service
+}
+
+#[test]
+fn a_restored_database_is_what_it_was_when_it_was_backed_up() {
+    for is_killed in [false, true] {
+        let service = backed_up();
+        is_indexed(&service);
+        let mut setup = if is_killed { service.kill() } else { service.stop() };
+        assert_eq!(setup.path("app.db-wal").exists(), is_killed);
+        let finished = setup.run(&["restore", "copy.db"]);
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        for beside in ["app.db-wal", "app.db-shm", "app.db-index", "app.db-index-wal", "app.db.partial"] {
+            assert!(!setup.path(beside).exists(), "{beside}");
+        }
+        let service = setup.start();
+        let expected: Vec<String> = (0..30).map(|number| format!("before {number:02}")).collect();
+        assert_eq!(ids(&service.get("/messages")), expected);
+        service.store(&message("again"));
+        agrees(&service);
+        is_indexed(&service);
+        agrees_all_the_way(&service);
+        index_is_whole(&service.stop());
+    }
+}
+
+#[test]
+fn a_backup_of_an_earlier_implementation_is_restored_where_there_was_nothing() {
+    let older = older_file(1000);
+    let backup = older.path("app.db").display().to_string();
+    let mut setup = Setup::new();
+    let url = format!("sqlite:///{}", setup.path("new/folder/app.db").display());
+    setup.variables.insert("DATABASE_URL".to_owned(), url);
+    let finished = setup.run(&["restore", &backup]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert_eq!(fs::metadata(setup.path("new/folder/app.db")).unwrap().mode() & 0o777, 0o600);
+    let service = setup.start();
+    assert_eq!(service.get("/messages").json()["total"], 1000);
+}
+
+#[test]
+fn a_database_that_a_service_has_open_is_not_replaced() {
+    let mut service = backed_up();
+    for is_away in [false, true] {
+        if is_away {
+            fs::rename(service.path("app.db"), service.path("away.db")).unwrap();
+        }
+        let finished = service.setup().run(&["restore", "copy.db"]);
+        assert_eq!(finished.code, Some(75), "{finished:?}");
+        assert!(finished.stderr.contains("stop it first"), "{}", finished.stderr);
+        assert_eq!(service.path("app.db").exists(), !is_away);
+    }
+    fs::rename(service.path("away.db"), service.path("app.db")).unwrap();
+    assert_eq!(service.get("/messages").json()["total"], 60);
+}
+
+#[test]
+fn a_database_that_another_program_has_open_is_not_replaced() {
+    let mut setup = backed_up().stop();
+    let other = setup.database();
+    // Idle, as a shell is between two lines.
+    let count: i64 = other.query_row("SELECT COUNT(*) FROM messages", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 60);
+    let finished = setup.run(&["restore", "copy.db"]);
+    assert_eq!(finished.code, Some(75), "{finished:?}");
+    assert!(finished.stderr.contains(&std::process::id().to_string()), "{}", finished.stderr);
+    drop(other);
+    assert_eq!(setup.run(&["restore", "copy.db"]).code, Some(0));
+}
+
+#[test]
+fn a_service_does_not_start_while_a_database_is_being_restored() {
+    let mut setup = backed_up().stop();
+    let restoring = File::open(setup.path("app.db-lock")).unwrap();
+    restoring.lock().unwrap();
+    setup.is_refused(75, &["being restored", "app.db"]);
+    drop(restoring);
+    drop(setup.start());
+}
+
+#[test]
+fn several_services_may_have_one_database_open() {
+    let service = Service::start();
+    let url = format!("sqlite:///{}", service.path("app.db").display());
+    let other = Setup::new().with("DATABASE_URL", &url).start();
+    other.store(&message("m1"));
+    assert_eq!(ids(&service.get("/messages")), ["m1"]);
+}
+
+#[test]
+fn what_is_no_sound_backup_is_refused_and_the_database_stays() {
+    let mut setup = backed_up().kill();
+    let newer = setup.path("newer.db");
+    fs::copy(setup.path("copy.db"), &newer).unwrap();
+    open_database(&newer).execute_batch("PRAGMA user_version = 9999").unwrap();
+    open_database(&setup.path("empty.db")).execute_batch("CREATE TABLE other (x)").unwrap();
+    setup.file("text.db", "this is no database ".repeat(500));
+    let mut damaged = fs::read(setup.path("copy.db")).unwrap();
+    let half = damaged.len() / 2;
+    damaged[half - 8192..half].fill(0xff);
+    setup.file("damaged.db", &damaged);
+    setup.file("cut.db", &damaged[..half / 4096 * 4096]);
+    let content = |setup: &Setup| {
+        ["app.db", "app.db-wal", "app.db-index"].map(|name| fs::read(setup.path(name)).unwrap())
+    };
+    let before = content(&setup);
+    for bad in ["newer.db", "empty.db", "text.db", "damaged.db", "cut.db", "missing.db", "app.db"] {
+        let finished = setup.run(&["restore", bad]);
+        assert_eq!(finished.code, Some(69), "{bad}: {finished:?}");
+        assert_eq!(finished.stderr.lines().count(), 1, "{bad}: {finished:?}");
+        assert!(finished.stderr.contains(bad), "{bad}: {finished:?}");
+        assert!(!setup.path("app.db.partial").exists(), "{bad}");
+        assert!(content(&setup) == before, "{bad}: nothing was touched");
+    }
+    assert_eq!(setup.start().get("/messages").json()["total"], 60);
+}
+
+#[test]
+fn a_restore_that_is_cut_short_leaves_the_database_and_can_be_run_again() {
+    let source = older_file(60_000);
+    let backup = source.path("app.db").display().to_string();
+    let service = Service::start();
+    service.store(&message("m1"));
+    let mut setup = service.kill().through_shell("ulimit -c 0; ulimit -f 2048; exec \"$0\" \"$@\"");
+    assert_eq!(setup.run(&["restore", &backup]).code, None, "it was ended by a signal");
+    assert!(setup.path("app.db.partial").exists());
+    let service = setup.through_shell("exec \"$0\" \"$@\"").start();
+    assert_eq!(ids(&service.get("/messages")), ["m1"]);
+    let mut setup = service.stop();
+    assert_eq!(setup.run(&["restore", &backup]).code, Some(0));
+    assert_eq!(setup.start().get("/messages").json()["total"], 60_000);
+}
+
+#[test]
+fn a_restored_database_belongs_to_whom_it_belonged() {
+    let mut setup = backed_up().stop();
+    let path = setup.path("app.db");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    // Only root can give a file away.
+    let owner = if chown(&path, Some(4242), Some(4243)).is_ok() {
+        (4242, 4243)
+    } else {
+        (fs::metadata(&path).unwrap().uid(), fs::metadata(&path).unwrap().gid())
+    };
+    assert_eq!(setup.run(&["restore", "copy.db"]).code, Some(0));
+    let restored = fs::metadata(&path).unwrap();
+    assert_eq!((restored.uid(), restored.gid(), restored.mode() & 0o777), (owner.0, owner.1, 0o640));
+}

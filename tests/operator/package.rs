@@ -1,0 +1,177 @@
+//! The Debian package: made from the executable, judged by Debian's own tools, and put into a small Debian.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+use crate::scratch::{Root, program};
+use crate::tools::{has, run};
+
+/// A package in a folder of its own.
+struct Package {
+    folder: TempDir,
+    file: PathBuf,
+}
+
+impl Package {
+    /// Made by `scripts/package` from the executable under test.
+    fn new() -> Option<Self> {
+        if !has("dpkg-deb") || !has("strip") {
+            return None;
+        }
+        let folder = TempDir::new().expect("the machine has a folder for temporary files");
+        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/package"));
+        script.arg(folder.path()).env("LYFTR_BIN", env!("CARGO_BIN_EXE_lyftr-webhook"));
+        let made = succeeded(&script.output().expect("scripts/package starts"));
+        let file = PathBuf::from(made.trim_end());
+        assert!(file.is_file(), "{made:?} is all that scripts/package says on stdout");
+        Some(Self { folder, file })
+    }
+
+    fn file(&self) -> &str {
+        self.file.to_str().expect("a temporary path is UTF-8")
+    }
+
+    /// Its files, without being installed.
+    fn unpack(&self) -> PathBuf {
+        let root = self.folder.path().join("root");
+        succeeded(&run("dpkg-deb", &["-x", self.file(), &root.display().to_string()]));
+        root
+    }
+
+    fn field(&self, name: &str) -> String {
+        succeeded(&run("dpkg-deb", &["-f", self.file(), name])).trim().to_owned()
+    }
+}
+
+/// What it wrote on stdout.
+#[track_caller]
+fn succeeded(output: &Output) -> String {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
+    stdout.into_owned()
+}
+
+#[test]
+fn the_same_executable_gives_the_same_package() {
+    let Some(first) = Package::new() else { return };
+    let Some(second) = Package::new() else { return };
+    assert_eq!(first.file.file_name(), second.file.file_name());
+    assert!(fs::read(&first.file).unwrap() == fs::read(&second.file).unwrap());
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(first.field("Version").starts_with(version), "{}", first.field("Version"));
+    let said =
+        succeeded(&run(&first.unpack().join("usr/bin/lyftr-webhook").display().to_string(), &["--version"]));
+    assert_eq!(said, succeeded(&run(program(), &["--version"])));
+}
+
+#[test]
+fn lintian_finds_no_error_in_the_package() {
+    if !has("lintian") {
+        return;
+    }
+    let Some(package) = Package::new() else { return };
+    let verdict = succeeded(&run("lintian", &["--allow-root", "--fail-on", "error", package.file()]));
+    assert!(!verdict.contains("unused-override") && !verdict.contains("mismatched-override"), "{verdict}");
+}
+
+#[test]
+fn the_manual_page_is_well_formed() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lyftr-webhook.8");
+    if has("mandoc") {
+        succeeded(&run("mandoc", &["-T", "lint", "-W", "warning", page]));
+    }
+    if has("groff") {
+        let output = run("groff", &["-w", "w", "-mandoc", "-T", "utf8", page]);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    }
+}
+
+#[test]
+fn systemd_accepts_the_packaged_units() {
+    let targets = Path::new("/usr/lib/systemd/system");
+    if !has("systemd-analyze") || !targets.is_dir() {
+        return;
+    }
+    let Some(package) = Package::new() else { return };
+    let root = package.unpack();
+    let units = root.join("usr/lib/systemd/system");
+    let ours: Vec<_> = fs::read_dir(&units).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    // What every unit hangs on; the machine's own do.
+    for entry in fs::read_dir(targets).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "target") && path.is_file() {
+            fs::copy(&path, units.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    for unit in &ours {
+        // Another program that it runs is another package's, and no unit is accepted without it.
+        let text = fs::read_to_string(units.join(unit)).unwrap();
+        let programs = text.lines().filter(|line| line.starts_with("Exec")).filter_map(|line| {
+            line.split_once('=')?.1.trim_start_matches(['-', '+', '!', ':']).split_whitespace().next()
+        });
+        for program in programs {
+            let place = root.join(program.trim_start_matches('/'));
+            if !place.exists() {
+                fs::create_dir_all(place.parent().unwrap()).unwrap();
+                fs::copy(program, place).unwrap_or_else(|error| panic!("{unit:?} runs {program}: {error}"));
+            }
+        }
+        let root = format!("--root={}", root.display());
+        let output = run("systemd-analyze", &[&root, "--man=no", "verify", unit.to_str().unwrap()]);
+        let said = succeeded(&output) + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, "", "{unit:?}");
+    }
+}
+
+#[test]
+fn a_debian_takes_the_package_runs_it_and_keeps_what_is_the_operators() {
+    let Some(root) = Root::new() else { return };
+    let Some(package) = Package::new() else { return };
+    let install = || {
+        fs::copy(&package.file, root.path("/tmp/lyftr.deb")).unwrap();
+        succeeded(&root.run(&["dpkg", "--install", "/tmp/lyftr.deb"]));
+    };
+    let settings = root.path("/etc/lyftr-webhook/environment");
+    let enabled = root.path("/etc/systemd/system/multi-user.target.wants/lyftr-webhook.service");
+    let binary = root.path("/usr/bin/lyftr-webhook");
+    let database = root.path("/var/lib/lyftr-webhook/app.db");
+
+    install();
+    assert!(enabled.is_symlink(), "it starts at boot");
+    let secret = root.secret();
+    assert!(secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()), "{secret}");
+    assert_eq!(root.mode("/etc/lyftr-webhook/webhook_secret"), 0o600);
+    assert_eq!(root.mode("/etc/lyftr-webhook/environment"), 0o640);
+    root.serve(|service| {
+        service.post("m1").expect(200);
+        assert_eq!(service.total(), 1);
+    });
+
+    // An upgrade keeps what the operator has changed.
+    fs::write(&settings, "LOG_LEVEL=DEBUG\n").unwrap();
+    install();
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "LOG_LEVEL=DEBUG\n");
+    assert_eq!(root.secret(), secret);
+
+    succeeded(&root.run(&["dpkg", "--remove", "lyftr-webhook"]));
+    assert!(!binary.exists() && !root.path("/usr/lib/systemd/system/lyftr-webhook.service").exists());
+    assert!(settings.exists() && database.exists());
+    assert_eq!(root.secret(), secret);
+
+    install();
+    root.serve(|service| {
+        assert_eq!(service.total(), 1, "it goes on where it was");
+        service.post("m2").expect(200);
+    });
+
+    let said = succeeded(&root.run(&["dpkg", "--purge", "lyftr-webhook"]));
+    assert!(said.contains("/var/lib/lyftr-webhook"), "it says where the messages are: {said}");
+    assert!(!settings.parent().unwrap().exists() && !enabled.is_symlink() && !binary.exists());
+    let count = |database: &rusqlite::Connection| {
+        database.query_row("SELECT COUNT(*) FROM messages", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(count(&crate::fixtures::open_database(&database)), 2, "nobody else has them any more");
+}
