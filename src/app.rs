@@ -6,14 +6,12 @@ use std::sync::atomic::AtomicBool;
 use crate::client::TrustedProxies;
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::signature::Keys;
+use crate::secrets::CurrentSecrets;
 use crate::store::Store;
 
 /// The parts, shared by every thread.
 pub struct App {
-    /// `None` while no secret is set.
-    pub keys: Option<Keys>,
-    pub api_token: Option<Vec<u8>>,
+    pub secrets: CurrentSecrets,
     pub trusted_proxies: TrustedProxies,
     pub store: Store,
     pub metrics: Arc<Metrics>,

@@ -6,7 +6,12 @@ mod export;
 mod healthcheck;
 mod import;
 mod progress;
+mod reload;
 mod serve;
+mod signals;
+mod status;
+mod upgrade;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -66,8 +71,13 @@ Options:
 Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
   DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), TRUSTED_PROXIES,
-  LOG_LEVEL (INFO), WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
+  LOG_LEVEL (_FILE) (INFO), WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
   REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS
+
+Signals while it serves:
+  SIGTERM, SIGINT  finish what has begun and end; a second one ends at once
+  SIGHUP           read the files of secrets and of the log level again
+  SIGUSR2          have the program that is at this path now take over, without refusing anybody
 ";
 
 enum Command {

@@ -1,4 +1,4 @@
-//! The environment, read once at the start into a [`Config`], or refused in one clear line.
+//! The environment, read at the start and at a reload into a [`Config`], or refused in one clear line.
 //!
 //! A variable that is set but empty counts as unset, as compose files leave it.
 
@@ -17,6 +17,7 @@ use crate::limits::{
     LONGEST_RETENTION_DAYS, LONGEST_TIMEOUT,
 };
 use crate::log::Level;
+use crate::secrets::Secrets;
 use crate::signature::Keys;
 
 /// Where the service listens.
@@ -29,10 +30,7 @@ pub enum ListenAddr {
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Secret and previous secret; `None` without a secret.
-    pub keys: Option<Keys>,
-    /// What `Authorization: Bearer` must carry on queries and scrapes, if anything.
-    pub api_token: Option<Vec<u8>>,
+    pub secrets: Secrets,
     pub database: PathBuf,
     /// Messages older than so many days are deleted; `None` keeps them.
     pub retention_days: Option<u32>,
@@ -74,18 +72,12 @@ impl Config {
         let current = env.secret("WEBHOOK_SECRET")?.unwrap_or_default();
         let previous = env.secret("WEBHOOK_SECRET_PREVIOUS")?.unwrap_or_default();
         Ok(Self {
-            keys: Keys::new(&current, &previous),
-            api_token: env.secret("API_TOKEN")?,
+            secrets: Secrets { keys: Keys::new(&current, &previous), api_token: env.secret("API_TOKEN")? },
             database: env.parsed("DATABASE_URL", "sqlite:///data/app.db", DATABASE_TAKES, database_path)?,
             retention_days: env.retention_days()?,
             listen: env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)?,
             trusted_proxies: env.parsed("TRUSTED_PROXIES", "", PROXIES_TAKES, TrustedProxies::parse)?,
-            log_level: env.parsed(
-                "LOG_LEVEL",
-                "INFO",
-                "it takes DEBUG, INFO, WARNING or ERROR",
-                Level::parse,
-            )?,
+            log_level: env.log_level()?,
             workers: env.number("WORKERS", DEFAULT_WORKERS, LARGEST_WORKERS)?,
             max_body_bytes: env.number("MAX_BODY_BYTES", DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES)?,
             max_connections: env.number(
@@ -104,6 +96,7 @@ impl Config {
     }
 }
 
+const LEVEL_TAKES: &str = "it takes DEBUG, INFO, WARNING or ERROR";
 const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file";
 const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (names are not looked up: a static binary has no resolver)";
 const PROXIES_TAKES: &str = "it takes addresses and networks such as 127.0.0.1,10.0.0.0/8,fd00::/8 and the word unix, separated by commas";
@@ -149,6 +142,20 @@ impl Environment<'_> {
     fn seconds(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {
         let seconds = self.number(name, default.as_secs() as usize, LONGEST_TIMEOUT.as_secs() as usize)?;
         Ok(Duration::from_secs(seconds as u64))
+    }
+
+    /// From the variable, or from the file that `LOG_LEVEL_FILE` names: a reload finds a file changed, and
+    /// never the environment.
+    fn log_level(&self) -> Result<Level, ConfigError> {
+        let name = "LOG_LEVEL_FILE";
+        let Some(path) = self.get(name).filter(|_| self.get("LOG_LEVEL").is_none()) else {
+            return self.parsed("LOG_LEVEL", "INFO", LEVEL_TAKES, Level::parse);
+        };
+        let text = fs::read_to_string(&path).map_err(|io_error| {
+            error(name, &path, &format!("{io_error}; it takes the path of a file that holds the level"))
+        })?;
+        // Without its content: the path may be that of a secret.
+        Level::parse(text.trim()).ok_or_else(|| error(name, &path, &format!("in the file: {LEVEL_TAKES}")))
     }
 
     /// A secret from the variable itself, from the file that `NAME_FILE` names, or from a systemd
@@ -230,7 +237,7 @@ mod tests {
     #[test]
     fn an_empty_environment_gives_the_defaults() {
         let config = read(&[("LOG_LEVEL", "")]).unwrap();
-        assert!(config.keys.is_none() && config.api_token.is_none());
+        assert!(config.secrets.keys.is_none() && config.secrets.api_token.is_none());
         assert_eq!(config.database, Path::new("data/app.db"));
         assert_eq!(config.listen, ListenAddr::Tcp("127.0.0.1:8000".parse().unwrap()));
         assert_eq!((config.workers, config.max_body_bytes), (64, 65_536));
@@ -266,6 +273,7 @@ mod tests {
             ("DATABASE_URL", "sqlite:///:memory:"),
             ("DATABASE_URL", "sqlite:///folder/"),
             ("LOG_LEVEL", "LOUD"),
+            ("LOG_LEVEL_FILE", "/does/not/exist"),
             ("TRUSTED_PROXIES", "127.0.0.1,proxy.internal"),
             ("WORKERS", "0"),
             ("WORKERS", "many"),

@@ -9,9 +9,9 @@
 //! | 6 | [`server`]: sockets, the pool; the only home of tiny_http and threadpool |
 //! | 5 | [`routes`]: decides; knows no socket and no SQL |
 //! | 4 | [`app`]: what a route may reach |
-//! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment |
+//! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`client`] [`clock`] [`fault`] |
+//! | 1 | [`client`] [`clock`] [`fault`] [`notify`] |
 //! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
@@ -47,10 +47,12 @@ mod limits;
 mod log;
 mod message;
 mod metrics;
+mod notify;
 mod os;
 mod pace;
 mod procfs;
 mod routes;
+mod secrets;
 mod server;
 mod signature;
 mod store;

@@ -164,6 +164,9 @@ pub const MAX_BATCH: usize = 512;
 pub const LARGEST_CHECKED_BYTES: u64 = 1 << 30;
 /// How long a commit waits for another process that holds the database.
 pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a start waits for another process that holds the database. At an upgrade that is the process
+/// before this one, which commits without pause, on a disk that may stall.
+pub const START_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a start waits for another process that reads the log. One that replicates does so for ever.
 pub const WRITE_AGAIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a query waits for another process that holds the database.
@@ -321,6 +324,21 @@ pub const LOG_PAUSE: Duration = Duration::from_millis(5);
 pub const MAX_LOGGED_CHARS: usize = 512;
 /// At a stop, how long requests already begun may take (contract, section 10).
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// At a stop, how long a connection must have been quiet to be closed at once: a client that has just
+/// connected, or sends one request after the other, may have the next one on its way.
+pub const DRAIN_QUIET_TIME: Duration = Duration::from_millis(500);
+/// How long a new version may take until it serves. Meanwhile the old one goes on; a migration of ten
+/// million messages takes seconds.
+pub const UPGRADE_START_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a new version that serves waits for the word of the old one before it speaks for the service.
+pub const UPGRADE_GO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the supervisor may take to hear a word. It has other services to listen to.
+pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
+/// So many times in the interval that the supervisor wants to hear from us (`WATCHDOG_USEC`) we look
+/// whether there is progress: one look that comes late must not end the service.
+pub const WATCHDOG_LOOKS: u32 = 3;
+/// Pause between two looks whether the edge has come round, which takes it less than a millisecond.
+pub const EDGE_LOOK: Duration = Duration::from_millis(10);
 /// At a stop, how long the last log lines may take to leave.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the `healthcheck` command waits for each step.
@@ -334,5 +352,8 @@ const _: () = {
     assert!(PROBE_BUSY_TIMEOUT.as_millis() < PROBE_TIMEOUT.as_millis());
     assert!(PROBE_TIMEOUT.as_millis() < 1000);
     assert!(MAX_BATCH <= WRITER_QUEUE);
+    assert!(DRAIN_QUIET_TIME.as_millis() < DRAIN_TIMEOUT.as_millis());
+    assert!(START_BUSY_TIMEOUT.as_millis() < UPGRADE_START_TIMEOUT.as_millis());
+    assert!(NOTIFY_TIMEOUT.as_millis() < UPGRADE_GO_TIMEOUT.as_millis());
     assert!(CHECKPOINT_PAGES < MOST_WAL_PAGES && MOST_WAL_PAGES < LONG_WAL_PAGES);
 };

@@ -31,7 +31,7 @@ impl Level {
         all.into_iter().find(|level| level.name().eq_ignore_ascii_case(text))
     }
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Debug => "DEBUG",
             Self::Info => "INFO",
@@ -173,6 +173,11 @@ impl Log {
         let writer = log.clone();
         thread::Builder::new().name("log".into()).stack_size(64 << 10).spawn(move || writer.write_out())?;
         Ok(log)
+    }
+
+    /// Changes what is wanted from now on.
+    pub fn set_level(&self, level: Level) {
+        self.0.level.store(level as u8, Relaxed);
     }
 
     /// True if a line of this level is wanted, so that unwanted ones need not be built.

@@ -1,9 +1,11 @@
 //! What the operating system hands over, and the only `unsafe` of the program, each behind a small
 //! safe function.
 
+use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
 /// Larger than any webhook and most answers, which are so frequent that they should stay in a heap.
@@ -17,15 +19,41 @@ const LOW_PRIORITY: i32 = 10;
 /// The first descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_PASSED: RawFd = 3;
 
-/// The socket that systemd passed to this very process, if it did: once, however often it is asked for.
-pub fn inherited_socket() -> Option<OwnedFd> {
+/// What tells of passed sockets, and is of no use to a program that this one starts.
+const LISTEN_VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
+
+/// The socket that systemd passed to this very process, if it did: once, however often it is asked for,
+/// and not to a program that is started from here. Several are an error of the kind `InvalidInput`.
+///
+/// To be called before a second thread is started: it changes the environment.
+pub fn inherited_socket() -> io::Result<Option<OwnedFd>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    let is_for_us = number("LISTEN_PID") == Some(std::process::id()) && number("LISTEN_FDS") >= Some(1);
-    if !is_for_us || TAKEN.swap(true, SeqCst) {
-        return None;
+    let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(std::process::id()));
+    match count {
+        None | Some(0) => Ok(None),
+        Some(1) if TAKEN.swap(true, SeqCst) => Ok(None),
+        Some(1) => {
+            let socket = adopt(FIRST_PASSED);
+            forget_variables(&LISTEN_VARIABLES);
+            // Also tells whether there is such a descriptor at all.
+            fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+            Ok(Some(socket))
+        }
+        Some(count) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{count} sockets were passed, and one is served"),
+        )),
     }
-    Some(adopt(FIRST_PASSED))
+}
+
+#[allow(unsafe_code)]
+fn forget_variables(names: &[&str]) {
+    for name in names {
+        // SAFETY: no other thread reads or changes the environment meanwhile, because there is none:
+        // the one caller is itself called before the service starts any.
+        unsafe { std::env::remove_var(name) };
+    }
 }
 
 #[allow(unsafe_code)]
@@ -86,7 +114,14 @@ mod tests {
     #[test]
     fn a_socket_meant_for_another_process_is_left_alone() {
         // The test runner was not started by systemd, so there is nothing to adopt.
-        assert!(inherited_socket().is_none());
+        assert!(matches!(inherited_socket(), Ok(None)));
+    }
+
+    #[test]
+    fn a_variable_is_forgotten() {
+        let name = "LYFTR_WEBHOOK_FORGOTTEN";
+        forget_variables(&[name]);
+        assert!(std::env::var_os(name).is_none());
     }
 
     #[test]

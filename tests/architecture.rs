@@ -10,9 +10,9 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (6, &["routes"]),
     (5, &["app"]),
     (4, &["store", "config"]),
-    (3, &["pace"]),
+    (3, &["pace", "secrets"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
-    (1, &["client", "clock", "fault"]),
+    (1, &["client", "clock", "fault", "notify"]),
     (0, &["csv", "folding", "timestamp", "url", "limits", "os", "version"]),
 ];
 

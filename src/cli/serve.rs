@@ -2,40 +2,50 @@
 //! section 10).
 
 use std::fmt::Display;
-use std::io;
 use std::panic;
-use std::process;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
-use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
-use super::{EX_SOFTWARE, EX_UNAVAILABLE, Failure};
+use super::signals::{self, Running};
+use super::status::status;
+use super::upgrade::{self, Upgrade};
+use super::watchdog::{self, Watchdog};
+use super::{EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, Failure};
 use crate::app::App;
 use crate::config::Config;
 use crate::limits::RESERVED_DESCRIPTORS;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::os;
-use crate::server::{Bounds, Listener, Server, Stopper};
+use crate::secrets::CurrentSecrets;
+use crate::server::{BindError, Bounds, Listener, Predecessor, Server};
 use crate::store::{self, Store};
 use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
     os::keep_little_free_memory();
-    let listener = Listener::open(&config.listen).map_err(|error| unavailable(&error))?;
+    let program = upgrade::program();
+    let before = Predecessor::of_this_process().map_err(|error| unavailable(&error))?;
+    let (predecessor, listener) = match before {
+        Some((predecessor, listener)) => (Some(predecessor), listener),
+        None => (None, Listener::open(&config.listen)?),
+    };
+    let listener = Arc::new(listener);
     let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
-    let stopper = obey_signals(&log).map_err(|error| unavailable(&error))?;
+    let running = signals::obey(&log).map_err(|error| unavailable(&error))?;
     log_panics(&log);
+    let notifier = supervisor(&log);
+    if predecessor.is_none() {
+        // It hears of the rest by our end.
+        let _ = notifier.tell("STATUS=Opening the database");
+    }
     let metrics = Arc::new(Metrics::default());
     let store = Store::open(&config.database, config.retention_days, Arc::clone(&metrics), log.clone())?;
     let address = listener.address().to_owned();
     let app = Arc::new(App {
-        keys: config.keys.clone(),
-        api_token: config.api_token.clone(),
+        secrets: CurrentSecrets::new(config.secrets.clone()),
         trusted_proxies: config.trusted_proxies.clone(),
         store,
         metrics,
@@ -48,8 +58,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         request_timeout: config.request_timeout,
         idle_timeout: config.idle_timeout,
     };
-    let server = Server::start(listener, Arc::clone(&app), config.workers, bounds)
-        .map_err(|error| unavailable(&error))?;
+    // Before the line of the first request.
     log.write(
         &Line::event(Level::Info, "start")
             .text("version", VERSION)
@@ -57,11 +66,36 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
             .text("sqlite_version", store::sqlite_version())
             .text("listen", &address)
             .text("database", &config.database.to_string_lossy())
-            .boolean("secret_set", config.keys.is_some())
-            .number("max_connections", bounds.max_connections as u64),
+            .boolean("secret_set", config.secrets.keys.is_some())
+            .number("max_connections", bounds.max_connections as u64)
+            .boolean("takes_over", predecessor.is_some()),
     );
+    let server = Server::start(Arc::clone(&listener), Arc::clone(&app), config.workers, bounds)
+        .map_err(|error| unavailable(&error))?;
+    let own = listener.own_address().map_err(|error| unavailable(&error))?;
+    let upgrade = Upgrade::new(program, &listener, server.stopper(), notifier.clone(), log.clone());
+    // The edge has it, and closes it when the service stops.
+    drop(listener);
     // It is set here and nowhere else.
-    let _ = stopper.set(server.stopper());
+    let _ = running.set(Running {
+        app: Arc::clone(&app),
+        stopper: server.stopper(),
+        upgrade,
+        notifier: notifier.clone(),
+        address: address.clone(),
+    });
+    if let Some(predecessor) = predecessor {
+        predecessor.relieve();
+        server.continue_for(predecessor);
+    }
+    if let Err(error) = notifier.tell(&format!("READY=1\n{}", status(&app, &address))) {
+        log.write(&Line::event(Level::Warning, "supervisor_unknown").text("detail", &error.to_string()));
+    }
+    if let Some(interval) = watchdog::interval() {
+        Watchdog { interval, app: Arc::clone(&app), server: server.stopper(), notifier, own, address }
+            .start()
+            .map_err(|error| unavailable(&error))?;
+    }
 
     let stopped = server.wait();
     // What was accepted is committed before anything else ends.
@@ -71,33 +105,20 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     if stopped { Ok(()) } else { Err(Failure::new(EX_SOFTWARE, "the server ended by itself")) }
 }
 
-/// The first signal drains, the second ends the process at once; what was acknowledged is on disk
-/// either way. Before there is anything to drain, the first one ends the process: a migration is
-/// one transaction, so it has happened or it has not.
-fn obey_signals(log: &Log) -> io::Result<Arc<OnceLock<Stopper>>> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let stopper = Arc::new(OnceLock::<Stopper>::new());
-    let (server, log) = (Arc::clone(&stopper), log.clone());
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut stopping = false;
-        for signal in signals.forever() {
-            if stopping {
-                // 128 + signal, as a shell reports a process that a signal has ended.
-                process::exit(128 + signal);
-            }
-            stopping = true;
-            let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
-            log.write(&Line::event(Level::Info, "stop").text("signal", name));
-            match server.get() {
-                Some(server) => server.stop(),
-                None => {
-                    log.flush();
-                    process::exit(0);
-                }
-            }
-        }
-    })?;
-    Ok(stopper)
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        Self::new(if error.is_wrong_setting() { EX_CONFIG } else { EX_UNAVAILABLE }, error)
+    }
+}
+
+/// Whoever wants to know how the service is. An address that is none is said once.
+fn supervisor(log: &Log) -> Notifier {
+    let address = std::env::var_os("NOTIFY_SOCKET");
+    Notifier::new(address.as_deref()).unwrap_or_else(|error| {
+        let detail = format!("NOTIFY_SOCKET: {error}");
+        log.write(&Line::event(Level::Warning, "supervisor_unknown").text("detail", &detail));
+        Notifier::to_nobody()
+    })
 }
 
 /// A panic is a line in the log: where it was, and not what it said, which may be a sender's text.

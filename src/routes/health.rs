@@ -22,7 +22,7 @@ fn first_obstacle(app: &App) -> Option<String> {
     if app.stopping.load(Relaxed) {
         return Some("the service is stopping".to_owned());
     }
-    if app.keys.is_none() {
+    if app.secrets.get().keys.is_none() {
         return Some("WEBHOOK_SECRET is not set".to_owned());
     }
     app.store.ready().err().map(|error| error.to_string())

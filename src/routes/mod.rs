@@ -120,7 +120,8 @@ pub fn answer(app: &App, request: &Request) -> Answer {
 }
 
 fn token_is_right(app: &App, request: &Request) -> bool {
-    let Some(token) = &app.api_token else {
+    let secrets = app.secrets.get();
+    let Some(token) = &secrets.api_token else {
         return true;
     };
     let sent = request.headers.only("Authorization").and_then(|value| {

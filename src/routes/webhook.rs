@@ -20,7 +20,8 @@ pub(super) fn post(app: &App, request: &Request) -> Answer {
     let Body::Whole(body) = &request.body else {
         return failed(problem::too_large(), WebhookResult::TooLarge);
     };
-    let Some(keys) = &app.keys else {
+    let secrets = app.secrets.get();
+    let Some(keys) = &secrets.keys else {
         return failed(problem::no_secret(), WebhookResult::Unavailable);
     };
     let signature = request.headers.only("X-Signature");

@@ -218,16 +218,16 @@ mod tests {
     use super::*;
     use crate::client::TrustedProxies;
     use crate::log::Log;
-    use crate::signature::Keys;
+    use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::Store;
 
     fn app(folder: &Path) -> Arc<App> {
         let metrics = Arc::default();
         let log = Log::start(Level::Error).unwrap();
         let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
-        let keys = Keys::new(b"secret", b"");
+        let secrets = CurrentSecrets::new(Secrets::default());
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
-        Arc::new(App { keys, api_token: None, trusted_proxies, store, metrics, log, stopping })
+        Arc::new(App { secrets, trusted_proxies, store, metrics, log, stopping })
     }
 
     fn exchange(app: &Arc<App>, path: &str) -> (Box<Exchange>, Inbox) {

@@ -3,24 +3,28 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use rustix::net::{AddressFamily, SocketFlags, acceptfrom_with, sockopt};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 
 use crate::client::Client;
 use crate::config::ListenAddr;
 use crate::limits::LISTEN_BACKLOG;
 use crate::os;
 
-/// A socket that is listening. A Unix path that we made goes away with it.
+/// A socket that is listening. A Unix path that we made goes away with it, unless another process goes
+/// on listening there.
 pub struct Listener {
     socket: OwnedFd,
     address: String,
     path: Option<PathBuf>,
+    /// Others hold the socket, so that clients may wait for whoever comes after us.
+    outlives_us: AtomicBool,
 }
 
 /// Why there is nothing to listen on.
@@ -35,18 +39,27 @@ impl fmt::Display for BindError {
         let hint = match self.error.kind() {
             io::ErrorKind::AddrInUse => "another program listens there; stop it or set LISTEN_ADDR",
             io::ErrorKind::PermissionDenied => "this user may not listen there; set LISTEN_ADDR",
+            io::ErrorKind::InvalidInput => "pass one listening socket, or none and set LISTEN_ADDR",
             _ => "set LISTEN_ADDR to an address of this machine",
         };
         write!(f, "cannot listen on {}: {}; {hint}", self.address, self.error)
     }
 }
 
+impl BindError {
+    /// True if trying again would not mend it.
+    pub fn is_wrong_setting(&self) -> bool {
+        self.error.kind() == io::ErrorKind::InvalidInput
+    }
+}
+
 impl Listener {
-    /// The socket that systemd passed, or else one bound to `address`.
+    /// The socket that systemd passed, or else one bound to `address`. To be called before a second
+    /// thread is started ([`os::inherited_socket`]).
     pub fn open(address: &ListenAddr) -> Result<Self, BindError> {
-        if let Some(socket) = os::inherited_socket() {
-            return Self::inherited(socket)
-                .map_err(|error| BindError { address: "LISTEN_FDS".into(), error });
+        let passed = |error| BindError { address: "LISTEN_FDS".into(), error };
+        if let Some(socket) = os::inherited_socket().map_err(passed)? {
+            return Self::passed(socket).map_err(passed);
         }
         let shown = match address {
             ListenAddr::Tcp(address) => address.to_string(),
@@ -70,23 +83,65 @@ impl Listener {
         Self::listening(listener.into(), format!("unix:{}", path.display()), Some(path.to_owned()))
     }
 
-    fn inherited(socket: OwnedFd) -> io::Result<Self> {
+    /// The socket of the process whose place this one takes, and the path that goes away with it; an
+    /// empty one for TCP.
+    pub(super) fn handed_over(socket: OwnedFd, path: &Path) -> io::Result<Self> {
+        if path.as_os_str().is_empty() {
+            return Self::tcp(TcpListener::from(socket));
+        }
+        Self::unix(UnixListener::from(socket), path)
+    }
+
+    /// A socket that somebody else has made and keeps.
+    pub(super) fn passed(socket: OwnedFd) -> io::Result<Self> {
         if !sockopt::socket_acceptconn(&socket)? {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the passed descriptor is not a listening socket",
             ));
         }
-        match sockopt::socket_domain(&socket)? {
-            AddressFamily::INET | AddressFamily::INET6 => Self::tcp(TcpListener::from(socket)),
-            _ => Self::listening(socket, "a socket passed by systemd".into(), None),
-        }
+        let listener = match sockopt::socket_domain(&socket)? {
+            AddressFamily::INET | AddressFamily::INET6 => Self::tcp(TcpListener::from(socket))?,
+            _ => Self::listening(socket, "a socket passed by systemd".into(), None)?,
+        };
+        listener.outlives_us.store(true, Relaxed);
+        Ok(listener)
     }
 
     fn listening(socket: OwnedFd, address: String, path: Option<PathBuf>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         rustix::net::listen(&socket, LISTEN_BACKLOG)?;
-        Ok(Self { socket, address, path })
+        Ok(Self { socket, address, path, outlives_us: AtomicBool::new(false) })
+    }
+
+    /// The path of a Unix socket that this process, or one before it, has made.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// True if whoever connects now may wait for another process to be served.
+    pub(super) fn outlives_us(&self) -> bool {
+        self.outlives_us.load(Relaxed)
+    }
+
+    /// Another process listens here from now on.
+    pub(super) fn leave_to_another(&self) {
+        self.outlives_us.store(true, Relaxed);
+    }
+
+    /// Where this process can reach itself: an address that is bound to all is reached at home.
+    pub fn own_address(&self) -> rustix::io::Result<SocketAddrAny> {
+        let bound = rustix::net::getsockname(&self.socket)?;
+        let Ok(mut address) = SocketAddr::try_from(bound.clone()) else {
+            return Ok(bound);
+        };
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        Ok(address.into())
     }
 
     /// Where clients connect to, for people.
@@ -97,9 +152,19 @@ impl Listener {
     /// The next connection that waits, and its peer. Never blocks.
     pub(super) fn accept(&self) -> rustix::io::Result<(OwnedFd, Client)> {
         let (socket, peer) = acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-        let address = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-        Ok((socket, address.map_or(Client::Unix, |address| Client::of(address.ip()))))
+        Ok((socket, client(peer)))
     }
+}
+
+/// Who is at the other end of a connection that another process has accepted.
+pub(super) fn peer_of(socket: &OwnedFd) -> Client {
+    // One that has gone already asks for nothing any more.
+    client(rustix::net::getpeername(socket).ok().flatten())
+}
+
+fn client(peer: Option<SocketAddrAny>) -> Client {
+    let address = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    address.map_or(Client::Unix, |address| Client::of(address.ip()))
 }
 
 impl AsFd for Listener {
@@ -110,7 +175,7 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
+        if let Some(path) = self.path.as_ref().filter(|_| !self.outlives_us()) {
             // If it is gone already, that was the aim.
             let _ = fs::remove_file(path);
         }

@@ -105,6 +105,11 @@ impl Waker {
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }
+
+    /// The edge has not come round to what it was woken for.
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending.load(SeqCst)
+    }
 }
 
 impl Inbox {

@@ -20,7 +20,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::page::text;
 use super::schema::{self, with_suffix};
@@ -93,6 +93,8 @@ pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<C
     };
     match open_existing(&path).and_then(usable) {
         Ok(Some(index)) => Ok(index),
+        // It is in use, say by the process that ours takes the place of.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Err(error),
         // Whatever it is, all that can be in it is in the database.
         Ok(None) | Err(_) => {
             remove(database).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;

@@ -41,7 +41,7 @@ mod writer;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::filter::PageQuery;
 use crate::log::Log;
@@ -227,6 +227,11 @@ impl Store {
     pub fn ready(&self) -> Result<(), StoreError> {
         self.writer.prove()?;
         self.readers.answer()
+    }
+
+    /// True if the writer is not stuck: it takes up its next batch in time, also where it cannot commit.
+    pub fn makes_progress(&self, within: Duration) -> bool {
+        self.writer.makes_progress(within)
     }
 
     /// Has the writer try to commit, and waits for nothing: [`Metrics::degraded`] says how it went.

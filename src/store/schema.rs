@@ -15,7 +15,7 @@ use super::lock::{self, Lock};
 use super::search;
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
-    WAL_KEEP_BYTES, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
+    START_BUSY_TIMEOUT, WAL_KEEP_BYTES, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
 };
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
@@ -183,6 +183,7 @@ pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
 }
 
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(START_BUSY_TIMEOUT)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     for (from, sql) in MIGRATIONS.iter().enumerate().skip(version as usize) {

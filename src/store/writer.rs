@@ -13,9 +13,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::StoreError;
@@ -58,6 +58,8 @@ enum Command {
     Insert(Message, Waiter),
     Prove(Sender<Result<(), StoreError>>),
     Chore(Chore),
+    /// Answered by being dropped, as soon as it is taken up.
+    Look(Sender<()>),
     Stop,
 }
 
@@ -157,6 +159,18 @@ impl Writer {
         proof.recv_timeout(PROBE_TIMEOUT).unwrap_or(Err(StoreError::Locked))
     }
 
+    /// True if the thread takes up its next batch in time, whatever becomes of it.
+    pub(super) fn makes_progress(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let (look, taken_up) = bounded(0);
+        match self.commands.send_timeout(Command::Look(look), within) {
+            // There is nothing left to be done.
+            Err(SendTimeoutError::Disconnected(_)) => true,
+            Err(SendTimeoutError::Timeout(_)) => false,
+            Ok(()) => taken_up.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected),
+        }
+    }
+
     /// Has the writer prove by itself that it can commit. What it finds is in the metrics.
     pub(super) fn prove_soon(&self) {
         let (answer, _) = bounded(1);
@@ -192,6 +206,8 @@ impl Batch {
     fn take(inbox: &Receiver<Command>) -> Self {
         let mut batch = Self::default();
         let mut next = inbox.recv().ok();
+        // Without a single command every handle is gone.
+        batch.stop = next.is_none();
         while let Some(command) = next {
             match command {
                 Command::Insert(message, waiter) => {
@@ -200,6 +216,7 @@ impl Batch {
                 }
                 Command::Prove(probe) => batch.probes.push(probe),
                 Command::Chore(chore) => batch.chores.push(chore),
+                Command::Look(look) => drop(look),
                 Command::Stop => batch.stop = true,
             }
             if batch.stop || batch.messages.len() >= MAX_BATCH {
@@ -207,8 +224,6 @@ impl Batch {
             }
             next = inbox.try_recv().ok();
         }
-        // Without a single command every handle is gone.
-        batch.stop = batch.messages.is_empty() && batch.probes.is_empty() && batch.chores.is_empty();
         batch
     }
 }

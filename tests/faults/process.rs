@@ -9,6 +9,7 @@ use crate::http_client::request;
 use crate::load::{Load, is_sound, scaled, turns_ready};
 use crate::service::Service;
 use crate::setup::Setup;
+use crate::tracer::{Tracer, can_trace};
 
 pub(crate) fn suspend(service: &Service) {
     service.signal("STOP");
@@ -67,4 +68,27 @@ fn load_goes_on_after_a_suspension() {
     turns_ready(&service);
     is_sound(&service);
     load.nothing_was_lost(service);
+}
+
+#[test]
+fn an_accept_loop_that_is_stuck_is_noticed() {
+    if !can_trace() {
+        eprintln!("strace may not be used here: no accept loop is held up");
+        return;
+    }
+    let service = Setup::new().with("WATCHDOG_USEC", "1800000").start();
+    let stuck = || service.stdout.json().iter().filter(|line| line["event"] == "stuck").count();
+    let waits = "epoll_wait,epoll_pwait,epoll_pwait2";
+    let (seen, held_up) = (format!("trace={waits}"), format!("inject={waits}:delay_enter=3000000"));
+    let tracer = Tracer::attach(&service, Some("edge"), &["-e", &seen, "-e", &held_up]);
+    eventually("it is found to be stuck", || (stuck() == 1).then_some(()));
+    assert_eq!(
+        service.stdout.json().iter().find(|line| line["event"] == "stuck").map(|line| line["what"].clone()),
+        Some("no connection is accepted".into())
+    );
+    tracer.detach();
+    service.store(&message("m1"));
+    eventually("the watchdog is answered", || {
+        service.stdout.json().iter().rev().find(|line| line["request_id"] == "watchdog").map(drop)
+    });
 }

@@ -19,9 +19,11 @@ mod fixtures;
 #[path = "../contract/http_client.rs"]
 mod http_client;
 mod image;
+mod install;
 mod journal;
 mod litestream;
 mod logs;
+mod manager;
 mod monitor;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/output.rs"]
@@ -40,4 +42,5 @@ mod service;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/setup.rs"]
 mod setup;
+mod systemd;
 mod tools;

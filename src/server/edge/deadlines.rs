@@ -2,10 +2,12 @@
 
 use std::time::Instant;
 
+use rustix::event::epoll;
+
 use super::super::connection::{Connection, Phase};
 use super::super::head::RefusedHead;
 use super::Edge;
-use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_TIMEOUT};
+use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_QUIET_TIME, DRAIN_TIMEOUT};
 use crate::log::{Level, Line};
 use crate::metrics::CloseCause;
 use crate::os;
@@ -66,17 +68,35 @@ impl Edge {
 
     pub(super) fn begin_to_drain(&mut self) {
         self.drain_until = Some(Instant::now() + DRAIN_TIMEOUT);
-        // Whoever is connected already but was not accepted yet gets its answer as well.
-        self.accept();
-        self.listener = None;
+        // Whoever is connected already but was not accepted yet gets its answer as well: from whoever
+        // comes after us, if the socket stays.
+        if self.listener.as_ref().is_some_and(|listener| !listener.outlives_us()) {
+            self.accept();
+        }
+        self.stop_listening();
+    }
+
+    pub(super) fn stop_listening(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            // Closing it is not enough where another process has it as well (epoll(7), question 6).
+            let _ = epoll::delete(&self.poll, &listener);
+        }
     }
 
     /// True once nothing that was begun is unfinished. Until then connections that stand idle may
-    /// still ask, say for readiness; they do not keep the service.
+    /// still ask, say for readiness; they do not keep the service, except for the moment in which a
+    /// request may be on its way.
     pub(super) fn is_drained(&self) -> bool {
-        let has_begun = |c: &Connection| !c.is_idle() && c.phase != Phase::Lingering;
-        self.drain_until.is_some_and(|until| {
-            Instant::now() >= until || !self.connections.iter().any(|(_, c)| has_begun(c))
-        })
+        let Some(until) = self.drain_until else {
+            return false;
+        };
+        let now = Instant::now();
+        let quiet_since = now + self.bounds.idle_timeout - DRAIN_QUIET_TIME;
+        let is_waited_for = |c: &Connection| match c.phase {
+            Phase::Lingering => false,
+            _ if !c.is_idle() => true,
+            _ => self.has_heir() || c.deadline > quiet_since,
+        };
+        now >= until || !self.connections.iter().any(|(_, c)| is_waited_for(c))
     }
 }

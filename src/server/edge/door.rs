@@ -23,7 +23,7 @@ impl Edge {
                 return;
             };
             match listener.accept() {
-                Ok((socket, peer)) => self.welcome(socket, peer),
+                Ok((socket, peer)) => self.welcome((socket, peer), false),
                 Err(Errno::AGAIN) => return,
                 // The client was gone before it was accepted.
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
@@ -38,7 +38,8 @@ impl Edge {
         }
     }
 
-    pub(super) fn welcome(&mut self, socket: OwnedFd, peer: Client) {
+    /// Takes a connection in; `served` if a request was answered on it before.
+    pub(super) fn welcome(&mut self, (socket, peer): (OwnedFd, Client), served: bool) {
         self.app.metrics.accepted.fetch_add(1, Relaxed);
         if self.connections.len() >= self.bounds.max_connections && !self.make_room() {
             let answer = refuse(&self.app, &Refusal::Overloaded.into(), peer);
@@ -57,7 +58,10 @@ impl Edge {
             self.app.metrics.closed(CloseCause::Capacity);
             return;
         }
-        entry.insert(Connection::new((socket, peer), serial, Instant::now() + self.bounds.idle_timeout));
+        let until = Instant::now() + self.bounds.idle_timeout;
+        let mut connection = Connection::new((socket, peer), serial, until);
+        connection.served = served;
+        entry.insert(connection);
         self.app.metrics.connections.fetch_add(1, Relaxed);
         self.drive(key);
     }

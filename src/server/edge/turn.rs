@@ -73,6 +73,12 @@ impl Edge {
             return false;
         };
         let was_idle = connection.is_idle();
+        if was_idle && self.has_heir() && self.hand_over(key) {
+            return false;
+        }
+        let Some(connection) = self.connections.get_mut(key) else {
+            return false;
+        };
         let step = connection.incoming.advance(self.bounds.max_body_bytes);
         let body_bytes = match &step {
             Step::Request(_, Body::Whole(body)) => body.len(),
@@ -233,16 +239,24 @@ impl Edge {
     }
 
     pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> bool {
-        if let Some(connection) = self.connections.try_remove(key) {
-            self.buffered -= connection.counted;
-            self.inbox.now_held(self.buffered);
-            self.app.metrics.connections.fetch_sub(1, Relaxed);
+        if self.forget(key) {
             self.app.metrics.closed(cause);
             if cause.is_containment() {
                 self.closed[cause as usize] += 1;
             }
         }
         false
+    }
+
+    /// Lets go of a connection. False if it was not there.
+    pub(super) fn forget(&mut self, key: usize) -> bool {
+        let Some(connection) = self.connections.try_remove(key) else {
+            return false;
+        };
+        self.buffered -= connection.counted;
+        self.inbox.now_held(self.buffered);
+        self.app.metrics.connections.fetch_sub(1, Relaxed);
+        true
     }
 
     pub(super) fn count_bytes(&mut self, key: usize) {

@@ -1,0 +1,78 @@
+//! Signals: `SIGTERM` and `SIGINT` end the service, `SIGHUP` has it read its secrets again, `SIGUSR2` has
+//! a new version take its place.
+
+use std::io::{self, IsTerminal};
+use std::process;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::iterator::Signals;
+
+use super::reload::reload;
+use super::upgrade::Upgrade;
+use crate::app::App;
+use crate::log::{Level, Line, Log};
+use crate::notify::Notifier;
+use crate::server::Stopper;
+
+/// What signals act on, once the service serves.
+pub(super) struct Running {
+    pub(super) app: Arc<App>,
+    pub(super) stopper: Stopper,
+    pub(super) upgrade: Arc<Upgrade>,
+    pub(super) notifier: Notifier,
+    pub(super) address: String,
+}
+
+/// Starts the thread that obeys. The first signal to end drains, the second ends the process at once;
+/// what was acknowledged is on disk either way. Before there is anything to drain, the first one ends
+/// the process: a migration is one transaction, so it has happened or it has not.
+pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Running>>> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
+    let running = Arc::new(OnceLock::<Running>::new());
+    let (service, log) = (Arc::clone(&running), log.clone());
+    let from_terminal = io::stdin().is_terminal();
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            // A terminal that was closed is no terminal any more, and whoever sat at it wants us gone.
+            let hung_up = signal == SIGHUP && from_terminal && !io::stdin().is_terminal();
+            match (signal, service.get()) {
+                (SIGHUP | SIGUSR2, _) if stopping => {}
+                (SIGHUP, Some(running)) if !hung_up => reload(running),
+                (SIGUSR2, Some(running)) => running.upgrade.begin(),
+                (SIGUSR2, None) => too_early(&log, "upgrade_failed"),
+                (SIGHUP, None) if !hung_up => too_early(&log, "reload_failed"),
+                // 128 + signal, as a shell reports a process that a signal has ended.
+                _ if stopping => process::exit(128 + signal),
+                (_, running) => {
+                    stopping = true;
+                    stop(running, &log, signal);
+                }
+            }
+        }
+    })?;
+    Ok(running)
+}
+
+fn too_early(log: &Log, event: &str) {
+    log.write(&Line::event(Level::Error, event).text("detail", "the service is starting; try again"));
+}
+
+fn stop(running: Option<&Running>, log: &Log, signal: i32) {
+    let name = match signal {
+        SIGTERM => "SIGTERM",
+        SIGINT => "SIGINT",
+        _ => "SIGHUP",
+    };
+    log.write(&Line::event(Level::Info, "stop").text("signal", name));
+    let Some(running) = running else {
+        log.flush();
+        process::exit(0);
+    };
+    // A supervisor that hears nothing sees the end.
+    let _ = running.notifier.tell("STOPPING=1\nSTATUS=Finishing requests");
+    running.upgrade.abandon();
+    running.stopper.stop();
+}

@@ -1,0 +1,114 @@
+//! The supervisor's watchdog (sd_watchdog_enabled(3)): as long as there is progress it hears from us, and
+//! when it hears nothing it ends the service and starts it anew.
+//!
+//! Progress is that a connection of our own is accepted and answered, or that others were accepted
+//! meanwhile, as in a flood; and that the writer takes up batch after batch. A disk that fails is no
+//! reason: the writer says so to each sender, and a new process would find the same disk. Where the
+//! service cannot reach itself, its accept loop is looked at from inside.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::{
+    RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, connect, recv, send, socket_with, sockopt,
+};
+
+use super::status::status;
+use crate::app::App;
+use crate::limits::WATCHDOG_LOOKS;
+use crate::log::{Level, Line};
+use crate::notify::Notifier;
+use crate::server::Stopper;
+
+const REQUEST: &[u8] =
+    b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: watchdog\r\nConnection: close\r\n\r\n";
+
+/// How often the supervisor wants to hear from this process, if at all.
+pub(super) fn interval() -> Option<Duration> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_for_us = std::env::var_os("WATCHDOG_PID").is_none()
+        || number("WATCHDOG_PID") == Some(std::process::id().into());
+    number("WATCHDOG_USEC").filter(|usec| is_for_us && *usec > 0).map(Duration::from_micros)
+}
+
+pub(super) struct Watchdog {
+    pub(super) interval: Duration,
+    pub(super) app: Arc<App>,
+    pub(super) server: Stopper,
+    pub(super) notifier: Notifier,
+    /// Where this process reaches itself, and what that is called.
+    pub(super) own: SocketAddrAny,
+    pub(super) address: String,
+}
+
+impl Watchdog {
+    pub(super) fn start(self) -> io::Result<()> {
+        thread::Builder::new().name("watchdog".into()).spawn(move || self.watch())?;
+        Ok(())
+    }
+
+    /// Until the service stops, or another process is watched in place of this one.
+    fn watch(&self) {
+        let reachable = self.reaches_itself();
+        let mut is_stuck = false;
+        while self.notifier.speaks() && !self.app.stopping.load(Relaxed) {
+            let began = Instant::now();
+            let obstacle = self.obstacle(reachable);
+            // What is stopping meanwhile is not stuck.
+            if !self.notifier.speaks() || self.app.stopping.load(Relaxed) {
+                return;
+            }
+            match obstacle {
+                None => {
+                    // If nobody hears it, nobody waits for it.
+                    let _ = self.notifier.tell(&format!("WATCHDOG=1\n{}", status(&self.app, &self.address)));
+                    is_stuck = false;
+                }
+                Some(what) if !is_stuck => {
+                    self.app.log.write(&Line::event(Level::Error, "stuck").text("what", what));
+                    let _ = self.notifier.tell(&format!("STATUS=Stuck: {what}"));
+                    is_stuck = true;
+                }
+                Some(_) => {}
+            }
+            thread::sleep((self.interval / WATCHDOG_LOOKS).saturating_sub(began.elapsed()));
+        }
+    }
+
+    /// A socket that was made in another network or below another root may be out of reach.
+    fn reaches_itself(&self) -> bool {
+        let reached = self.ask(self.interval / WATCHDOG_LOOKS);
+        if let Err(error) = &reached {
+            let line = Line::event(Level::Warning, "cannot_reach_itself").text("listen", &self.address);
+            self.app.log.write(&line.text("detail", &error.to_string()));
+        }
+        reached.is_ok()
+    }
+
+    fn obstacle(&self, reachable: bool) -> Option<&'static str> {
+        // Connecting, the answer and the writer, and all of it in the time for one look.
+        let step = self.interval / WATCHDOG_LOOKS / 3;
+        let accepted = self.app.metrics.accepted.load(Relaxed);
+        let answered = if reachable { self.ask(step) == Ok(true) } else { self.server.edge_turns(step) };
+        if !answered && self.app.metrics.accepted.load(Relaxed) == accepted {
+            return Some("no connection is accepted");
+        }
+        (!self.app.store.makes_progress(step)).then_some("the writer")
+    }
+
+    fn ask(&self, timeout: Duration) -> rustix::io::Result<bool> {
+        let socket = socket_with(self.own.address_family(), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        // Bounds connect(2) as well (socket(7)).
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(timeout))?;
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(timeout))?;
+        connect(&socket, &self.own)?;
+        send(&socket, REQUEST, SendFlags::NOSIGNAL)?;
+        let mut answer = [0; 64];
+        let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
+        // Whatever it says: an answer that there is no room is one, too.
+        Ok(answer[..length].starts_with(b"HTTP/1.1 "))
+    }
+}
