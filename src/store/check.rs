@@ -37,7 +37,8 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
          (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') LIMIT 1), \
          (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') DESC LIMIT 1) FROM messages";
     let figures = connection.query_row(figures, [], |row| {
-        let text = |column| super::page::text(row, column).map(|text| text.unwrap_or_else(|| "-".to_owned()));
+        let text =
+            |column| super::column::text(row, column).map(|text| text.unwrap_or_else(|| "-".to_owned()));
         Ok(format!("{} messages from {} senders, {} to {}", text(0)?, text(1)?, text(2)?, text(3)?))
     });
     // Of a new file without a table there is nothing to count.

@@ -4,9 +4,9 @@
 use rusqlite::{Connection, Row};
 
 use super::StoreError;
+use super::column::text;
 use super::index::Marks;
 use super::index::rank::{self, Place};
-use super::page::text;
 use super::source::{Source, Values, rows};
 use super::total::of_sender;
 use crate::filter::Filter;

@@ -12,6 +12,7 @@
 mod backup;
 mod check;
 mod checkpoint;
+mod column;
 mod copy;
 mod erase;
 #[cfg(test)]

@@ -4,11 +4,11 @@
 //! Everything is read twice over: from the index, up to its mark, and from the rows of `messages`
 //! behind the mark ([`super::index`]). Both are arms of one SQL statement.
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::StoreError;
+use super::column::text;
 use super::index::Marks;
 use super::index::rank::{self, Place};
 use super::matches::{self, Matches};
@@ -189,16 +189,5 @@ pub(super) fn stored_message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         ts: required(3)?,
         text: text(row, 4)?,
         created_at: required(5)?,
-    })
-}
-
-/// A column as text. Files of earlier implementations may hold anything; what is no text is shown
-/// as SQLite would write it.
-pub(super) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
-    Ok(match row.get_ref(column)? {
-        ValueRef::Null => None,
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        ValueRef::Integer(number) => Some(number.to_string()),
-        ValueRef::Real(number) => Some(number.to_string()),
     })
 }

@@ -3,6 +3,8 @@
 //! A query sees one snapshot, is given up at its deadline, and never waits for the writer (WAL). It
 //! is answered with the index, or, where that is not to be had, from the messages alone.
 
+mod held;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64,
@@ -23,6 +25,8 @@ use crate::limits::{
 };
 use crate::metrics::Metrics;
 use crate::{os, pace};
+
+pub(super) use held::Held;
 
 /// No generation has this number.
 const NONE: u64 = u64::MAX;
@@ -337,45 +341,6 @@ fn in_one_snapshot<T>(
     Ok(result)
 }
 
-/// Places that queries have to wait for. They go back whatever happens.
-pub(super) struct Held {
-    readers: Arc<Readers>,
-    places: Vec<Place>,
-}
-
-impl Held {
-    pub(super) fn none(readers: &Arc<Readers>) -> Self {
-        Self { readers: Arc::clone(readers), places: Vec::new() }
-    }
-
-    /// Takes the places that are free. True when all are held: no query is running.
-    pub(super) fn hold(&mut self) -> bool {
-        self.places.extend(self.readers.idle.try_iter());
-        let all = self.places.len() == READ_CONNECTIONS;
-        self.readers.log.is_waited_for.store(!all, Relaxed);
-        all
-    }
-
-    /// Gives up the queries that are running for long, from now on or no longer.
-    pub(super) fn give_up_long_ones(&self, log_is_too_long: bool) {
-        self.readers.log.is_too_much.store(log_is_too_long, Relaxed);
-    }
-
-    pub(super) fn release(&mut self) {
-        self.readers.log.is_waited_for.store(false, Relaxed);
-        for place in self.places.drain(..) {
-            // There is a place for each.
-            let _ = self.readers.give_back.send(place);
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
-
 /// A place taken out of the channel, which goes back whatever happens.
 struct Borrowed<'a> {
     readers: &'a Readers,
@@ -386,42 +351,5 @@ impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         // There is a place for every reader, so this never waits; both ends live in `Readers`.
         let _ = self.readers.give_back.send(std::mem::take(&mut self.place));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_running_query_is_given_up_when_the_log_is_too_long() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.db");
-        schema::prepare(&path).unwrap();
-        let readers = Arc::new(Readers::new(&path, Arc::default()));
-        let long_before_its_deadline = Instant::now() + 6 * QUERY_DEADLINE;
-        let (begins, has_begun) = bounded(1);
-        let asking = Arc::clone(&readers);
-        let query = std::thread::spawn(move || {
-            asking.with(long_before_its_deadline, |connection, _| {
-                let _ = begins.try_send(());
-                let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
-                               SELECT max(i) FROM n";
-                Ok(connection.query_row(endless, [], |row| row.get::<_, i64>(0))?)
-            })
-        });
-        has_begun.recv().unwrap();
-        let mut held = Held::none(&readers);
-        assert!(!held.hold(), "one is running");
-        held.give_up_long_ones(true);
-        assert!(matches!(query.join().unwrap(), Err(StoreError::TooSlow)));
-        assert!(Instant::now() < long_before_its_deadline);
-        held.give_up_long_ones(false);
-        assert!(held.hold(), "nobody is running any more");
-        held.release();
-        let another = readers.with(Instant::now(), |connection, _| {
-            Ok(connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)
-        });
-        assert!(matches!(another, Ok(1)));
     }
 }

@@ -5,10 +5,10 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
+use super::column::text;
 use super::index::Marks;
 use super::index::rank;
 use super::index::top::Top;
-use super::page::text;
 use super::source::Start;
 use crate::timestamp::InstantKey;
 

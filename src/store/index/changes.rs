@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::page::text;
+use super::super::column::text;
 use super::rank::{self, Place};
 use super::top::Top;
 use super::{Marks, order, search};

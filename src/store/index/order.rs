@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row};
 
-use super::super::page::text;
+use super::super::column::text;
 use super::Marks;
 use super::rank::{self, Place};
 use super::top::Top;

@@ -7,7 +7,7 @@
 
 use rusqlite::Connection;
 
-use super::super::page::text;
+use super::super::column::text;
 use crate::limits::TOP_SENDERS;
 
 /// Senders and how many messages they have sent: busiest first, by name where they are equally busy.
