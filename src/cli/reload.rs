@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::signals::Running;
 use super::status::status;
 use crate::config::Config;
-use crate::log::{Level, Line};
+use crate::log::{Level, Line, Log};
 
 pub(super) fn reload(running: &Running) {
     let Running { app, notifier, address, .. } = running;
@@ -16,9 +16,13 @@ pub(super) fn reload(running: &Running) {
     let _ = notifier.tell(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
     match read_again(running) {
         Ok(level) => app.log.write(&Line::event(Level::Info, "reloaded").text("log_level", level.name())),
-        Err(detail) => app.log.write(&Line::event(Level::Error, "reload_failed").text("detail", &detail)),
+        Err(detail) => say_it_failed(&app.log, &detail),
     }
     let _ = notifier.tell(&format!("READY=1\n{}", status(app, address)));
+}
+
+pub(super) fn say_it_failed(log: &Log, detail: &str) {
+    log.write(&Line::event(Level::Error, "reload_failed").text("detail", detail));
 }
 
 fn read_again(running: &Running) -> Result<Level, String> {

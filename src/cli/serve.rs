@@ -89,7 +89,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         server.continue_for(predecessor);
     }
     if let Err(error) = notifier.tell(&format!("READY=1\n{}", status(&app, &address))) {
-        log.write(&Line::event(Level::Warning, "supervisor_unknown").text("detail", &error.to_string()));
+        say_unknown(&log, &error.to_string());
     }
     if let Some(interval) = watchdog::interval() {
         Watchdog { interval, app: Arc::clone(&app), server: server.stopper(), notifier, own, address }
@@ -115,8 +115,7 @@ impl From<BindError> for Failure {
 fn supervisor(log: &Log) -> Notifier {
     let address = std::env::var_os("NOTIFY_SOCKET");
     Notifier::new(address.as_deref()).unwrap_or_else(|error| {
-        let detail = format!("NOTIFY_SOCKET: {error}");
-        log.write(&Line::event(Level::Warning, "supervisor_unknown").text("detail", &detail));
+        say_unknown(log, &format!("NOTIFY_SOCKET: {error}"));
         Notifier::to_nobody()
     })
 }
@@ -133,4 +132,8 @@ fn log_panics(log: &Log) {
 /// As many connections as are wished for, if the machine allows that many descriptors.
 fn connections_allowed(wished: usize) -> usize {
     os::raise_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS).clamp(1, wished)
+}
+
+fn say_unknown(log: &Log, detail: &str) {
+    log.write(&Line::event(Level::Warning, "supervisor_unknown").text("detail", detail));
 }

@@ -9,12 +9,14 @@ use std::thread;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
-use super::reload::reload;
-use super::upgrade::Upgrade;
+use super::reload::{self, reload};
+use super::upgrade::{self, Upgrade};
 use crate::app::App;
 use crate::log::{Level, Line, Log};
 use crate::notify::Notifier;
 use crate::server::Stopper;
+
+const TOO_EARLY: &str = "the service is starting; try again";
 
 /// What signals act on, once the service serves.
 pub(super) struct Running {
@@ -42,8 +44,8 @@ pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Running>>> {
                 (SIGHUP | SIGUSR2, _) if stopping => {}
                 (SIGHUP, Some(running)) if !hung_up => reload(running),
                 (SIGUSR2, Some(running)) => running.upgrade.begin(),
-                (SIGUSR2, None) => too_early(&log, "upgrade_failed"),
-                (SIGHUP, None) if !hung_up => too_early(&log, "reload_failed"),
+                (SIGUSR2, None) => upgrade::say_it_failed(&log, TOO_EARLY),
+                (SIGHUP, None) if !hung_up => reload::say_it_failed(&log, TOO_EARLY),
                 // 128 + signal, as a shell reports a process that a signal has ended.
                 _ if stopping => process::exit(128 + signal),
                 (_, running) => {
@@ -54,10 +56,6 @@ pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Running>>> {
         }
     })?;
     Ok(running)
-}
-
-fn too_early(log: &Log, event: &str) {
-    log.write(&Line::event(Level::Error, event).text("detail", "the service is starting; try again"));
 }
 
 fn stop(running: Option<&Running>, log: &Log, signal: i32) {

@@ -141,12 +141,16 @@ impl Upgrade {
     }
 
     fn report(&self, detail: &str) {
-        self.log.write(&Line::event(Level::Error, "upgrade_failed").text("detail", detail));
+        say_it_failed(&self.log, detail);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+pub(super) fn say_it_failed(log: &Log, detail: &str) {
+    log.write(&Line::event(Level::Error, "upgrade_failed").text("detail", detail));
 }
 
 /// Where this program was started from, by the name it was called by: behind it a newer file, or a link

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::OpenError;
-use super::schema::with_suffix;
+use super::schema::{advice, with_suffix};
 
 /// Where SQLite's locks lie in a database file (sqlite.org/src/file/src/os.h, `PENDING_BYTE`), and on how
 /// many bytes.
@@ -81,13 +81,10 @@ fn open(database: &Path) -> Result<File, OpenError> {
         .create(true)
         .mode(0o644)
         .open(with_suffix(database, "-lock"))
-        .or_else(|_| File::open(with_suffix(database, "-lock")))
+        .or_else(|error| File::open(with_suffix(database, "-lock")).map_err(|_| error))
         .map_err(|error| unusable(database, &error))
 }
 
 fn unusable(database: &Path, error: &std::io::Error) -> OpenError {
-    OpenError::Unusable(format!(
-        "cannot lock {}-lock: {error}; make the folder and the file writable for this user",
-        database.display()
-    ))
+    OpenError::Unusable(format!("cannot lock {}-lock: {error}; {}", database.display(), advice()))
 }

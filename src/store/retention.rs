@@ -14,6 +14,7 @@ pub(super) mod clock;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -103,6 +104,9 @@ pub(super) fn delete(connection: &Connection, leaving: &[Leaving], at: i64) -> r
 
 struct Work {
     parts: Parts,
+    /// Which files it belongs to (`Readers::generation`), and the connection. It stays open: while SQLite
+    /// holds a lock it cannot let go of a file, and keeps one for every connection that is closed.
+    open: Option<(u64, Rc<Connection>)>,
     stopped: Receiver<()>,
     /// The service is stopping.
     stopping: bool,
@@ -124,6 +128,7 @@ impl Work {
         let clock = Clock::new(parts.last_write);
         Self {
             parts,
+            open: None,
             stopped,
             stopping: false,
             clock,
@@ -139,6 +144,9 @@ impl Work {
     fn run(&mut self) {
         loop {
             let looked = self.look();
+            if looked.is_err() {
+                self.open = None;
+            }
             self.tell(looked.err().as_ref());
             if self.pause(RETENTION_LOOK) {
                 return;
@@ -152,11 +160,24 @@ impl Work {
         self.stopping
     }
 
+    fn messages(&mut self) -> Result<Rc<Connection>, StoreError> {
+        let generation = self.parts.readers.generation();
+        let (_, messages) = match self.open.take().filter(|(of, _)| *of == generation) {
+            Some(open) => self.open.insert(open),
+            None => {
+                let messages = schema::open_for_reading(&self.parts.database)?;
+                self.open.insert((generation, Rc::new(messages)))
+            }
+        };
+        Ok(Rc::clone(messages))
+    }
+
     fn look(&mut self) -> Result<(), StoreError> {
         // A panic may have left it as it was.
         self.parts.readers.set_deleting(false);
+        let messages = self.messages()?;
         let log = self.parts.days.map(|_| &self.parts.log);
-        self.now = self.clock.look(&self.parts.database, log)?;
+        self.now = self.clock.look(&messages, log)?;
         self.remove_changes()?;
         let is_due = |last: Option<Instant>, interval| last.is_none_or(|last| last.elapsed() >= interval);
         if let Some(days) = self.parts.days
@@ -187,7 +208,7 @@ impl Work {
     /// Deletes every message that is too old. Gives their number.
     fn expire(&mut self, days: u32) -> Result<u64, StoreError> {
         let calendar = Calendar::new(self.now, days);
-        let messages = schema::open_for_reading(&self.parts.database)?;
+        let messages = self.messages()?;
         let (mut front, mut expired, pass_began) = (Front::default(), 0, Instant::now());
         while !self.stopping {
             let leaving = front.next(&messages, &calendar, EXPIRY_SLICE)?;
@@ -230,7 +251,7 @@ impl Work {
         let known = self.parts.readers.changes_known_to_index();
         let through = match known {
             Some(_) => self.known.map_or(0, |(through, _)| through),
-            None => too_many_changes(&schema::open_for_reading(&self.parts.database)?)?.unwrap_or(0),
+            None => too_many_changes(&*self.messages()?)?.unwrap_or(0),
         };
         let mut rest = Duration::ZERO;
         while self.removed < through && !self.pause(rest) {
@@ -250,7 +271,7 @@ impl Work {
 
     /// Lets go of the ids that were remembered for long enough.
     fn forget_ids(&mut self) -> Result<(), StoreError> {
-        let connection = schema::open_for_reading(&self.parts.database)?;
+        let connection = self.messages()?;
         let before = self.now.saturating_sub(IDS_REMEMBERED.as_secs() as i64);
         let mut after = Vec::new();
         while let Some(stretch) = forgotten::stretch(&connection, after, before)? {

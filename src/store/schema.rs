@@ -134,7 +134,7 @@ fn unusable(path: &Path, what: &Path, error: &std::io::Error) -> OpenError {
 }
 
 /// By its number, because a container's user often has no name, and a volume's owner is another one.
-fn advice() -> String {
+pub(super) fn advice() -> String {
     let user = rustix::process::geteuid().as_raw();
     format!("make the folder and the file writable for user {user}, or set DATABASE_URL")
 }

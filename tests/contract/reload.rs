@@ -151,8 +151,9 @@ fn a_terminal_that_is_closed_ends_it() {
     // What it would be started with, under a terminal of its own.
     let service = setup.command(&[]);
     let program = service.get_program().to_str().unwrap().to_owned();
-    let mut terminal = Command::new("script")
-        .args(["-q", "-e", "-c", &program, "/dev/null"])
+    // Tests may be run under nohup(1), and what is ignored is inherited.
+    let mut terminal = Command::new("env")
+        .args(["--default-signal=HUP", "script", "-q", "-e", "-c", &program, "/dev/null"])
         .envs(&setup.variables)
         .current_dir(setup.folder.path())
         .stdin(Stdio::piped())

@@ -27,9 +27,9 @@ impl Clock {
     }
 
     /// The time by which messages may be deleted. `log` hears of doubts.
-    pub(super) fn look(&mut self, database: &Path, log: Option<&Log>) -> Result<i64, StoreError> {
+    pub(super) fn look(&mut self, messages: &Connection, log: Option<&Log>) -> Result<i64, StoreError> {
         if self.belief.is_none() {
-            let earlier = read(&schema::open_for_reading(database)?)?;
+            let earlier = read(messages)?;
             self.belief = Some(Belief::new(earlier.or(self.last_write).unwrap_or_else(now)));
             self.looked_at = Instant::now();
         }
