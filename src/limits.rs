@@ -182,6 +182,8 @@ pub const MOST_WAL_PAGES: i64 = 20_000;
 pub const LONG_WAL_PAGES: i64 = 24_000;
 /// So long may a query be at work while the log is that long.
 pub const LOG_HELD_BY_QUERY: Duration = Duration::from_millis(500);
+/// While queries are held up for that, how often it is looked whether the others have ended.
+pub const HELD_QUERY_LOOK: Duration = Duration::from_millis(20);
 /// A WAL that a reader once made longer is cut back to this many bytes.
 pub const WAL_KEEP_BYTES: i64 = 96 << 20;
 /// Prepared statements that a connection keeps: every form of query that it is asked, several times over.

@@ -59,17 +59,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         idle_timeout: config.idle_timeout,
     };
     // Before the line of the first request.
-    log.write(
-        &Line::event(Level::Info, "start")
-            .text("version", VERSION)
-            .text("commit", COMMIT)
-            .text("sqlite_version", store::sqlite_version())
-            .text("listen", &address)
-            .text("database", &config.database.to_string_lossy())
-            .boolean("secret_set", config.secrets.keys.is_some())
-            .number("max_connections", bounds.max_connections as u64)
-            .boolean("takes_over", predecessor.is_some()),
-    );
+    log_start(&log, config, &address, &bounds, predecessor.is_some());
     let server = Server::start(Arc::clone(&listener), Arc::clone(&app), config.workers, bounds)
         .map_err(|error| unavailable(&error))?;
     let own = listener.own_address().map_err(|error| unavailable(&error))?;
@@ -109,6 +99,20 @@ impl From<BindError> for Failure {
     fn from(error: BindError) -> Self {
         Self::new(if error.is_wrong_setting() { EX_CONFIG } else { EX_UNAVAILABLE }, error)
     }
+}
+
+fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds, takes_over: bool) {
+    log.write(
+        &Line::event(Level::Info, "start")
+            .text("version", VERSION)
+            .text("commit", COMMIT)
+            .text("sqlite_version", store::sqlite_version())
+            .text("listen", address)
+            .text("database", &config.database.to_string_lossy())
+            .boolean("secret_set", config.secrets.keys.is_some())
+            .number("max_connections", bounds.max_connections as u64)
+            .boolean("takes_over", takes_over),
+    );
 }
 
 /// Whoever wants to know how the service is. An address that is none is said once.

@@ -99,6 +99,11 @@ impl LogWatch {
         })
     }
 
+    /// True while queries are held up until others have ended: the next look must not wait for a message.
+    pub(super) fn holds_queries_up(&self) -> bool {
+        self.held.holds_any()
+    }
+
     /// To be called between two commits.
     pub(super) fn checkpoint_if_due(
         &mut self,
@@ -110,6 +115,7 @@ impl LogWatch {
             // It has started over.
             (self.wake_at, self.checkpoint_at) = (CHECKPOINT_PAGES / 2, CHECKPOINT_PAGES);
             self.held.give_up_long_ones(false);
+            self.held.release();
         }
         self.pages_before = pages;
         if pages >= self.wake_at {
@@ -139,5 +145,35 @@ impl LogWatch {
             self.checkpoint_at = pages + CHECKPOINT_PAGES / 4;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::time::Instant;
+
+    #[test]
+    fn queries_are_held_up_no_longer_than_the_log_is_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        drop(schema::prepare(&path).unwrap());
+        let readers = Arc::new(Readers::new(&path, Arc::default()));
+        let mut connection = schema::open_for_writing(&path).unwrap();
+        let mover = Mover::start(&path, Arc::clone(&readers)).unwrap();
+        let watch = RefCell::new(LogWatch::new(&mut connection, &readers).unwrap());
+        let look = |pages| {
+            let mut watch = watch.borrow_mut();
+            watch.pages.store(pages, Relaxed);
+            watch.checkpoint_if_due(&connection, &mover).unwrap();
+            watch.holds_queries_up()
+        };
+        let query = |pages| readers.with(Instant::now(), |_, _| Ok(look(pages))).unwrap();
+        assert!(!query(CHECKPOINT_PAGES - 1));
+        assert!(query(MOST_WAL_PAGES), "one is running");
+        assert!(!query(1), "the log has started over by itself");
+        assert!(query(MOST_WAL_PAGES));
+        assert!(!look(MOST_WAL_PAGES), "it has ended, and was waited for");
     }
 }

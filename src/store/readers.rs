@@ -200,9 +200,11 @@ impl Readers {
         reader.times.began.store(self.millis(Instant::now()), Relaxed);
         reader.times.deadline.store(self.millis(given_up_at), Relaxed);
         let result = in_one_snapshot(&reader.connection, query);
-        // After an error of the machine a fresh connection starts from the file, not from a cache.
-        if self.is_current(&reader) && matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
-        {
+        // After an error of the machine a fresh connection starts from the file, not from a cache. And a
+        // snapshot that could not be ended would keep the log from ever starting over.
+        let is_sound = matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
+            && reader.connection.is_autocommit();
+        if is_sound && self.is_current(&reader) {
             *place = Some(reader);
         }
         result
@@ -351,5 +353,39 @@ impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
         // There is a place for every reader, so this never waits; both ends live in `Readers`.
         let _ = self.readers.give_back.send(std::mem::take(&mut self.place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn a_kept_statement_is_compiled_once_whatever_is_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        schema::prepare(&path).unwrap();
+        let connection = schema::open_for_reading(&path).unwrap();
+        for limit in [1, 50, 100] {
+            let mut statement =
+                connection.prepare_cached("SELECT rowid FROM messages ORDER BY rowid LIMIT ?1").unwrap();
+            assert!(!statement.exists([limit]).unwrap());
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{limit}");
+        }
+    }
+
+    #[test]
+    fn who_gives_memory_back_gives_every_place_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        schema::prepare(&path).unwrap();
+        let mut readers = Readers::new(&path, Arc::default());
+        readers.started -= QUERY_IS_RECENT;
+        readers.with(Instant::now(), |_, _| Ok(())).unwrap();
+        readers.started -= QUERY_IS_RECENT;
+        readers.rest_if_not_asked();
+        assert_eq!(readers.rested_after.load(Relaxed), readers.asked.load(Relaxed));
+        assert!(Held::none(&Arc::new(readers)).hold(), "all are there");
     }
 }

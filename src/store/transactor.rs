@@ -128,6 +128,11 @@ impl Transactor {
         }
     }
 
+    /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
+    pub(super) fn holds_queries_up(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.log.holds_queries_up())
+    }
+
     /// Runs a transaction on the open connection, opening one if need be, and draws the
     /// conclusions from how it ended.
     fn attempt<T>(

@@ -23,7 +23,7 @@ use super::checkpoint::Mover;
 use super::indexer::Wake;
 use super::readers::Readers;
 use super::transactor::{Inserted, Proof, Transactor};
-use crate::limits::{FAILURE_STANDS, MAX_BATCH, PROBE_TIMEOUT, WRITER_QUEUE};
+use crate::limits::{FAILURE_STANDS, HELD_QUERY_LOOK, MAX_BATCH, PROBE_TIMEOUT, WRITER_QUEUE};
 use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -202,12 +202,17 @@ struct Batch {
 }
 
 impl Batch {
-    /// Waits for one command, then takes what else is there.
-    fn take(inbox: &Receiver<Command>) -> Self {
+    /// Waits for one command, then takes what else is there. Waits for a moment only where queries are
+    /// held up.
+    fn take(inbox: &Receiver<Command>, queries_are_held_up: bool) -> Self {
         let mut batch = Self::default();
-        let mut next = inbox.recv().ok();
-        // Without a single command every handle is gone.
-        batch.stop = next.is_none();
+        let first = match queries_are_held_up {
+            true => inbox.recv_timeout(HELD_QUERY_LOOK),
+            false => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        // Every handle is gone.
+        batch.stop = matches!(first, Err(RecvTimeoutError::Disconnected));
+        let mut next = first.ok();
         while let Some(command) = next {
             match command {
                 Command::Insert(message, waiter) => {
@@ -231,7 +236,8 @@ impl Batch {
 /// Works until told to stop, and commits everything that was queued before that.
 fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, indexer: &Wake) {
     loop {
-        let Batch { messages, waiters, probes, chores, stop } = Batch::take(inbox);
+        let Batch { messages, waiters, probes, chores, stop } =
+            Batch::take(inbox, transactor.holds_queries_up());
         if !messages.is_empty() {
             commit_all(transactor, &messages, waiters);
             indexer.wake();

@@ -25,6 +25,11 @@ impl Held {
         all
     }
 
+    /// True if there are places that queries cannot have.
+    pub(in super::super) fn holds_any(&self) -> bool {
+        !self.places.is_empty()
+    }
+
     /// Gives up the queries that are running for long, from now on or no longer.
     pub(in super::super) fn give_up_long_ones(&self, log_is_too_long: bool) {
         self.readers.log.is_too_much.store(log_is_too_long, Relaxed);
