@@ -88,86 +88,88 @@ fn declared_lengths_without_a_body_cost_nothing() {
 /// A second request, behind one whose end is in doubt. It must never be answered.
 const HIDDEN: &str = "GET /health/live?hidden HTTP/1.1\r\nHost: x\r\n\r\n";
 
+/// Header lines of a request whose end is in doubt.
+const AMBIGUOUS_LINES: &[&str] = &[
+    "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+    "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    "Transfer-Encoding: identity\r\n",
+    "Transfer-Encoding: gzip, chunked\r\n",
+    "Transfer-Encoding: chunked, identity\r\n",
+    "Transfer-Encoding: xchunked\r\n",
+    "Transfer-Encoding: chunked;a=b\r\n",
+    "Transfer-Encoding: \x0bchunked\r\n",
+    "Transfer-Encoding: \"chunked\"\r\n",
+    "Transfer-Encoding:\r\n",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+    "Transfer-Encoding : chunked\r\n",
+    "Transfer-Encoding:\r\n chunked\r\n",
+    "Content-Length: 5\r\nContent-Length: 5\r\n",
+    "Content-Length: 5\r\nContent-Length: 6\r\n",
+    "Content-Length: 38, 38\r\n",
+    "Content-Length: -5\r\n",
+    "Content-Length: +5\r\n",
+    "Content-Length: 5x\r\n",
+    "Content-Length: 0x5\r\n",
+    "Content-Length: 5 5\r\n",
+    "Content-Length: 5_0\r\n",
+    "Content-Length: ٥\r\n",
+    "Content-Length:\r\n",
+    "Content-Length : 5\r\n",
+    "Content-Length\t: 5\r\n",
+    " Content-Length: 5\r\n",
+    "X: y\r\n Content-Length: 5\r\n",
+    "X: y\r\n\tfolded\r\n",
+    "X: y\nContent-Length: 5\r\n",
+    "X: y\rContent-Length: 5\r\n",
+    "X: y\0\r\n",
+    "no colon\r\n",
+    ": no name\r\n",
+    "Host: y\r\n",
+    "Content-Length: 5\r\r\n",
+];
+
+const MALFORMED_CHUNKS: &[&str] = &[
+    "+5\r\nhello\r\n0\r\n\r\n",
+    "-5\r\nhello\r\n0\r\n\r\n",
+    "0x5\r\nhello\r\n0\r\n\r\n",
+    " 5\r\nhello\r\n0\r\n\r\n",
+    "5 \r\nhello\r\n0\r\n\r\n",
+    "5 5\r\nhello\r\n0\r\n\r\n",
+    "5_\r\nhello\r\n0\r\n\r\n",
+    "5\nhello\r\n0\r\n\r\n",
+    "5\rhello\r\n0\r\n\r\n",
+    "5;a\nb\r\nhello\r\n0\r\n\r\n",
+    "5\r\nhello0\r\n\r\n",
+    "5\r\nhello\n0\r\n\r\n",
+    "g\r\n\r\n",
+    "\r\n\r\n",
+    "00000000000000005\r\nhello\r\n0\r\n\r\n",
+    "10000000000000005\r\nhello\r\n0\r\n\r\n",
+    "0\r\nTrailer: x\n\r\n",
+    "0\n\n",
+];
+
+/// Heads that some read as a request, and others as something else.
+const AMBIGUOUS_HEADS: &[&str] = &[
+    "GET / HTTP/1.1\r\n\r\n",
+    "GET / HTTP/1.1\nHost: x\n\n",
+    "GET / HTTP/1.1\r\nHost: x\n\r\n",
+    "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+    "GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+    "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
+    "GET\t/\tHTTP/1.1\r\nHost: x\r\n\r\n",
+    " GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET / a HTTP/1.1\r\nHost: x\r\n\r\n",
+    "GET /\r\nHost: x\r\n\r\n",
+    "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+];
+
 fn ambiguous() -> Vec<String> {
     let post = |lines: &str, body: &str| format!("POST /webhook HTTP/1.1\r\nHost: x\r\n{lines}\r\n{body}");
-    let mut requests: Vec<String> = [
-        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
-        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: identity\r\n",
-        "Transfer-Encoding: gzip, chunked\r\n",
-        "Transfer-Encoding: chunked, identity\r\n",
-        "Transfer-Encoding: xchunked\r\n",
-        "Transfer-Encoding: chunked;a=b\r\n",
-        "Transfer-Encoding: \x0bchunked\r\n",
-        "Transfer-Encoding: \"chunked\"\r\n",
-        "Transfer-Encoding:\r\n",
-        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding : chunked\r\n",
-        "Transfer-Encoding:\r\n chunked\r\n",
-        "Content-Length: 5\r\nContent-Length: 5\r\n",
-        "Content-Length: 5\r\nContent-Length: 6\r\n",
-        "Content-Length: 38, 38\r\n",
-        "Content-Length: -5\r\n",
-        "Content-Length: +5\r\n",
-        "Content-Length: 5x\r\n",
-        "Content-Length: 0x5\r\n",
-        "Content-Length: 5 5\r\n",
-        "Content-Length: 5_0\r\n",
-        "Content-Length: ٥\r\n",
-        "Content-Length:\r\n",
-        "Content-Length : 5\r\n",
-        "Content-Length\t: 5\r\n",
-        " Content-Length: 5\r\n",
-        "X: y\r\n Content-Length: 5\r\n",
-        "X: y\r\n\tfolded\r\n",
-        "X: y\nContent-Length: 5\r\n",
-        "X: y\rContent-Length: 5\r\n",
-        "X: y\0\r\n",
-        "no colon\r\n",
-        ": no name\r\n",
-        "Host: y\r\n",
-        "Content-Length: 5\r\r\n",
-    ]
-    .into_iter()
-    .map(|lines| post(lines, "0\r\n\r\n"))
-    .collect();
-    let chunked = [
-        "+5\r\nhello\r\n0\r\n\r\n",
-        "-5\r\nhello\r\n0\r\n\r\n",
-        "0x5\r\nhello\r\n0\r\n\r\n",
-        " 5\r\nhello\r\n0\r\n\r\n",
-        "5 \r\nhello\r\n0\r\n\r\n",
-        "5 5\r\nhello\r\n0\r\n\r\n",
-        "5_\r\nhello\r\n0\r\n\r\n",
-        "5\nhello\r\n0\r\n\r\n",
-        "5\rhello\r\n0\r\n\r\n",
-        "5;a\nb\r\nhello\r\n0\r\n\r\n",
-        "5\r\nhello0\r\n\r\n",
-        "5\r\nhello\n0\r\n\r\n",
-        "g\r\n\r\n",
-        "\r\n\r\n",
-        "00000000000000005\r\nhello\r\n0\r\n\r\n",
-        "10000000000000005\r\nhello\r\n0\r\n\r\n",
-        "0\r\nTrailer: x\n\r\n",
-        "0\n\n",
-    ];
-    requests.extend(chunked.iter().map(|body| post("Transfer-Encoding: chunked\r\n", body)));
-    let heads = [
-        "GET / HTTP/1.1\r\n\r\n",
-        "GET / HTTP/1.1\nHost: x\n\n",
-        "GET / HTTP/1.1\r\nHost: x\n\r\n",
-        "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
-        "GET / HTTP/1.1\r\n Host: x\r\n\r\n",
-        "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
-        "GET\t/\tHTTP/1.1\r\nHost: x\r\n\r\n",
-        " GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET / a HTTP/1.1\r\nHost: x\r\n\r\n",
-        "GET /\r\nHost: x\r\n\r\n",
-        "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    ];
-    requests.extend(heads.map(str::to_owned));
-    requests
+    let by_lines = AMBIGUOUS_LINES.iter().map(|lines| post(lines, "0\r\n\r\n"));
+    let by_chunks = MALFORMED_CHUNKS.iter().map(|body| post("Transfer-Encoding: chunked\r\n", body));
+    by_lines.chain(by_chunks).chain(AMBIGUOUS_HEADS.iter().map(ToString::to_string)).collect()
 }
 
 #[test]
