@@ -30,7 +30,7 @@ mount --rbind /dev dev
 mount -t tmpfs tmpfs run
 mkdir run/units
 # The least that a service with its default dependencies waits for.
-for target in sysinit basic sockets shutdown multi-user network-online local-fs umount; do
+for target in sysinit basic sockets timers shutdown multi-user network-online local-fs umount; do
 	printf '[Unit]\nDefaultDependencies=no\n' >"run/units/$target.target"
 done
 pivot_root . mnt

@@ -15,6 +15,7 @@ mod exposition;
 #[allow(dead_code, unused_imports, reason = "other tests use the rest")]
 #[path = "../contract/fixtures.rs"]
 mod fixtures;
+mod from_nothing;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../contract/http_client.rs"]
 mod http_client;

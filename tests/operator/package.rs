@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use crate::recipes::read;
 use crate::scratch::{Root, program};
 use crate::tools::{has, run};
 
@@ -75,6 +76,23 @@ fn lintian_finds_no_error_in_the_package() {
     let Some(package) = Package::new() else { return };
     let verdict = succeeded(&run("lintian", &["--allow-root", "--fail-on", "error", package.file()]));
     assert!(!verdict.contains("unused-override") && !verdict.contains("mismatched-override"), "{verdict}");
+}
+
+#[test]
+fn it_brings_what_watches_the_service_and_each_file_names_the_others_where_they_are() {
+    let Some(package) = Package::new() else { return };
+    let root = package.unpack();
+    let examples = "/usr/share/doc/lyftr-webhook/examples";
+    for name in ["alerts.yaml", "dashboard.json", "logs.md", "prometheus.yaml"] {
+        let text = fs::read_to_string(root.join(&examples[1..]).join(name)).unwrap();
+        assert_eq!(text, read(&format!("scripts/{name}")).replace("scripts/", &format!("{examples}/")));
+        for rest in text.split(&format!("{examples}/")).skip(1) {
+            let other: String =
+                rest.chars().take_while(|at| at.is_ascii_alphanumeric() || *at == '.').collect();
+            let other = other.trim_end_matches('.');
+            assert!(root.join(&examples[1..]).join(other).is_file(), "{name} names {other}");
+        }
+    }
 }
 
 #[test]
