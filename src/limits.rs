@@ -56,6 +56,13 @@ pub const PROPOSED_SHARE: u64 = 16;
 /// Places sorted in memory for one page, some 15 MB. Deeper pages are walked to; where the index is not
 /// to be had for that yet, they are answered 503.
 pub const MOST_SORTED: u64 = 100_000;
+/// Places of messages that the index has not taken in and a read connection keeps in memory: several of
+/// its slices. Of more, queries go through the rows.
+pub const MOST_KEPT_PLACES: i64 = 32_768;
+/// What they may take there.
+pub const MOST_KEPT_PLACES_BYTES: usize = 8 << 20;
+/// What the texts may take there that the search index has not taken in: some hundred thousand messages.
+pub const MOST_KEPT_TEXT_BYTES: usize = 16 << 20;
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
 /// So few proposed rows are looked up however small the table is.

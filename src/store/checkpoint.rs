@@ -169,7 +169,7 @@ mod tests {
             watch.checkpoint_if_due(&connection, &mover).unwrap();
             watch.holds_queries_up()
         };
-        let query = |pages| readers.with(Instant::now(), |_, _| Ok(look(pages))).unwrap();
+        let query = |pages| readers.with(Instant::now(), false, |_| Ok(look(pages))).unwrap();
         assert!(!query(CHECKPOINT_PAGES - 1));
         assert!(query(MOST_WAL_PAGES), "one is running");
         assert!(!query(1), "the log has started over by itself");

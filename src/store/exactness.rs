@@ -5,6 +5,7 @@ mod bench;
 mod model;
 
 use super::index::{Marks, changes, rank, rank::Place};
+use super::snapshot::Snapshot;
 use crate::filter::PageQuery;
 use crate::folding::Needle;
 use crate::limits::{KEPT_MATCHES, ORDER_SLICE, RANK_BLOCKS, WALKED_OFFSET};
@@ -147,7 +148,9 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
             query.filter.q = Some(q).filter(|q| !q.is_empty()).map(Needle::new);
             query.filter.since = (offset == 3000).then(|| parse_instant("2025-01-15T10:05:00Z").unwrap());
             query.offset = offset;
-            model.compare(&bench.with_index, &marks, &query);
+            model.compare(Snapshot::without_tails(&bench.with_index, &marks), &query);
+            let with_tails = bench.tails.follow(&bench.with_index, &marks, query.filter.q.is_some());
+            model.compare(with_tails.unwrap(), &query);
         }
     }
 }

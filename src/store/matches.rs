@@ -5,9 +5,9 @@ use rusqlite::{Connection, Row};
 
 use super::StoreError;
 use super::column::text;
-use super::index::Marks;
 use super::index::rank::{self, Place};
-use super::source::{Source, Values, rows};
+use super::snapshot::Snapshot;
+use super::source::{Arm, Source, Values, rows};
 use super::total::of_sender;
 use crate::filter::Filter;
 use crate::limits::{FEW_PROPOSED_ROWS, KEPT_MATCHES, PROPOSED_SHARE};
@@ -22,7 +22,8 @@ pub(super) struct Matches {
 }
 
 /// Goes through the fewest rows that are certain to hold every match.
-pub(super) fn find(connection: &Connection, filter: &Filter, marks: &Marks) -> Result<Matches, StoreError> {
+pub(super) fn find(snapshot: Snapshot<'_>, filter: &Filter) -> Result<Matches, StoreError> {
+    let Snapshot { connection, marks, .. } = snapshot;
     let values = Values::new(filter, marks);
     let in_order = match (&filter.from, &filter.since) {
         (Some(from), _) => of_sender(connection, from)?,
@@ -34,9 +35,9 @@ pub(super) fn find(connection: &Connection, filter: &Filter, marks: &Marks) -> R
     let by_order = in_order < marks.ordered / PROPOSED_SHARE;
     let few = if by_order { in_order } else { marks.ordered } / PROPOSED_SHARE;
     if let Some(proposals) = proposals(connection, &values, few.max(FEW_PROPOSED_ROWS))? {
-        return look_up(connection, &values, &proposals);
+        return look_up(snapshot, &values, &proposals);
     }
-    if by_order { go_through(connection, filter, &values) } else { scan(connection, &values) }
+    if by_order { go_through(snapshot, filter, &values) } else { scan(connection, &values) }
 }
 
 /// The rows that the search index names. `None` if it knows nothing of so short a word, or names
@@ -73,28 +74,20 @@ fn ask(connection: &Connection, expression: &str, most: u64) -> Result<Option<Ve
 }
 
 /// Of the proposed rows, and of those behind the index's mark, the ones that do match.
-fn look_up(connection: &Connection, values: &Values<'_>, proposals: &[i64]) -> Result<Matches, StoreError> {
+fn look_up(snapshot: Snapshot<'_>, values: &Values<'_>, proposals: &[i64]) -> Result<Matches, StoreError> {
     let mut matches = Matches::none(Source::Proposed);
-    let mut one = connection.prepare_cached(&rows(values, "m.rowid = ?10 AND m.rowid <= ?6").places())?;
-    values.bind(&mut one)?;
-    for row in proposals {
-        one.raw_bind_parameter(Values::ROW, row)?;
-        matches.gather(one.raw_query())?;
-    }
-    let mut tail = connection.prepare_cached(&rows(values, "m.rowid > ?6").places())?;
-    values.bind(&mut tail)?;
-    matches.gather(tail.raw_query())?;
+    let known = proposals.iter().copied().filter(|row| *row <= snapshot.marks.searchable_through);
+    matches.gather_rows(snapshot.connection, values, known)?;
+    matches.gather_tail(snapshot, values)?;
     Ok(matches.sorted())
 }
 
 /// The matches in one part of the order, and in the tail.
-fn go_through(connection: &Connection, filter: &Filter, values: &Values<'_>) -> Result<Matches, StoreError> {
+fn go_through(snapshot: Snapshot<'_>, filter: &Filter, values: &Values<'_>) -> Result<Matches, StoreError> {
     let mut matches = Matches::none(Source::in_order(filter));
-    for arm in matches.source.arms(values) {
-        let mut statement = connection.prepare_cached(&arm.places())?;
-        values.bind(&mut statement)?;
-        matches.gather(statement.raw_query())?;
-    }
+    let [indexed, _] = matches.source.arms(values);
+    matches.gather_arm(snapshot.connection, values, &indexed)?;
+    matches.gather_tail(snapshot, values)?;
     Ok(matches.sorted())
 }
 
@@ -137,6 +130,43 @@ impl Matches {
         Ok(())
     }
 
+    fn gather_arm(
+        &mut self,
+        connection: &Connection,
+        values: &Values<'_>,
+        arm: &Arm,
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection.prepare_cached(&arm.places())?;
+        values.bind(&mut statement)?;
+        self.gather(statement.raw_query())
+    }
+
+    /// Of certain rows, those that match.
+    fn gather_rows(
+        &mut self,
+        connection: &Connection,
+        values: &Values<'_>,
+        numbers: impl Iterator<Item = i64>,
+    ) -> rusqlite::Result<()> {
+        let mut one = connection.prepare_cached(&rows(values, "m.rowid = ?10").places())?;
+        values.bind(&mut one)?;
+        for number in numbers {
+            one.raw_bind_parameter(Values::ROW, number)?;
+            self.gather(one.raw_query())?;
+        }
+        Ok(())
+    }
+
+    /// Of the rows that the index does not know for this source.
+    fn gather_tail(&mut self, snapshot: Snapshot<'_>, values: &Values<'_>) -> rusqlite::Result<()> {
+        let Snapshot { connection, marks, texts, .. } = snapshot;
+        if let (Some(texts), Some(q)) = (texts, &values.filter().q) {
+            return self.gather_rows(connection, values, texts.with(q, self.source.mark(marks)));
+        }
+        let [_, tail] = self.source.arms(values);
+        self.gather_arm(connection, values, &tail)
+    }
+
     fn sorted(mut self) -> Self {
         if let Some(places) = &mut self.places {
             places.sort_unstable();
@@ -145,7 +175,7 @@ impl Matches {
     }
 }
 
-fn place(row: &Row<'_>) -> rusqlite::Result<(Place, i64)> {
+pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<(Place, i64)> {
     let column = |column| text(row, column).map(Option::unwrap_or_default);
     Ok((Place { instant: column(0)?, message_id: column(1)? }, row.get(2)?))
 }

@@ -33,6 +33,7 @@ mod retention;
 mod schema;
 mod scrub;
 mod search;
+mod snapshot;
 mod source;
 mod stats;
 mod total;
@@ -214,13 +215,14 @@ impl Store {
     /// One page and the exact total, from one snapshot.
     /// Given up when too much time has passed since `asked`.
     pub fn page(&self, query: &PageQuery, asked: Instant) -> Result<Page, StoreError> {
-        self.readers.with(asked, |connection, marks| page::read(connection, marks, query))
+        let goes_through_texts = query.filter.q.is_some();
+        self.readers.with(asked, goes_through_texts, |snapshot| page::read(snapshot, query))
     }
 
     /// The figures of `/stats`, and the messages since each of `instants`, from one snapshot.
     /// Given up when too much time has passed since `asked`.
     pub fn stats(&self, instants: &[InstantKey], asked: Instant) -> Result<Stats, StoreError> {
-        self.readers.with(asked, |connection, marks| stats::read(connection, marks, instants))
+        self.readers.with(asked, false, |snapshot| stats::read(snapshot, instants))
     }
 
     /// Ok if the database answers with its schema applied and the writer can commit. Returns

@@ -9,10 +9,10 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::StoreError;
 use super::column::text;
-use super::index::Marks;
 use super::index::rank::{self, Place};
 use super::matches::{self, Matches};
-use super::source::{Source, Start, Values};
+use super::snapshot::{Places, Snapshot};
+use super::source::{Arm, Source, Start, Values};
 use super::total::{self, in_tail};
 use crate::filter::{Cursor, PageQuery};
 use crate::limits::{MOST_SORTED, WALKED_OFFSET};
@@ -52,13 +52,14 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// Reads a page. Total and rows agree if the connection is inside a transaction.
-pub(super) fn read(connection: &Connection, marks: &Marks, query: &PageQuery) -> Result<Page, StoreError> {
+/// Reads a page. Total and rows agree.
+pub(super) fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, StoreError> {
+    let Snapshot { connection, marks, .. } = snapshot;
     let filter = &query.filter;
-    let matches = filter.q.as_ref().map(|_| matches::find(connection, filter, marks)).transpose()?;
+    let matches = filter.q.as_ref().map(|_| matches::find(snapshot, filter)).transpose()?;
     let total = match &matches {
         Some(matches) => matches.total,
-        None => total::read(connection, filter, marks)?,
+        None => total::read(snapshot, filter)?,
     };
     let mut values = Values::new(filter, marks);
     values.limit = i64::from(query.limit) + 1;
@@ -71,7 +72,7 @@ pub(super) fn read(connection: &Connection, marks: &Marks, query: &PageQuery) ->
     }
     // The tail is sorted in memory, as far as the page lies in it.
     if query.offset.unsigned_abs() > MOST_SORTED
-        && in_tail(connection, &Values::new(filter, marks))? > MOST_SORTED
+        && in_tail(snapshot, &Values::new(filter, marks))? > MOST_SORTED
     {
         return Err(StoreError::TooSlow);
     }
@@ -79,13 +80,13 @@ pub(super) fn read(connection: &Connection, marks: &Marks, query: &PageQuery) ->
         Some(Matches { places: Some(places), .. }) => look_up(connection, &places, &values)?,
         Some(Matches { source, .. }) => {
             let wanted = query.offset.unsigned_abs().saturating_add(query.limit.into());
-            select(connection, source.for_rows(filter, total, wanted, marks), &values)?
+            select(snapshot, source.for_rows(filter, total, wanted, marks), &values)?
         }
         None => {
             if filter.from.is_none() && query.after.is_none() && query.offset > WALKED_OFFSET {
-                skip(connection, &mut values)?;
+                skip(snapshot, &mut values)?;
             }
-            select(connection, Source::in_order(filter), &values)?
+            select(snapshot, Source::in_order(filter), &values)?
         }
     };
     let (mut rows, mut numbers) = found;
@@ -99,15 +100,16 @@ pub(super) fn read(connection: &Connection, marks: &Marks, query: &PageQuery) ->
 }
 
 /// Replaces most of a large offset by a start behind the rows that it passes over.
-fn skip(connection: &Connection, values: &mut Values<'_>) -> Result<(), StoreError> {
-    let tail = in_tail(connection, values)?;
+fn skip(snapshot: Snapshot<'_>, values: &mut Values<'_>) -> Result<(), StoreError> {
+    let connection = snapshot.connection;
+    let tail = in_tail(snapshot, values)?;
     let passed = rank::before(connection, &values.start.place)?;
     // Any of the tail may lie before the page; so many indexed rows certainly do.
     let certain = values.offset.unsigned_abs().saturating_sub(tail);
     let (block, before) = rank::seek(connection, passed + certain)?;
     if before > passed {
         values.start = Start { place: block, after: false };
-        let skipped = (before - passed) + (tail - in_tail(connection, values)?);
+        let skipped = (before - passed) + (tail - in_tail(snapshot, values)?);
         assert!(skipped <= values.offset.unsigned_abs(), "only rows before the page are passed over");
         values.offset -= skipped as i64;
     }
@@ -121,12 +123,24 @@ pub(super) const COLUMNS: &str =
     "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";
 
 /// Up to `values.limit` rows of a source.
-fn select(connection: &Connection, source: Source, values: &Values<'_>) -> Result<Found, StoreError> {
+fn select(snapshot: Snapshot<'_>, source: Source, values: &Values<'_>) -> Result<Found, StoreError> {
+    let connection = snapshot.connection;
     let [indexed, tail] = source.arms(values);
-    let (indexed, tail) = (indexed.places(), tail.places());
+    let Some(places) = snapshot.places else {
+        return select_from(connection, &[indexed, tail], values);
+    };
+    if places.matching(values).next().is_none() {
+        return select_from(connection, &[indexed], values);
+    }
+    let numbers = merge(connection, &indexed, places, values)?;
+    fetch(connection, numbers)
+}
+
+fn select_from(connection: &Connection, arms: &[Arm], values: &Values<'_>) -> Result<Found, StoreError> {
+    let places = arms.iter().map(Arm::places).collect::<Vec<_>>().join(" UNION ALL ");
     let sql = format!(
         "SELECT {COLUMNS} \
-         FROM ({indexed} UNION ALL {tail} ORDER BY instant, message_id LIMIT ?8 OFFSET ?9) AS place \
+         FROM ({places} ORDER BY instant, message_id LIMIT ?8 OFFSET ?9) AS place \
          CROSS JOIN messages AS m ON m.rowid = place.message_row ORDER BY place.instant, place.message_id"
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -138,6 +152,43 @@ fn select(connection: &Connection, source: Source, values: &Values<'_>) -> Resul
         numbers.push(row.get(6)?);
     }
     Ok((rows, numbers))
+}
+
+/// The numbers of the rows on the page, of an arm and a tail.
+fn merge(
+    connection: &Connection,
+    indexed: &Arm,
+    tail: &Places,
+    values: &Values<'_>,
+) -> Result<Vec<i64>, StoreError> {
+    let offset = usize::try_from(values.offset).unwrap_or(usize::MAX);
+    let limit = values.limit as usize;
+    let mut in_arm = values.clone();
+    in_arm.limit = values.limit.saturating_add(values.offset);
+    let sql = format!("{} ORDER BY instant, message_id LIMIT ?8", indexed.places());
+    let mut statement = connection.prepare_cached(&sql)?;
+    in_arm.bind(&mut statement)?;
+    let mut found = statement.raw_query();
+    let mut next_indexed = || -> rusqlite::Result<_> { found.next()?.map(matches::place).transpose() };
+    let mut newest = tail.matching(values).peekable();
+    let mut indexed = next_indexed()?;
+    let mut numbers = Vec::new();
+    for passed in 0.. {
+        let from_tail = match (&indexed, newest.peek()) {
+            (Some((place, _)), Some((newest, _))) => *newest < place,
+            (None, None) => break,
+            (indexed, _) => indexed.is_none(),
+        };
+        let number = match from_tail {
+            true => newest.next().map(|(_, row)| row),
+            false => std::mem::replace(&mut indexed, next_indexed()?).map(|(_, row)| row),
+        };
+        numbers.extend(number.filter(|_| passed >= offset));
+        if numbers.len() == limit {
+            break;
+        }
+    }
+    Ok(numbers)
 }
 
 /// Up to `values.limit` rows whose places are known.
@@ -152,14 +203,14 @@ fn look_up(
     };
     let offset = usize::try_from(values.offset).unwrap_or(usize::MAX);
     let wanted = places.iter().skip(first).skip(offset).take(values.limit as usize);
+    fetch(connection, wanted.map(|(_, number)| *number).collect())
+}
+
+fn fetch(connection: &Connection, numbers: Vec<i64>) -> Result<Found, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM messages AS m WHERE m.rowid = ?1"))?;
-    let (mut rows, mut numbers) = (Vec::new(), Vec::new());
-    for (_, number) in wanted {
-        rows.push(statement.query_row([number], stored_message)?);
-        numbers.push(*number);
-    }
-    Ok((rows, numbers))
+    let rows = numbers.iter().map(|number| statement.query_row([number], stored_message));
+    Ok((rows.collect::<rusqlite::Result<_>>()?, numbers))
 }
 
 /// The place that a cursor names, unless its row is gone.

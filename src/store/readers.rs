@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
 use super::index::{self, FileId, Marks, changes};
+use super::snapshot::{Snapshot, Tails};
 use super::{StoreError, schema};
 use crate::limits::{
     DELETION_LOOK, DELETION_PATIENCE, EXPIRY_SLICE, LOG_HELD_BY_QUERY, PROBE_TIMEOUT, QUERY_DEADLINE,
@@ -70,6 +71,7 @@ struct Place {
 struct Reader {
     connection: Connection,
     generation: u64,
+    tails: Tails,
     times: Arc<Times>,
 }
 
@@ -122,7 +124,8 @@ impl Readers {
     pub(super) fn with<T>(
         &self,
         asked: Instant,
-        query: impl Fn(&Connection, &Marks) -> Result<T, StoreError>,
+        goes_through_texts: bool,
+        query: impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.asked.store(self.millis(asked), Relaxed);
         let given_up_at = asked + QUERY_DEADLINE;
@@ -133,7 +136,7 @@ impl Readers {
         let mut place = Borrowed { readers: self, place };
         let Place { with_index, without } = &mut place.place;
         if self.uses_index(self.generation()) {
-            let indexed = |connection: &Connection| {
+            let indexed = |connection: &Connection, tails: &mut Tails| {
                 // The index first: what it covers is in every later state of the messages.
                 let marks = Marks::read(connection)?;
                 if changes::are_pending(connection, &marks)? {
@@ -141,7 +144,7 @@ impl Readers {
                         && changes::are_at_most(connection, &marks, 2 * EXPIRY_SLICE)?;
                     return Ok(Err(soon));
                 }
-                query(connection, &marks).map(Ok)
+                query(tails.follow(connection, &marks, goes_through_texts)?).map(Ok)
             };
             let attach = |reader: &Connection, path: &Path| index::attach(reader, path, self.index_file());
             let patience = given_up_at.min(Instant::now() + DELETION_PATIENCE);
@@ -167,7 +170,7 @@ impl Readers {
             without,
             |reader, _| index::attach_none(reader),
             given_up_at,
-            |connection| query(connection, &Marks::read(connection)?),
+            |connection, _| query(Snapshot::without_tails(connection, &Marks::read(connection)?)),
         )
     }
 
@@ -178,7 +181,7 @@ impl Readers {
             &mut place.without,
             |_, _| Ok(()),
             Instant::now() + PROBE_TIMEOUT / 2,
-            |connection| {
+            |connection, _| {
                 connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
                 Ok(())
             },
@@ -190,16 +193,17 @@ impl Readers {
         place: &mut Option<Reader>,
         attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
         given_up_at: Instant,
-        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+        query: impl FnOnce(&Connection, &mut Tails) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Taken out, so that a panic inside the query throws the connection away.
-        let reader = match place.take().filter(|reader| self.is_current(reader)) {
+        let mut reader = match place.take().filter(|reader| self.is_current(reader)) {
             Some(reader) => reader,
             None => self.open(attach)?,
         };
         reader.times.began.store(self.millis(Instant::now()), Relaxed);
         reader.times.deadline.store(self.millis(given_up_at), Relaxed);
-        let result = in_one_snapshot(&reader.connection, query);
+        let Reader { connection, tails, .. } = &mut reader;
+        let result = in_one_snapshot(connection, |connection| query(connection, tails));
         // After an error of the machine a fresh connection starts from the file, not from a cache. And a
         // snapshot that could not be ended would keep the log from ever starting over.
         let is_sound = matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
@@ -230,7 +234,7 @@ impl Readers {
             now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && log.is_too_much.load(Relaxed)
         };
         connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
-        Ok(Reader { connection, generation, times })
+        Ok(Reader { connection, generation, tails: Tails::default(), times })
     }
 
     fn is_current(&self, reader: &Reader) -> bool {
@@ -256,10 +260,11 @@ impl Readers {
             return;
         }
         for _ in 0..READ_CONNECTIONS {
-            let Ok(place) = self.idle.try_recv() else {
+            let Ok(mut place) = self.idle.try_recv() else {
                 break;
             };
-            for reader in [&place.with_index, &place.without].into_iter().flatten() {
+            for reader in [&mut place.with_index, &mut place.without].into_iter().flatten() {
+                reader.tails = Tails::default();
                 // What fails here is met by the next query, who draws the conclusions.
                 let _ = reader.connection.execute_batch("PRAGMA shrink_memory");
             }
@@ -382,7 +387,7 @@ mod tests {
         schema::prepare(&path).unwrap();
         let mut readers = Readers::new(&path, Arc::default());
         readers.started -= QUERY_IS_RECENT;
-        readers.with(Instant::now(), |_, _| Ok(())).unwrap();
+        readers.with(Instant::now(), false, |_| Ok(())).unwrap();
         readers.started -= QUERY_IS_RECENT;
         readers.rest_if_not_asked();
         assert_eq!(readers.rested_after.load(Relaxed), readers.asked.load(Relaxed));

@@ -100,6 +100,10 @@ impl<'a> Values<'a> {
         Self { filter, marks: *marks, question, all_trigrams, start, limit: -1, offset: 0 }
     }
 
+    pub(super) fn filter(&self) -> &'a Filter {
+        self.filter
+    }
+
     /// What to ask the search index, if it can have something to say.
     pub(super) fn question(&self) -> Option<&Question> {
         self.question.as_ref()
@@ -142,6 +146,11 @@ impl Source {
         // What is gathered and sorted is held in memory.
         let walk = few_lookups || total.min(wanted) > MOST_SORTED;
         if walk { Self::in_order(filter) } else { self }
+    }
+
+    /// The last row that the index has for it.
+    pub(super) fn mark(self, marks: &Marks) -> i64 {
+        if self == Self::Proposed { marks.searchable_through } else { marks.ordered_through }
     }
 
     /// The arms for what `values` ask: the index, and the tail.

@@ -1,15 +1,17 @@
 //! The figures of `/stats`, exact, from one snapshot (contract, section 4): the index, and the
 //! rows behind its mark.
 
+use rusqlite::OptionalExtension;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
 use super::column::text;
-use super::index::Marks;
 use super::index::rank;
 use super::index::top::Top;
+use super::matches;
+use super::snapshot::Snapshot;
 use super::source::Start;
+use super::total::of_sender;
 use crate::timestamp::InstantKey;
 
 /// Counts over the whole store.
@@ -27,41 +29,43 @@ pub struct Stats {
 }
 
 /// Reads the figures, and how many messages there are since each of `instants`. They agree with each
-/// other if the connection is inside a transaction.
-pub(super) fn read(
-    connection: &Connection,
-    marks: &Marks,
-    instants: &[InstantKey],
-) -> Result<Stats, StoreError> {
+/// other.
+pub(super) fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Stats, StoreError> {
+    let Snapshot { connection, marks, places, .. } = snapshot;
     let mut stats = Stats {
         total_messages: marks.ordered,
         senders_count: marks.senders,
-        first_ts: one_ts(connection, marks, "ASC")?,
-        last_ts: one_ts(connection, marks, "DESC")?,
-        messages_since: since(connection, marks, instants)?,
+        first_ts: ts_at(snapshot, End::First)?,
+        last_ts: ts_at(snapshot, End::Last)?,
+        messages_since: since(snapshot, instants)?,
         ..Stats::default()
     };
     let mut top = Top::read(connection)?;
-    let mut tail = connection.prepare_cached(
-        "SELECT tail.sender, tail.messages, before.messages FROM \
-         (SELECT from_msisdn AS sender, COUNT(*) AS messages FROM messages WHERE rowid > ?1 GROUP BY from_msisdn) AS tail \
-         LEFT JOIN messages_senders AS before ON before.sender = tail.sender",
-    )?;
-    let mut tail = tail.query([marks.ordered_through])?;
-    while let Some(row) = tail.next()? {
-        let sender = text(row, 0)?.unwrap_or_default();
-        let messages = row.get::<_, i64>(1)?.unsigned_abs();
-        let before = row.get::<_, Option<i64>>(2)?;
+    let mut add = |sender: &str, messages: u64| -> Result<(), StoreError> {
+        let before = of_sender(connection, sender)?;
         stats.total_messages += messages;
-        stats.senders_count += u64::from(before.is_none());
-        top.raise(&sender, messages + before.unwrap_or(0).unsigned_abs());
+        stats.senders_count += u64::from(before == 0);
+        top.raise(sender, messages + before);
+        Ok(())
+    };
+    if let Some(places) = places {
+        places.by_sender().into_iter().try_for_each(|(sender, messages)| add(sender, messages))?;
+    } else {
+        let mut tail = connection.prepare_cached(
+            "SELECT from_msisdn, COUNT(*) FROM messages WHERE rowid > ?1 GROUP BY from_msisdn",
+        )?;
+        let mut tail = tail.query([marks.ordered_through])?;
+        while let Some(row) = tail.next()? {
+            add(&text(row, 0)?.unwrap_or_default(), row.get::<_, i64>(1)?.unsigned_abs())?;
+        }
     }
     stats.top_senders = top.into_senders();
     Ok(stats)
 }
 
 /// The tail is gone through once, however many instants there are.
-fn since(connection: &Connection, marks: &Marks, instants: &[InstantKey]) -> Result<Vec<u64>, StoreError> {
+fn since(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Vec<u64>, StoreError> {
+    let Snapshot { connection, marks, places, .. } = snapshot;
     if instants.is_empty() {
         return Ok(Vec::new());
     }
@@ -69,32 +73,58 @@ fn since(connection: &Connection, marks: &Marks, instants: &[InstantKey]) -> Res
         rank::before(connection, &Start::at(instant.as_str()).place).map(|before| marks.ordered - before)
     };
     let mut counts = instants.iter().map(indexed).collect::<Result<Vec<_>, _>>()?;
+    let mut add = |ts: &[u8]| {
+        for (count, instant) in counts.iter_mut().zip(instants) {
+            *count += u64::from(ts >= instant.as_str().as_bytes());
+        }
+    };
+    if let Some(places) = places {
+        places.all().for_each(|(place, _)| add(place.instant.as_bytes()));
+        return Ok(counts);
+    }
     let mut tail = connection.prepare_cached("SELECT rtrim(ts, 'Z.0') FROM messages WHERE rowid > ?1")?;
     let mut tail = tail.query([marks.ordered_through])?;
     while let Some(row) = tail.next()? {
-        let ValueRef::Text(ts) = row.get_ref(0)? else {
-            // NULL is no text and, as in SQL, not at or after anything.
-            continue;
-        };
-        for (count, instant) in counts.iter_mut().zip(instants) {
-            *count += u64::from(ts >= instant.as_str().as_bytes());
+        // NULL is no text and, as in SQL, not at or after anything.
+        if let ValueRef::Text(ts) = row.get_ref(0)? {
+            add(ts);
         }
     }
     Ok(counts)
 }
 
-fn one_ts(connection: &Connection, marks: &Marks, direction: &str) -> Result<Option<String>, StoreError> {
-    let sql = format!(
-        "SELECT m.ts FROM (\
-            SELECT * FROM (SELECT instant, message_id, message_row FROM messages_order \
-                ORDER BY instant {direction}, message_id {direction} LIMIT 1) \
-            UNION ALL \
-            SELECT * FROM (SELECT rtrim(ts, 'Z.0') AS instant, ifnull(message_id, '') AS message_id, rowid AS message_row \
-                FROM messages WHERE rowid > ?1 ORDER BY instant {direction}, message_id {direction} LIMIT 1) \
-            ORDER BY instant {direction}, message_id {direction} LIMIT 1) AS place \
-         CROSS JOIN messages AS m ON m.rowid = place.message_row"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let ts = statement.query_row([marks.ordered_through], |row| text(row, 0)).optional()?;
-    Ok(ts.flatten())
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    First,
+    Last,
+}
+
+/// The `ts` of the message at one end of the order.
+fn ts_at(snapshot: Snapshot<'_>, end: End) -> Result<Option<String>, StoreError> {
+    let Snapshot { connection, marks, places, .. } = snapshot;
+    let direction = if end == End::First { "ASC" } else { "DESC" };
+    let first = format!("ORDER BY instant {direction}, message_id {direction} LIMIT 1");
+    let indexed = connection
+        .prepare_cached(&format!("SELECT instant, message_id, message_row FROM messages_order {first}"))?
+        .query_row([], matches::place)
+        .optional()?;
+    let newest = match places {
+        Some(places) => {
+            let mut places = places.all();
+            if end == End::First { places.next() } else { places.next_back() }.cloned()
+        }
+        None => connection
+            .prepare_cached(&format!(
+                "SELECT rtrim(ts, 'Z.0') AS instant, ifnull(message_id, '') AS message_id, rowid \
+                 FROM messages WHERE rowid > ?1 {first}"
+            ))?
+            .query_row([marks.ordered_through], matches::place)
+            .optional()?,
+    };
+    let places = indexed.into_iter().chain(newest);
+    let Some((_, row)) = (if end == End::First { places.min() } else { places.max() }) else {
+        return Ok(None);
+    };
+    let mut ts = connection.prepare_cached("SELECT ts FROM messages WHERE rowid = ?1")?;
+    Ok(ts.query_row([row], |row| text(row, 0))?)
 }

@@ -3,13 +3,14 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
-use super::index::Marks;
 use super::index::rank;
+use super::snapshot::Snapshot;
 use super::source::{Source, Values, rows};
 use crate::filter::Filter;
 
 /// The index knows most of it; the rows behind its mark are counted.
-pub(super) fn read(connection: &Connection, filter: &Filter, marks: &Marks) -> Result<u64, StoreError> {
+pub(super) fn read(snapshot: Snapshot<'_>, filter: &Filter) -> Result<u64, StoreError> {
+    let Snapshot { connection, marks, .. } = snapshot;
     let values = Values::new(filter, marks);
     let known = match (&filter.from, &filter.since) {
         (Some(_), Some(_)) => {
@@ -20,12 +21,15 @@ pub(super) fn read(connection: &Connection, filter: &Filter, marks: &Marks) -> R
         (None, Some(_)) => marks.ordered - rank::before(connection, &values.start.place)?,
         (None, None) => marks.ordered,
     };
-    Ok(known + in_tail(connection, &values)?)
+    Ok(known + in_tail(snapshot, &values)?)
 }
 
 /// Rows behind the order's mark that match.
-pub(super) fn in_tail(connection: &Connection, values: &Values<'_>) -> Result<u64, StoreError> {
-    number(connection, &rows(values, "m.rowid > ?5").count(), values)
+pub(super) fn in_tail(snapshot: Snapshot<'_>, values: &Values<'_>) -> Result<u64, StoreError> {
+    match snapshot.places {
+        Some(places) => Ok(places.matching(values).count() as u64),
+        None => number(snapshot.connection, &rows(values, "m.rowid > ?5").count(), values),
+    }
 }
 
 /// Messages of one sender, up to the order's mark.

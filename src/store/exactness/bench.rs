@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use super::super::index::{self, Marks, changes, order, search};
 use super::super::retention::{self, age::Leaving};
+use super::super::snapshot::{Snapshot, Tails};
 use super::super::transactor::in_transaction;
 use super::super::{schema, stats};
 use super::model::Model;
@@ -63,6 +64,7 @@ pub(super) struct Bench {
     pub(super) index: Connection,
     /// As queries have them.
     pub(super) with_index: Connection,
+    pub(super) tails: Tails,
     without: Connection,
     /// Somebody has changed messages since the index last took account of it.
     pub(super) pending: bool,
@@ -81,7 +83,20 @@ impl Bench {
         index::attach_none(&without).unwrap();
         let random = Random(seed);
         let (written, pending) = (0, false);
-        Self { random, senders, written, folder, database, messages, index, with_index, without, pending }
+        let tails = Tails::default();
+        Self {
+            random,
+            senders,
+            written,
+            folder,
+            database,
+            messages,
+            index,
+            with_index,
+            tails,
+            without,
+            pending,
+        }
     }
 
     fn text(&mut self) -> Option<String> {
@@ -217,6 +232,7 @@ impl Bench {
         self.index = index::open(&path, &self.messages).unwrap();
         self.with_index = schema::open_for_reading(&path).unwrap();
         index::attach(&self.with_index, &path, index::file_of(&path)).unwrap();
+        self.tails = Tails::default();
         let marks = Marks::read(&self.index).unwrap();
         self.pending = changes::are_pending(&self.messages, &marks).unwrap();
         marks
@@ -226,23 +242,31 @@ impl Bench {
     pub(super) fn check(&mut self, questions: usize) {
         let model = Model::of(&self.database);
         let questions: Vec<_> = (0..questions).map(|_| self.question(&model)).collect();
-        for with_index in [true, false] {
-            let reader = if with_index { &self.with_index } else { &self.without };
-            let snapshot = reader.unchecked_transaction().unwrap();
-            let marks = Marks::read(&snapshot).unwrap();
-            if with_index {
-                assert_eq!(changes::are_pending(&snapshot, &marks).unwrap(), self.pending);
-                if self.pending {
-                    continue;
-                }
-            }
-            if with_index {
-                self.holds_no_text_that_is_gone(&marks);
-            }
-            let since = SINCE.map(|since| parse_instant(since).unwrap());
-            assert_eq!(stats::read(&snapshot, &marks, &since).unwrap(), model.stats(&since), "{marks:?}");
-            for query in &questions {
-                model.compare(&snapshot, &marks, query);
+        let since = SINCE.map(|since| parse_instant(since).unwrap());
+        let check = |snapshot: Snapshot<'_>, queries: &mut dyn Iterator<Item = &PageQuery>| {
+            assert_eq!(stats::read(snapshot, &since).unwrap(), model.stats(&since), "{:?}", snapshot.marks);
+            queries.for_each(|query| model.compare(snapshot, query));
+        };
+        let connection = self.without.unchecked_transaction().unwrap();
+        let marks = Marks::read(&connection).unwrap();
+        check(Snapshot::without_tails(&connection, &marks), &mut questions.iter());
+        drop(connection);
+
+        let connection = self.with_index.unchecked_transaction().unwrap();
+        let marks = Marks::read(&connection).unwrap();
+        assert_eq!(changes::are_pending(&connection, &marks).unwrap(), self.pending);
+        if self.pending {
+            return;
+        }
+        self.holds_no_text_that_is_gone(&marks);
+        check(Snapshot::without_tails(&connection, &marks), &mut questions.iter());
+        for with_texts in [false, true] {
+            // Not by every query: what one has kept is further behind for the next.
+            if self.random.chance(70) {
+                let snapshot = self.tails.follow(&connection, &marks, with_texts).unwrap();
+                assert_eq!((snapshot.places.is_some(), snapshot.texts.is_some()), (!with_texts, with_texts));
+                let mut questions = questions.iter().filter(|query| query.filter.q.is_some() == with_texts);
+                check(snapshot, &mut questions);
             }
         }
     }

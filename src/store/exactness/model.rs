@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use rusqlite::Connection;
 
 use super::super::Stats;
-use super::super::index::{Marks, rank::Place};
+use super::super::index::rank::Place;
 use super::super::page::{self, StoredMessage};
+use super::super::snapshot::Snapshot;
 use crate::filter::{Filter, PageQuery};
 use crate::folding::fold;
 use crate::limits::TOP_SENDERS;
@@ -51,12 +52,13 @@ impl Model {
     }
 
     /// The page, and the walk along the cursor from there.
-    pub(super) fn compare(&self, connection: &Connection, marks: &Marks, query: &PageQuery) {
+    pub(super) fn compare(&self, snapshot: Snapshot<'_>, query: &PageQuery) {
+        let marks = snapshot.marks;
         let all = self.find(&query.filter);
         let mut query = query.clone();
         let mut expected = all.iter().copied().skip(query.offset as usize).peekable();
         for _ in 0..8 {
-            let page = page::read(connection, marks, &query).unwrap();
+            let page = page::read(snapshot, &query).unwrap();
             let rows: Vec<_> = expected.by_ref().take(query.limit as usize).collect();
             let found: Vec<_> = page.rows.iter().collect();
             assert!(

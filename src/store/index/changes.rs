@@ -103,6 +103,10 @@ pub(in super::super) fn apply(
         search::take_out(index, row)?;
         put_in(messages, index, marks, row)?;
     }
+    // By what stands at the mark the index is known again after a start, so something has to.
+    marks.ordered_through = messages
+        .prepare_cached("SELECT ifnull((SELECT max(rowid) FROM messages WHERE rowid <= ?1), ?1)")?
+        .query_row([marks.ordered_through], |row| row.get(0))?;
     marks.write(index)
 }
 

@@ -58,6 +58,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::super::super::{StoreError, schema};
+    use super::super::Snapshot;
     use crate::limits::QUERY_DEADLINE;
 
     #[test]
@@ -70,7 +71,7 @@ mod tests {
         let (begins, has_begun) = bounded(1);
         let asking = Arc::clone(&readers);
         let query = std::thread::spawn(move || {
-            asking.with(long_before_its_deadline, |connection, _| {
+            asking.with(long_before_its_deadline, false, |Snapshot { connection, .. }| {
                 let _ = begins.try_send(());
                 let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                                SELECT max(i) FROM n";
@@ -86,7 +87,7 @@ mod tests {
         held.give_up_long_ones(false);
         assert!(held.hold(), "nobody is running any more");
         held.release();
-        let another = readers.with(Instant::now(), |connection, _| {
+        let another = readers.with(Instant::now(), false, |Snapshot { connection, .. }| {
             Ok(connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)
         });
         assert!(matches!(another, Ok(1)));

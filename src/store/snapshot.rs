@@ -1,0 +1,170 @@
+//! What a query sees: one state of the messages, how far the index has come in it, and the tail, the
+//! messages behind that.
+//!
+//! While messages come fast the tail is some thousands of rows, and most of the work of most queries
+//! would be to go through them. So each read connection keeps in memory what queries look for there,
+//! and reads only what has come since the query before. It is given up with the connection, and when a
+//! message was changed. Where it is too much, queries go through the rows.
+
+mod places;
+mod texts;
+
+use rusqlite::Connection;
+
+use super::index::Marks;
+pub(super) use places::Places;
+pub(super) use texts::Texts;
+
+/// A read transaction.
+#[derive(Clone, Copy)]
+pub(super) struct Snapshot<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) marks: &'a Marks,
+    /// The tail of the order, if it is in memory.
+    pub(super) places: Option<&'a Places>,
+    /// The tail of the search, if it is in memory.
+    pub(super) texts: Option<&'a Texts>,
+}
+
+/// What a connection keeps.
+#[derive(Default)]
+pub(super) struct Tails {
+    places: Places,
+    texts: Texts,
+}
+
+impl Tails {
+    /// The state that a transaction sees, in which no change may be pending. What is brought up to it
+    /// is what the query needs.
+    pub(super) fn follow<'a>(
+        &'a mut self,
+        connection: &'a Connection,
+        marks: &'a Marks,
+        goes_through_texts: bool,
+    ) -> rusqlite::Result<Snapshot<'a>> {
+        let last: Option<i64> =
+            connection.prepare_cached("SELECT max(rowid) FROM messages")?.query_row([], |row| row.get(0))?;
+        // In an empty table nothing is behind anything.
+        let last = last.unwrap_or(i64::MIN);
+        let mut snapshot = Snapshot::without_tails(connection, marks);
+        if goes_through_texts {
+            snapshot.texts = self.texts.follow(connection, marks, last)?.then_some(&self.texts);
+        } else {
+            snapshot.places = self.places.follow(connection, marks, last)?.then_some(&self.places);
+        }
+        Ok(snapshot)
+    }
+}
+
+impl<'a> Snapshot<'a> {
+    /// Queries go through the rows of the tail.
+    pub(super) fn without_tails(connection: &'a Connection, marks: &'a Marks) -> Self {
+        Self { connection, marks, places: None, texts: None }
+    }
+}
+
+/// Which rows are kept.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Extent {
+    /// Those behind this one,
+    after: i64,
+    /// up to this one,
+    through: i64,
+    /// as they are since this change.
+    changes_through: i64,
+    /// Up to this row it was too much to be kept.
+    too_much_through: Option<i64>,
+}
+
+/// What is to be done before a state is reached.
+enum Step {
+    /// Nothing that is kept is of use.
+    Clear,
+    /// What the index has taken in since is of no use any more.
+    LetGo,
+    Nothing,
+}
+
+impl Extent {
+    /// Begins where the index ends.
+    fn begin_after(&mut self, after: i64, marks: &Marks) -> Step {
+        if marks.changes_through != self.changes_through || !(self.after..=self.through).contains(&after) {
+            self.restart(after);
+            self.changes_through = marks.changes_through;
+            return Step::Clear;
+        }
+        if std::mem::replace(&mut self.after, after) == after { Step::Nothing } else { Step::LetGo }
+    }
+
+    fn restart(&mut self, after: i64) {
+        (self.after, self.through) = (after, after);
+    }
+
+    /// False until the index has taken in what was too much.
+    fn may_be_kept(&mut self) -> bool {
+        self.too_much_through = self.too_much_through.filter(|row| self.after < *row);
+        self.too_much_through.is_none()
+    }
+
+    fn give_up(&mut self, last: i64) {
+        self.restart(self.after);
+        self.too_much_through = Some(last);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+    use crate::folding::Needle;
+    use crate::limits::{MOST_KEPT_PLACES, MOST_KEPT_TEXT_BYTES};
+
+    fn store(rows: i64, text_bytes: usize) -> (tempfile::TempDir, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, _lock) = schema::prepare(&folder.path().join("app.db")).unwrap();
+        insert(&database, 1, rows, text_bytes);
+        (folder, database)
+    }
+
+    fn insert(database: &Connection, from: i64, to: i64, text_bytes: usize) {
+        let sql = "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+             INSERT INTO messages SELECT 'm' || i, '+1', '+2', '2025-01-15T10:00:00Z',
+                i || replace(hex(zeroblob(?3)), '00', 'x'), '' FROM n";
+        database.execute(sql, (from, to, text_bytes as i64)).unwrap();
+    }
+
+    fn marks(row: i64) -> Marks {
+        Marks { ordered_through: row, searchable_through: row, ..Marks::default() }
+    }
+
+    /// How many places and how many texts are kept.
+    fn kept(tails: &mut Tails, database: &Connection, marks: &Marks) -> [Option<usize>; 2] {
+        let places = tails.follow(database, marks, false).unwrap().places.map(|places| places.all().count());
+        let any = Needle::new("x");
+        let texts = tails.follow(database, marks, true).unwrap().texts;
+        [places, texts.map(|texts| texts.with(&any, i64::MIN).count())]
+    }
+
+    #[test]
+    fn what_the_index_has_taken_in_is_let_go() {
+        let (_folder, database) = store(10, 1);
+        let mut tails = Tails::default();
+        assert_eq!(kept(&mut tails, &database, &marks(2)), [Some(8); 2]);
+        insert(&database, 11, 15, 1);
+        assert_eq!(kept(&mut tails, &database, &marks(9)), [Some(6); 2]);
+        assert_eq!(kept(&mut tails, &database, &marks(15)), [Some(0); 2]);
+        let changed = Marks { changes_through: 1, ..marks(0) };
+        assert_eq!(kept(&mut tails, &database, &changed), [Some(15); 2], "an index that is made anew");
+    }
+
+    #[test]
+    fn what_is_too_much_is_not_tried_again_before_the_index_has_it() {
+        let rows = MOST_KEPT_PLACES + 1;
+        let (_folder, database) = store(rows, MOST_KEPT_TEXT_BYTES / rows as usize + 1);
+        let mut tails = Tails::default();
+        assert_eq!(kept(&mut tails, &database, &marks(0)), [None; 2]);
+        assert_eq!(kept(&mut tails, &database, &marks(rows - 1)), [None; 2]);
+        insert(&database, rows + 1, rows + 3, 1);
+        assert_eq!(kept(&mut tails, &database, &marks(rows)), [Some(3); 2]);
+    }
+}
