@@ -16,6 +16,9 @@ pub struct App {
     pub store: Store,
     pub metrics: Arc<Metrics>,
     pub log: Log,
+    /// The `X-Request-ID` of the watchdog's requests, which nobody else can guess: they are not worth a
+    /// line in the log. Empty, and so nobody's, where the machine had no randomness.
+    pub watchdog_id: String,
     /// Set once, when the service begins to stop.
     pub stopping: AtomicBool,
 }

@@ -50,6 +50,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         store,
         metrics,
         log: log.clone(),
+        watchdog_id: watchdog::fresh_id(),
         stopping: AtomicBool::new(false),
     });
     let bounds = Bounds {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{
     RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, connect, recv, send, socket_with, sockopt,
 };
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::status::status;
 use crate::app::App;
@@ -23,8 +24,14 @@ use crate::log::{Level, Line};
 use crate::notify::Notifier;
 use crate::server::Stopper;
 
-const REQUEST: &[u8] =
-    b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: watchdog\r\nConnection: close\r\n\r\n";
+/// What this process signs its own requests with.
+pub(super) fn fresh_id() -> String {
+    let mut random = [0_u8; 16];
+    match getrandom(&mut random, GetRandomFlags::NONBLOCK) {
+        Ok(length) if length == random.len() => format!("watchdog-{}", hex::encode(random)),
+        _ => String::new(),
+    }
+}
 
 /// How often the supervisor wants to hear from this process, if at all.
 pub(super) fn interval() -> Option<Duration> {
@@ -105,7 +112,11 @@ impl Watchdog {
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(timeout))?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(timeout))?;
         connect(&socket, &self.own)?;
-        send(&socket, REQUEST, SendFlags::NOSIGNAL)?;
+        let id = &self.app.watchdog_id;
+        let request = format!(
+            "GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {id}\r\nConnection: close\r\n\r\n"
+        );
+        send(&socket, request.as_bytes(), SendFlags::NOSIGNAL)?;
         let mut answer = [0; 64];
         let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
         // Whatever it says: an answer that there is no room is one, too.

@@ -177,7 +177,10 @@ impl Record<'_> {
         if let Some(facts) = &reply.webhook {
             app.metrics.webhook(facts.result);
         }
-        let level = level(status, reply.webhook.as_ref().map(|facts| facts.result));
+        let level = match level(status, reply.webhook.as_ref().map(|facts| facts.result)) {
+            Level::Info if self.request_id == app.watchdog_id => Level::Debug,
+            level => level,
+        };
         if !app.log.wants(level) {
             return;
         }
@@ -227,7 +230,8 @@ mod tests {
         let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
         let secrets = CurrentSecrets::new(Secrets::default());
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
-        Arc::new(App { secrets, trusted_proxies, store, metrics, log, stopping })
+        let watchdog_id = String::new();
+        Arc::new(App { secrets, trusted_proxies, store, metrics, log, watchdog_id, stopping })
     }
 
     fn exchange(app: &Arc<App>, path: &str) -> (Box<Exchange>, Inbox) {

@@ -147,6 +147,22 @@ fn the_watchdog_hears_from_it_again_and_again() {
     eventually("the status counts messages", || {
         supervisor.lines().iter().any(|line| line.contains(": 1 messages stored")).then_some(())
     });
+    // What it asks itself all the time fills no log.
+    let is_its_own = |line: &serde_json::Value| line["request_id"].to_string().contains("watchdog");
+    assert!(!service.stdout.json().iter().any(is_its_own));
+}
+
+#[test]
+fn a_stranger_who_calls_itself_the_watchdog_is_logged() {
+    let (setup, supervisor) = supervised();
+    let service = setup.with("WATCHDOG_USEC", "300000").start();
+    supervisor.hears("WATCHDOG=1");
+    for id in ["watchdog", "watchdog-00000000000000000000000000000000"] {
+        service.connect().request("GET", "/health/live", &[("X-Request-ID", id)], None).expect(200);
+        eventually("it is in the log", || {
+            service.stdout.json().into_iter().find(|line| line["request_id"] == id).map(drop)
+        });
+    }
 }
 
 #[test]

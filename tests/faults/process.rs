@@ -76,7 +76,7 @@ fn an_accept_loop_that_is_stuck_is_noticed() {
         eprintln!("strace may not be used here: no accept loop is held up");
         return;
     }
-    let service = Setup::new().with("WATCHDOG_USEC", "1800000").start();
+    let service = Setup::new().with("WATCHDOG_USEC", "1800000").with("LOG_LEVEL", "DEBUG").start();
     let stuck = || service.stdout.json().iter().filter(|line| line["event"] == "stuck").count();
     let waits = "epoll_wait,epoll_pwait,epoll_pwait2";
     let (seen, held_up) = (format!("trace={waits}"), format!("inject={waits}:delay_enter=3000000"));
@@ -89,6 +89,10 @@ fn an_accept_loop_that_is_stuck_is_noticed() {
     tracer.detach();
     service.store(&message("m1"));
     eventually("the watchdog is answered", || {
-        service.stdout.json().iter().rev().find(|line| line["request_id"] == "watchdog").map(drop)
+        let lines = service.stdout.json();
+        let is_answer = |line: &serde_json::Value| {
+            line["request_id"].as_str().is_some_and(|id| id.starts_with("watchdog-"))
+        };
+        lines.iter().rev().find(|line| is_answer(line)).map(drop)
     });
 }
