@@ -260,3 +260,35 @@ fn a_database_that_was_put_back_is_replicated_to_the_same_place_anew() {
     assert_eq!(ids(&restored), HashSet::from(["kept", "done instead"].map(str::to_owned)));
     assert_eq!(service.get("/stats").json()["total_messages"], 2);
 }
+
+#[test]
+fn what_is_erased_beside_it_is_gone_once_it_has_begun_anew() {
+    if !has("litestream") {
+        return;
+    }
+    let mut service = Service::start();
+    let replication = Replication::start(&service.path("app.db"));
+    for (id, from) in [("kept", "+1"), ("erased", "+2")] {
+        service.store(&message_with(id, &json!({"from": from, "text": format!("{id} Zugzwang")})));
+    }
+    replication.has("erased");
+    let finished = service.setup().run(&["erase", "--sender", "+2"]);
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    assert!(finished.stderr.contains("somebody is reading it"), "{finished:?}");
+
+    replication.kill();
+    let finished = service.setup().run(&["erase", "--sender", "+2"]);
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    for folder in ["replica", ".app.db-litestream"] {
+        fs::remove_dir_all(service.path(folder)).expect("Litestream has made it");
+    }
+    let replication = Replication::start(&service.path("app.db"));
+    service.store(&message("later"));
+    replication.has("later");
+    let restored = replication.restored("restored.db").expect("there is a replica");
+    assert_eq!(ids(&restored), HashSet::from(["kept", "later"].map(str::to_owned)));
+    replication.kill();
+    fs::remove_file(service.path("looked-at.db")).expect("it was looked at");
+    let found = run("grep", &["-rlaF", "erased", &service.setup().folder.path().display().to_string()]);
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{found:?}");
+}
