@@ -55,7 +55,8 @@ impl Drop for Waiter {
 }
 
 enum Command {
-    Insert(Message, Waiter),
+    /// Boxed, because the queue holds a place of this size for every message that may ever wait.
+    Insert(Box<Message>, Waiter),
     Prove(Sender<Result<(), StoreError>>),
     Chore(Chore),
     /// Answered by being dropped, as soon as it is taken up.
@@ -122,7 +123,7 @@ impl Writer {
     }
 
     pub(super) fn insert(&self, message: Message, waiter: Waiter) {
-        match self.commands.try_send(Command::Insert(message, waiter)) {
+        match self.commands.try_send(Command::Insert(Box::new(message), waiter)) {
             Ok(()) => {}
             Err(TrySendError::Full(Command::Insert(_, waiter))) => waiter.answer(Err(StoreError::Overloaded)),
             Err(TrySendError::Disconnected(Command::Insert(_, waiter))) => {
@@ -216,7 +217,7 @@ impl Batch {
         while let Some(command) = next {
             match command {
                 Command::Insert(message, waiter) => {
-                    batch.messages.push(message);
+                    batch.messages.push(*message);
                     batch.waiters.push(waiter);
                 }
                 Command::Prove(probe) => batch.probes.push(probe),
