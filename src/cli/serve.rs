@@ -79,9 +79,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         predecessor.relieve();
         server.continue_for(predecessor);
     }
-    if let Err(error) = notifier.tell(&format!("READY=1\n{}", status(&app, &address))) {
-        say_unknown(&log, &error.to_string());
-    }
+    say_ready(&notifier, &app, &address);
     if let Some(interval) = watchdog::interval() {
         Watchdog { interval, app: Arc::clone(&app), server: server.stopper(), notifier, own, address }
             .start()
@@ -94,6 +92,12 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     log.write(&Line::event(Level::Info, "stopped"));
     log.flush();
     if stopped { Ok(()) } else { Err(Failure::new(EX_SOFTWARE, "the server ended by itself")) }
+}
+
+fn say_ready(notifier: &Notifier, app: &App, address: &str) {
+    if let Err(error) = notifier.tell(&format!("READY=1\n{}", status(app, address))) {
+        say_unknown(&app.log, &error.to_string());
+    }
 }
 
 impl From<BindError> for Failure {

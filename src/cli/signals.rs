@@ -42,7 +42,9 @@ pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Running>>> {
             let hung_up = signal == SIGHUP && from_terminal && !io::stdin().is_terminal();
             match (signal, service.get()) {
                 (SIGHUP | SIGUSR2, _) if stopping => {}
-                (SIGHUP, Some(running)) if !hung_up => reload(running),
+                (SIGHUP, Some(running)) if !hung_up => {
+                    reload(&running.app, &running.notifier, &running.address);
+                }
                 (SIGUSR2, Some(running)) => running.upgrade.begin(),
                 (SIGUSR2, None) => upgrade::say_it_failed(&log, TOO_EARLY),
                 (SIGHUP, None) if !hung_up => reload::say_it_failed(&log, TOO_EARLY),

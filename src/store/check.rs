@@ -10,7 +10,8 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode};
 
 use super::copy::Log;
-use super::{OpenError, schema};
+use super::open_error::{OpenError, from_sqlite};
+use super::schema;
 use crate::limits::{CHECK_LOOK_OPS, CHECKPOINT_PAGES, LONGEST_FOREIGN_WAL_PAGES, NAMED_FAULTS};
 
 /// Checks the structure of the file, counts what is in it, and compares the index with the messages.
@@ -23,7 +24,7 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
             "messages come too fast to check {}; check a backup of it, or when there is less to do",
             database.display()
         )),
-        _ => schema::from_sqlite(database, &error),
+        _ => from_sqlite(database, &error),
     };
     let version = schema::inspect(database)?;
     let connection = open(database).map_err(failed)?;

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::index::{self, changes};
+use super::open_error::from_sqlite;
 use super::retention::clock;
-use super::schema::{self, from_sqlite};
+use super::schema;
 use super::transactor::in_transaction;
 use super::{OpenError, forgotten, lock, scrub};
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};

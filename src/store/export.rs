@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use super::index::Marks;
+use super::open_error::{OpenError, from_sqlite};
 use super::page::{COLUMNS, StoredMessage, stored_message};
+use super::schema;
 use super::source::{Values, rows};
-use super::{OpenError, schema};
 use crate::filter::Filter;
 use crate::limits::{EXPORT_BYTES, EXPORT_ROWS};
 
@@ -29,7 +30,7 @@ impl Export {
     /// Of the database at `path`, whoever is using it.
     pub fn open(path: &Path, filter: Filter) -> Result<Self, OpenError> {
         schema::inspect(path)?;
-        let failed = |error| schema::from_sqlite(path, &error);
+        let failed = |error| from_sqlite(path, &error);
         let connection = schema::open_for_reading(path).map_err(failed)?;
         connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
         let end = "SELECT max(rowid) FROM messages";
@@ -39,7 +40,7 @@ impl Export {
 
     /// The next messages; of a selective filter they can be none. `None` when there are no more.
     pub fn next_slice(&mut self) -> Result<Option<Vec<StoredMessage>>, OpenError> {
-        self.slice().map_err(|error| schema::from_sqlite(&self.path, &error))
+        self.slice().map_err(|error| from_sqlite(&self.path, &error))
     }
 
     fn slice(&mut self) -> rusqlite::Result<Option<Vec<StoredMessage>>> {

@@ -11,8 +11,9 @@ use rusqlite::Connection;
 
 use super::forgotten::Salt;
 use super::lock::Lock;
+use super::open_error::{OpenError, from_sqlite};
 use super::transactor::{FileId, INSERT, Inserted, file_id, in_transaction, insert_one};
-use super::{OpenError, StoreError, schema};
+use super::{StoreError, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::{CHECKPOINT_PAGES, IMPORT_BUSY_TIMEOUT};
 use crate::message::Message;
@@ -45,7 +46,7 @@ impl Import {
             connection.query_row(&log, [], |_| Ok(()))?;
             data_version(&connection)
         };
-        let version = set_up().map_err(|error| schema::from_sqlite(path, &error))?;
+        let version = set_up().map_err(|error| from_sqlite(path, &error))?;
         Ok(Self { path: path.to_owned(), file, connection, version, _lock: lock })
     }
 

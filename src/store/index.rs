@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::column::text;
-use super::schema::{self, with_suffix};
+use super::files::with_suffix;
+use super::schema;
 use crate::limits::{INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 
 /// The version of the index's own schema. Another one is made anew.

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
-use super::OpenError;
-use super::schema::{advice, with_suffix};
+use super::files::with_suffix;
+use super::open_error::{OpenError, advice};
 
 /// Where SQLite's locks lie in a database file (sqlite.org/src/file/src/os.h, `PENDING_BYTE`), and on how
 /// many bytes.

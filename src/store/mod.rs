@@ -18,6 +18,7 @@ mod erase;
 #[cfg(test)]
 mod exactness;
 mod export;
+mod files;
 mod forgotten;
 mod import;
 mod index;
@@ -25,6 +26,7 @@ mod indexer;
 mod lag;
 mod lock;
 mod matches;
+mod open_error;
 mod page;
 mod readers;
 mod replace;
@@ -56,9 +58,9 @@ pub use check::check;
 pub use erase::erase;
 pub use export::Export;
 pub use import::{Import, Incoming};
+pub use open_error::OpenError;
 pub use page::{Page, StoredMessage};
 pub use restore::restore;
-pub use schema::OpenError;
 pub use stats::Stats;
 pub use transactor::Inserted;
 pub use writer::Waiter;
@@ -252,7 +254,7 @@ impl Store {
         let size = |path: &Path| std::fs::metadata(path).map(|file| file.len()).unwrap_or(0);
         Bytes {
             database: size(&self.path),
-            wal: size(&schema::wal_path(&self.path)),
+            wal: size(&files::wal_path(&self.path)),
             index: size(&index::path_of(&self.path)),
         }
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::schema::with_suffix;
+use super::files::with_suffix;
 
 /// A file under another name, on its way to being `target`. What was there when an earlier try was
 /// cut short is kept.

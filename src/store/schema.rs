@@ -3,15 +3,16 @@
 //! A file is looked at before it is written to. One that is not ours, or is newer than this
 //! program, is refused and stays as it was, to the byte.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::files::with_suffix;
 use super::lock::{self, Lock};
+use super::open_error::{OpenError, damaged, foreign, from_sqlite, unusable};
 use super::search;
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
@@ -37,28 +38,6 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
 const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
-
-/// Why a database cannot be opened.
-#[derive(Debug)]
-pub enum OpenError {
-    /// The file is not one of ours: another setting is needed. It was left untouched.
-    Foreign(String),
-    /// The file or its folder cannot be used as they are.
-    Unusable(String),
-    /// Another process is at it: it can be used when that is done.
-    InUse(String),
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Foreign(reason) => {
-                write!(f, "{reason}; it was left as it is, set DATABASE_URL to another file")
-            }
-            Self::Unusable(reason) | Self::InUse(reason) => f.write_str(reason),
-        }
-    }
-}
 
 /// The write connection to a database that is there and up to date, and the lock that tells others so.
 /// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
@@ -122,21 +101,6 @@ fn fill(unborn: &Path) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     migrate(&mut connection)?;
     connection.close().map_err(|(_, error)| error)
-}
-
-fn unusable(path: &Path, what: &Path, error: &std::io::Error) -> OpenError {
-    OpenError::Unusable(format!(
-        "cannot use the database {}: {}: {error}; {}",
-        path.display(),
-        what.display(),
-        advice()
-    ))
-}
-
-/// By its number, because a container's user often has no name, and a volume's owner is another one.
-pub(super) fn advice() -> String {
-    let user = rustix::process::geteuid().as_raw();
-    format!("make the folder and the file writable for user {user}, or set DATABASE_URL")
 }
 
 /// Looks at the file without changing it. Gives its version.
@@ -252,41 +216,4 @@ pub(super) fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
-}
-
-pub(super) fn wal_path(path: &Path) -> PathBuf {
-    with_suffix(path, "-wal")
-}
-
-/// A file that belongs to the database, or comes from it: its name and something more.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-fn foreign(path: &Path, reason: &str) -> OpenError {
-    OpenError::Foreign(format!("{} is not a database of this service: {reason}", path.display()))
-}
-
-fn damaged(path: &Path, how: &str) -> OpenError {
-    let how = how.replace('\n', " ");
-    OpenError::Unusable(format!(
-        "the database {} is damaged ({how}); restore a backup, or recover it with sqlite3's .recover",
-        path.display()
-    ))
-}
-
-pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => foreign(path, "it is not an SQLite file"),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::Unusable(format!(
-            "the database {} is locked by another process; stop that process first",
-            path.display()
-        )),
-        Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
-        _ => {
-            OpenError::Unusable(format!("cannot use the database {}: {error}; {}", path.display(), advice()))
-        }
-    }
 }

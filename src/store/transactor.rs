@@ -18,7 +18,7 @@ use rusqlite::{Connection, Statement, params};
 use super::checkpoint::{LogWatch, Mover};
 use super::forgotten::{self, Salt};
 use super::readers::Readers;
-use super::{OpenError, StoreError, lag, schema};
+use super::{OpenError, StoreError, files, lag, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
 use crate::log::{Level, Line, Log};
@@ -296,13 +296,13 @@ pub(super) fn file_id(path: &Path) -> Option<FileId> {
 impl Open {
     fn new(path: &Path, mut connection: Connection, readers: &Arc<Readers>) -> rusqlite::Result<Self> {
         let log = LogWatch::new(&mut connection, readers)?;
-        let (database, wal) = (file_id(path), file_id(&schema::wal_path(path)));
+        let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         Ok(Self { connection, log, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.
     fn is_at(&mut self, path: &Path) -> bool {
-        let wal = file_id(&schema::wal_path(path));
+        let wal = file_id(&files::wal_path(path));
         // SQLite makes the WAL with the first write at the latest.
         self.wal = self.wal.or(wal);
         self.database.is_some() && self.database == file_id(path) && self.wal.is_some() && self.wal == wal

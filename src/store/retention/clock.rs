@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 
-use super::super::{StoreError, schema};
+use super::super::{StoreError, files};
 use super::belief::Belief;
 use crate::log::{Level, Line, Log};
 
@@ -77,7 +77,7 @@ pub(super) fn write(connection: &Connection, believed: i64) -> rusqlite::Result<
 /// When the database, or its log, was written to last.
 pub(in super::super) fn last_write(database: &Path) -> Option<i64> {
     use std::os::unix::fs::MetadataExt;
-    let files = [database.to_owned(), schema::wal_path(database)];
+    let files = [database.to_owned(), files::wal_path(database)];
     let written = files.iter().filter_map(|path| std::fs::metadata(path).ok());
     written.filter(|file| file.len() > 0).map(|file| file.mtime()).max()
 }
