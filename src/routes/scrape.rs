@@ -142,7 +142,7 @@ fn storage(page: &mut Exposition, app: &App) {
     let help = "Messages stored whose ts lay more than five seconds in the future.";
     page.single("messages_ahead_total", "counter", help, ahead);
     let name = "store_unindexed_messages";
-    page.family(name, "gauge", "Messages that an index does not know yet; queries read them one by one.");
+    page.family(name, "gauge", "Messages that an index does not know yet; queries go through them.");
     page.sample(name, &[("index", "order")], metrics.unordered.load(Relaxed) as f64);
     page.sample(name, &[("index", "search")], metrics.unsearchable.load(Relaxed) as f64);
     let bytes = app.store.bytes();
