@@ -11,7 +11,7 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`client`] [`clock`] [`fault`] [`notify`] |
+//! | 1 | [`advice`] [`client`] [`clock`] [`fault`] [`notify`] |
 //! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
@@ -32,6 +32,7 @@
 //! - Every request that was whole is answered exactly once, counted once and logged once.
 //! - Nothing a client does makes threads, descriptors or memory grow without bound.
 
+mod advice;
 mod app;
 pub mod cli;
 mod client;

@@ -1,5 +1,6 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
+mod acceptance;
 mod backup;
 mod check;
 mod client;
