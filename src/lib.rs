@@ -11,7 +11,7 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`client`] [`clock`] [`fault`] [`notify`] |
+//! | 1 | [`client`] [`clock`] [`notify`] [`validation_error`] |
 //! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
@@ -39,7 +39,6 @@ mod clock;
 mod config;
 mod csv;
 mod exposition;
-mod fault;
 mod filter;
 mod folding;
 mod http;
@@ -58,6 +57,7 @@ mod signature;
 mod store;
 mod timestamp;
 mod url;
+mod validation_error;
 mod version;
 
 /// The pure parsers, for tests and fuzzers outside this crate.
