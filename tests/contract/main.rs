@@ -30,6 +30,7 @@ mod page;
 mod plain;
 mod properties;
 mod reload;
+mod restarts;
 mod restore;
 mod retention;
 mod service;
@@ -37,7 +38,7 @@ mod setup;
 mod stats;
 mod storage;
 mod supervisor;
-mod upgrade;
+
 mod webhook;
 mod webhook_content;
 mod webhook_fields;
