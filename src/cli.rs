@@ -10,7 +10,6 @@ mod reload;
 mod serve;
 mod signals;
 mod status;
-mod upgrade;
 mod watchdog;
 
 use std::ffi::OsString;
@@ -77,7 +76,6 @@ Settings come from the environment:
 Signals while it serves:
   SIGTERM, SIGINT  finish what has begun and end; a second one ends at once
   SIGHUP           read the files of secrets and of the log level again
-  SIGUSR2          have the program that is at this path now take over, without refusing anybody
 ";
 
 enum Command {

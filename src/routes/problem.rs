@@ -6,6 +6,7 @@ use crate::fault::Fault;
 use crate::http::Response;
 use crate::limits::RETRY_AFTER_SECONDS;
 use crate::store::StoreError;
+use crate::url::repeat_query;
 
 /// Why a request was refused before a route saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub fn refused(refusal: Refusal) -> Response {
 }
 
 /// The answer to a request for which there is no room.
-pub fn shed() -> Response {
+pub(super) fn shed() -> Response {
     unavailable("the service is overloaded")
 }
 
@@ -55,6 +56,16 @@ pub(super) fn invalid_signature() -> Response {
 
 pub(super) fn invalid_token() -> Response {
     detail(401, "invalid token").header("WWW-Authenticate", "Bearer")
+}
+
+/// Sends a client on to `path`, one of ours, with what it asked (FastAPI does the same).
+pub(super) fn moved(path: &'static str, query: &str) -> Response {
+    let mut location = path.to_owned();
+    if !query.is_empty() {
+        location.push('?');
+        repeat_query(&mut location, query);
+    }
+    Response::empty(307).header("Location", location)
 }
 
 pub(super) fn not_found() -> Response {

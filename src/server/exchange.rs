@@ -18,15 +18,14 @@ use crate::client::Client;
 use crate::http::{Body, Headers, Request};
 use crate::log::{Level, Line};
 use crate::metrics::{Lane, Route, WebhookResult};
-use crate::routes::{self, Answer, Refusal, Reply, webhook};
+use crate::routes::{self, Answer, Refusal, Reply, Resolved, Work, webhook};
 use crate::store::{Inserted, StoreError, Waiter};
 
 /// A request on its way to its answer.
 pub(super) struct Exchange {
     app: Arc<App>,
     request: Request,
-    route: Route,
-    lane: Lane,
+    resolved: Resolved,
     next: Next,
     /// Of a webhook on its way through the writer.
     message_id: Option<String>,
@@ -43,13 +42,12 @@ impl Exchange {
         to: Address,
         outbox: &Outbox,
     ) -> Box<Self> {
-        let (route, lane) = routes::classify(&request.path);
-        app.metrics.in_flight(lane).fetch_add(1, Relaxed);
+        let resolved = routes::resolve(app, &request);
+        app.metrics.in_flight(lane(resolved.work)).fetch_add(1, Relaxed);
         Box::new(Self {
             app: Arc::clone(app),
             request,
-            route,
-            lane,
+            resolved,
             next,
             message_id: None,
             to,
@@ -58,17 +56,17 @@ impl Exchange {
     }
 
     pub(super) fn lane(&self) -> Lane {
-        self.lane
+        lane(self.resolved.work)
     }
 
     /// Asks `routes`. A message that is to be committed goes to the writer, and comes back through
     /// the outbox.
-    pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request) -> Answer) {
+    pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
-        if self.lane == Lane::Read && self.outbox.as_ref().is_some_and(Outbox::is_full) {
+        if self.lane() == Lane::Read && self.outbox.as_ref().is_some_and(Outbox::is_full) {
             return self.shed();
         }
-        let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request)));
+        let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request, self.resolved)));
         match answer {
             Ok(Answer::Now(reply)) => self.finish(&reply),
             Ok(Answer::AfterCommit(message)) => {
@@ -100,8 +98,8 @@ impl Exchange {
 
     /// There is no room for it.
     pub(super) fn shed(self: Box<Self>) {
-        self.app.metrics.shed(self.lane);
-        let reply = if self.route == Route::Webhook { webhook::shed() } else { routes::shed().into() };
+        self.app.metrics.shed(self.lane());
+        let reply = routes::shed(self.resolved.work);
         self.finish(&reply);
     }
 
@@ -118,7 +116,7 @@ impl Exchange {
     /// Counts, logs, and renders.
     fn answer(&self, reply: &Reply) -> outbox::Answer {
         let record = Record {
-            route: self.route,
+            route: self.resolved.route,
             request_id: &self.request.id,
             line: Some((&self.request.method, &self.request.path)),
             peer: self.request.peer,
@@ -126,17 +124,26 @@ impl Exchange {
             received: self.request.received,
         };
         record.count_and_log(&self.app, reply);
-        self.app.metrics.in_flight(self.lane).fetch_sub(1, Relaxed);
+        self.app.metrics.in_flight(self.lane()).fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
         let bytes = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
         outbox::Answer { to: self.to, bytes, close: next == Next::Close }
     }
 }
 
+/// The queue of the pool that a kind of work waits in.
+fn lane(work: Work) -> Lane {
+    match work {
+        Work::Webhook => Lane::Ingest,
+        Work::Query | Work::Immediate => Lane::Read,
+        Work::Probe | Work::Scrape => Lane::Probe,
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         if self.outbox.is_some() {
-            let reply = if self.route == Route::Webhook { webhook::shed() } else { routes::shed().into() };
+            let reply = routes::shed(self.resolved.work);
             self.send(&reply);
         }
     }
@@ -146,7 +153,7 @@ impl Drop for Exchange {
 pub(super) fn refuse(app: &App, refused: &RefusedHead, peer: Client) -> Vec<u8> {
     let request_id = request_id::fresh();
     let line = refused.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
-    let route = line.map_or(Route::Unmatched, |(_, path)| routes::classify(path).0);
+    let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
     let reply: Reply = match (route, refused.refusal) {
         (Route::Webhook, Refusal::Overloaded) => webhook::shed(),
         (_, refusal) => routes::refused(refusal).into(),
@@ -234,9 +241,9 @@ mod tests {
         Arc::new(App { secrets, trusted_proxies, store, metrics, log, watchdog_id, stopping })
     }
 
-    fn exchange(app: &Arc<App>, path: &str) -> (Box<Exchange>, Inbox) {
+    fn exchange(app: &Arc<App>, method: &str, path: &str) -> (Box<Exchange>, Inbox) {
         let request = Request {
-            method: "GET".into(),
+            method: method.into(),
             path: path.into(),
             query: String::new(),
             headers: Headers::default(),
@@ -262,8 +269,8 @@ mod tests {
     fn a_panic_in_a_handler_is_answered_with_500_and_goes_no_further() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "/stats");
-        exchange.run(|_, _| panic!("on purpose"));
+        let (exchange, inbox) = exchange(&app, "GET", "/stats");
+        exchange.run(|_, _, _| panic!("on purpose"));
         let answers = answers(&inbox);
         assert_eq!(answers.len(), 1);
         assert!(answers[0].starts_with("HTTP/1.1 500 "), "{answers:?}");
@@ -278,7 +285,7 @@ mod tests {
     fn an_exchange_that_is_dropped_answers_503() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "/webhook");
+        let (exchange, inbox) = exchange(&app, "POST", "/webhook");
         drop(exchange);
         let answers = answers(&inbox);
         assert_eq!(answers.len(), 1);
@@ -293,7 +300,7 @@ mod tests {
     fn an_exchange_is_answered_once() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "/health/live");
+        let (exchange, inbox) = exchange(&app, "GET", "/health/live");
         exchange.run(routes::answer);
         assert_eq!(answers(&inbox).len(), 1);
         assert!(answers(&inbox).is_empty());

@@ -31,6 +31,7 @@ mod page;
 mod plain;
 mod properties;
 mod reload;
+mod restarts;
 mod restore;
 mod retention;
 mod service;
@@ -38,7 +39,7 @@ mod setup;
 mod stats;
 mod storage;
 mod supervisor;
-mod upgrade;
+
 mod webhook;
 mod webhook_content;
 mod webhook_fields;
