@@ -11,7 +11,6 @@ mod serve;
 mod signals;
 mod status;
 mod streams;
-mod upgrade;
 mod watchdog;
 
 use std::ffi::OsString;
@@ -79,7 +78,6 @@ Settings come from the environment:
 Signals while it serves:
   SIGTERM, SIGINT  finish what has begun and end; a second one ends at once
   SIGHUP           read the files of secrets and of the log level again
-  SIGUSR2          have the program that is at this path now take over, without refusing anybody
 ";
 
 enum Command {

@@ -60,9 +60,9 @@ fn fill(service: &Service) -> Vec<String> {
         let answer = service.post(&message);
         match answer.status {
             200 => stored.push(format!("m{:04}", stored.len())),
-            _ => return Some(assert!(answer.expect(503).header("Retry-After").is_some())),
+            _ => assert!(answer.expect(503).header("Retry-After").is_some()),
         }
-        None
+        (answer.status == 503).then_some(())
     });
     stored
 }
@@ -118,12 +118,13 @@ fn fares_as_ever(stderr: &Stderr<'_>) {
             Stderr::Redirected(script) => setup.through_shell(script),
             Stderr::Pipe(_) => setup,
         };
-        File::create(setup.path("at its limit")).unwrap().set_len(20_000 * 512).unwrap();
+        let full = File::create(setup.path("at its limit")).expect("the folder is ours");
+        full.set_len(20_000 * 512).expect("a file may have holes");
         let mut command = setup.command(arguments);
         if let Stderr::Pipe(pipe) = stderr {
-            command.stderr(pipe.try_clone().unwrap());
+            command.stderr(pipe.try_clone().expect("a descriptor can be duplicated"));
         }
-        let code = wait(&mut command.stdout(Stdio::null()).spawn().unwrap()).code();
+        let code = wait(&mut command.stdout(Stdio::null()).spawn().expect("the executable starts")).code();
         (setup, code)
     };
     assert_eq!(code(Setup::new().with("LOG_LEVEL", "LOUD"), &["serve"]).1, Some(78));
@@ -137,7 +138,7 @@ fn fares_as_ever(stderr: &Stderr<'_>) {
     let (setup, code) = code(setup, &["import", "lines"]);
     assert_eq!(code, Some(65));
     let count = "SELECT COUNT(*) FROM messages";
-    assert_eq!(setup.database().query_row(count, [], |row| row.get::<_, i64>(0)).unwrap(), 2000);
+    assert_eq!(setup.database().query_row(count, [], |row| row.get(0)), Ok(2000));
 }
 
 #[test]
