@@ -2,11 +2,13 @@
 
 use std::io::{Error, ErrorKind};
 
+use rustix::io::Errno;
+
 /// What to do where a file or a folder cannot be used.
 pub fn on_file(error: &Error) -> String {
     let advice = match error.kind() {
         // By its number, because a container's user often has no name, and a volume's owner is another one.
-        ErrorKind::PermissionDenied => {
+        ErrorKind::PermissionDenied if Errno::from_io_error(error) != Some(Errno::PERM) => {
             let user = rustix::process::geteuid().as_raw();
             return format!("make the folder and the file writable for user {user}, or name another");
         }
@@ -39,7 +41,6 @@ pub fn on_thread(error: &Error) -> String {
 
 /// Of what the standard library has no name for.
 fn other(error: &Error) -> String {
-    use rustix::io::Errno;
     let advice = match Errno::from_io_error(error) {
         Some(Errno::MFILE) => "raise the limit on open files of the process (ulimit -n, LimitNOFILE)",
         Some(Errno::NFILE) => "raise the limit on open files of the machine (fs.file-max)",
@@ -54,7 +55,6 @@ fn other(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::io::Errno;
 
     #[test]
     fn every_cause_has_an_advice_of_its_own() {
