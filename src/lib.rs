@@ -20,7 +20,7 @@
 //! # The life of a `POST /webhook`
 //!
 //! `server::edge` reads until the request is whole (head, framing, bounds, deadline) → the ingest
-//! queue of `server::pool` → `server::exchange` → `routes` finds the row of its table →
+//! queue of `server::worker_pool` → `server::exchange` → `routes` finds the row of its table →
 //! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::writer`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
 //! `server::outbox` → `server::edge` has `server::exchange` count, log and render it, and sends.

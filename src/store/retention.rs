@@ -33,7 +33,7 @@ use crate::limits::{
     RETENTION_LOOK,
 };
 use crate::log::{Level, Line, Log};
-use crate::metrics::{Lane, Metrics};
+use crate::metrics::{Metrics, Priority};
 use crate::os;
 use crate::timestamp::InstantKey;
 use age::{Calendar, Leaving};
@@ -260,7 +260,7 @@ impl Work {
         self.parts.indexer.changed();
         self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
         self.wait_for_index(messages)?;
-        let is_busy = self.parts.metrics.in_flight(Lane::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
+        let is_busy = self.parts.metrics.in_flight(Priority::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
         // Where messages come faster than they go, the file would grow for ever.
         let times = if is_busy && !self.is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
         self.pause((took * times).min(LONGEST_EXPIRY_REST));
