@@ -178,15 +178,21 @@ impl From<rusqlite::Error> for StoreError {
 
 impl Store {
     /// Opens the database, creating it and its parent folders if need be, migrates it and starts
-    /// the writer. What is found wrong leaves the file untouched. Messages stay for so many days, or for
-    /// ever.
+    /// the writer. What is found wrong leaves the file untouched. A database that is there is served also
+    /// where there is no room to write to it: the writer tries again. Messages stay for so many days, or
+    /// for ever.
     pub fn open(
         path: &Path,
         retention_days: Option<u32>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let (connection, lock) = schema::prepare(path)?;
+        let (connection, lock) = schema::claim(path)?;
+        let connection = match connection {
+            Ok(connection) => Ok(connection),
+            Err(OpenError::Full(_)) => Err(StoreError::DiskFull),
+            Err(error) => return Err(error),
+        };
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| open_error::no_thread(&error);
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());

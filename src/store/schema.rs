@@ -29,6 +29,13 @@ const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
 /// The write connection to a database that is there and up to date, and the lock that tells others so.
 /// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
 pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
+    let (connection, lock) = claim(path)?;
+    Ok((connection?, lock))
+}
+
+/// The same, where a database that is there may be used though it cannot be written to now: it was looked
+/// at, and is locked. The write connection is then to be had later, by [`connect`].
+pub(super) fn claim(path: &Path) -> Result<(Result<Connection, OpenError>, Lock), OpenError> {
     if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
         let version = rusqlite::version();
         return Err(OpenError::Unusable(format!(
@@ -41,7 +48,7 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
         let lock = lock::shared(path)?;
         // What was put there in between is looked at like any other.
         if !path.exists() {
-            return Ok((create(path, folder)?, lock));
+            return Ok((Ok(create(path, folder)?), lock));
         }
     }
     // SQLite's own message does not say what the system said.
@@ -49,9 +56,7 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
     inspect(path)?;
     // A file that is refused gets no company either.
     let lock = lock::shared(path)?;
-    let mut connection = open_for_writing(path)?;
-    migrate(path, &mut connection)?;
-    Ok((connection, lock))
+    Ok((connect(path), lock))
 }
 
 /// A new database is made under another name and appears whole or not at all; so it needs two syncs
@@ -155,7 +160,13 @@ fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Brings a database up to date that has been looked at.
+/// The write connection to a database that has been looked at, and is brought up to date.
+pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let mut connection = open_for_writing(path)?;
+    migrate(path, &mut connection)?;
+    Ok(connection)
+}
+
 fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let mut migrated = || -> Result<(), Rejection> {
         connection.busy_timeout(START_BUSY_TIMEOUT)?;

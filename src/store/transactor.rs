@@ -19,7 +19,6 @@ use super::checkpoint::{LogWatch, Mover};
 use super::forgotten::Salt;
 use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
-use super::migrations::VERSION;
 use super::readers::Readers;
 use super::{OpenError, StoreError, files, lag, schema};
 use crate::clock::now_rfc3339;
@@ -58,10 +57,10 @@ pub(super) struct Transactor {
 }
 
 impl Transactor {
-    /// On a connection from [`schema::prepare`].
+    /// On a connection from [`schema::claim`], or without one for a reason that may pass.
     pub(super) fn new(
         path: &Path,
-        connection: Connection,
+        connection: Result<Connection, StoreError>,
         readers: Arc<Readers>,
         mover: Mover,
         proof: Proof,
@@ -69,9 +68,15 @@ impl Transactor {
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let open = Open::new(path, connection, &readers).ok();
+        let opened = connection.and_then(|connection| Ok(Open::new(path, connection, &readers)?));
         let path = path.to_owned();
-        Self { path, readers, mover, open, last_failure: None, proof, metrics, log }
+        let mut transactor =
+            Self { path, readers, mover, open: None, last_failure: None, proof, metrics, log };
+        match opened {
+            Ok(open) => transactor.open = Some(open),
+            Err(error) => transactor.failed(&error),
+        }
+        transactor
     }
 
     /// One transaction. On `Ok` it is committed and synced.
@@ -218,18 +223,17 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     if file_id(path).is_none() {
         return Err(StoreError::Replaced);
     }
+    let failed = |error: OpenError| match error {
+        OpenError::Foreign(_) => StoreError::Replaced,
+        OpenError::InUse(_) => StoreError::Locked,
+        OpenError::Full(_) => StoreError::DiskFull,
+        OpenError::Unusable(reason) => StoreError::Io(reason),
+    };
     // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
-    match schema::inspect(path) {
-        Ok(VERSION) => {}
-        Ok(_) | Err(OpenError::Foreign(_)) => return Err(StoreError::Replaced),
-        Err(OpenError::InUse(_)) => return Err(StoreError::Locked),
-        Err(OpenError::Full(_)) => return Err(StoreError::DiskFull),
-        Err(OpenError::Unusable(reason)) => return Err(StoreError::Io(reason)),
-    }
-    let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
+    schema::inspect(path).map_err(failed)?;
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
-    schema::write_again(&connection)?;
+    let connection = schema::connect(path).map_err(failed)?;
     Ok(Open::new(path, connection, readers)?)
 }
 

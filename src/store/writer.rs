@@ -103,7 +103,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(
         path: &Path,
-        connection: Connection,
+        connection: Result<Connection, StoreError>,
         readers: Arc<Readers>,
         wake: Wake,
         metrics: Arc<Metrics>,
