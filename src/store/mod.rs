@@ -21,6 +21,7 @@ mod exactness;
 mod export;
 mod files;
 mod forgotten;
+mod frozen;
 mod import;
 mod index;
 mod indexer;

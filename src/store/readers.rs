@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+use super::frozen::Stamp;
 use super::index::{self, FileId, Marks, changes};
 use super::snapshot::{Snapshot, Tails};
 use super::{StoreError, schema};
@@ -77,6 +78,8 @@ struct Place {
 struct Reader {
     connection: Connection,
     generation: u64,
+    /// The one state of the file that it can read, where it takes part in no locks.
+    frozen: Option<Stamp>,
     tails: Tails,
     times: Arc<Times>,
 }
@@ -221,10 +224,14 @@ impl Readers {
         // snapshot that could not be ended would keep the log from ever starting over.
         let is_sound = matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
             && reader.connection.is_autocommit();
-        if is_sound && self.is_current(&reader) {
+        let is_current = self.is_current(&reader);
+        let may_be_torn = reader.frozen.is_some() && !is_current;
+        if is_sound && is_current {
             *place = Some(reader);
         }
         match result {
+            // Somebody wrote to the file while it was read: it can be read as usual again.
+            _ if may_be_torn => Err(StoreError::Locked),
             Err(StoreError::TooSlow) if self.closing.load(SeqCst) => Err(StoreError::Stopping),
             result => result,
         }
@@ -235,7 +242,7 @@ impl Readers {
         attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
     ) -> Result<Reader, StoreError> {
         let generation = self.generation();
-        let mut connection = schema::open_for_reading(&self.path)?;
+        let (mut connection, frozen) = schema::open_for_queries(&self.path)?;
         attach(&connection, &self.path)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = Arc::<Times>::default();
@@ -253,11 +260,12 @@ impl Readers {
             now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && log.is_too_much.load(Relaxed)
         };
         connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
-        Ok(Reader { connection, generation, tails: Tails::default(), times })
+        Ok(Reader { connection, generation, frozen, tails: Tails::default(), times })
     }
 
     fn is_current(&self, reader: &Reader) -> bool {
-        reader.generation == self.generation()
+        let is_there = |stamp: &Stamp| stamp.is_still_of(&self.path);
+        reader.generation == self.generation() && reader.frozen.as_ref().is_none_or(is_there)
     }
 
     /// Which files the path names: another number, other files.

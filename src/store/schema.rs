@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::acceptance::{Rejection, examine};
 use super::files::with_suffix;
+use super::frozen::{self, Stamp};
 use super::lock::{self, Lock};
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite, unusable};
@@ -53,10 +54,10 @@ pub(super) fn claim(path: &Path) -> Result<(Result<Connection, OpenError>, Lock)
     }
     // SQLite's own message does not say what the system said.
     OpenOptions::new().read(true).append(true).open(path).map_err(|error| unusable(path, path, &error))?;
-    inspect(path)?;
+    let version = inspect(path)?;
     // A file that is refused gets no company either.
     let lock = lock::shared(path)?;
-    Ok((connect(path), lock))
+    Ok((connect(path, version), lock))
 }
 
 /// A new database is made under another name and appears whole or not at all; so it needs two syncs
@@ -92,7 +93,7 @@ fn fill(unborn: &Path) -> Result<(), OpenError> {
     let mut connection = open(unborn).map_err(failed)?;
     connection.execute_batch("PRAGMA synchronous = OFF").map_err(failed)?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
-    migrate(unborn, &mut connection)?;
+    migrate(&mut connection).map_err(|rejection| refused(unborn, rejection))?;
     connection.close().map_err(|(_, error)| failed(error))
 }
 
@@ -116,9 +117,12 @@ pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= LARGEST_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
         let quick_check = || open_existing(path)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        let verdict: String = quick_check().map_err(failed)?;
-        if verdict != "ok" {
-            return Err(damaged(path, &verdict));
+        let verdict: Result<String, OpenError> = quick_check().map_err(failed);
+        match verdict {
+            Ok(verdict) if verdict != "ok" => return Err(damaged(path, &verdict)),
+            // Then there is no room for a change either. It is looked at again before one is tried.
+            Ok(_) | Err(OpenError::Full(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(version)
@@ -160,31 +164,30 @@ fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// The write connection to a database that has been looked at, and is brought up to date.
-pub(super) fn connect(path: &Path) -> Result<Connection, OpenError> {
+/// The write connection to a database that has been looked at, brought up to date from this version.
+pub(super) fn connect(path: &Path, version: i64) -> Result<Connection, OpenError> {
     let mut connection = open_for_writing(path)?;
-    migrate(path, &mut connection)?;
+    if version < VERSION {
+        migrate(&mut connection).map_err(|rejection| refused(path, rejection))?;
+    }
+    write_again(&connection).map_err(|error| from_sqlite(path, &error))?;
     Ok(connection)
 }
 
-fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
-    let mut migrated = || -> Result<(), Rejection> {
-        connection.busy_timeout(START_BUSY_TIMEOUT)?;
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Another process may have changed it since.
-        let version = examine(&transaction)?;
-        if version < VERSION {
-            migrations::apply(&transaction, version)?;
-        }
-        transaction.commit()?;
-        Ok(write_again(connection)?)
-    };
-    migrated().map_err(|rejection| refused(path, rejection))
+fn migrate(connection: &mut Connection) -> Result<(), Rejection> {
+    connection.busy_timeout(START_BUSY_TIMEOUT)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have changed it since it was looked at.
+    let version = examine(&transaction)?;
+    if version < VERSION {
+        migrations::apply(&transaction, version)?;
+    }
+    Ok(transaction.commit()?)
 }
 
 /// What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that
 /// everything visible from now on is also on disk: all that no other process is reading.
-pub(super) fn write_again(connection: &Connection) -> rusqlite::Result<()> {
+fn write_again(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(WRITE_AGAIN_BUSY_TIMEOUT)?;
     let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
@@ -215,14 +218,35 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     }
 }
 
-/// A connection for queries.
+/// A connection for queries. Where there is no room for what connections share it reads the file alone, as
+/// long as that has the stamp.
+pub(super) fn open_for_queries(path: &Path) -> rusqlite::Result<(Connection, Option<Stamp>)> {
+    // It reads the schema, and so has all that it needs, or fails.
+    let error = match open_for_reading(path) {
+        Ok(connection) => return Ok((connection, None)),
+        Err(error) => error,
+    };
+    if !matches!(from_sqlite(path, &error), OpenError::Full(_)) {
+        return Err(error);
+    }
+    let (connection, stamp) = frozen::open(path)?.ok_or(error)?;
+    keep_statements(&connection)?;
+    set_up_for_reading(&connection)?;
+    Ok((connection, Some(stamp)))
+}
+
+/// A connection that reads.
 pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path)?;
+    set_up_for_reading(&connection)?;
+    Ok(connection)
+}
+
+fn set_up_for_reading(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(READ_BUSY_TIMEOUT)?;
     connection
         .execute_batch(&format!("PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
-    search::register(&connection)?;
-    Ok(connection)
+    search::register(connection)
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {

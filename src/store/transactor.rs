@@ -207,7 +207,7 @@ impl Transactor {
         self.proof.set(None);
         match error {
             // Nothing is wrong with the connection.
-            StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull => {}
+            StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull if self.open.is_some() => {}
             _ => {
                 let since = self.last_failure.take().filter(|(when, _)| when.elapsed() < REOPEN_PAUSE);
                 let when = since.map_or_else(Instant::now, |(when, _)| when);
@@ -230,10 +230,8 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
         OpenError::Unusable(reason) => StoreError::Io(reason),
     };
     // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
-    schema::inspect(path).map_err(failed)?;
-    // What the failed commit left in the log is either visible now, and then written to the
-    // database file and synced here, or gone.
-    let connection = schema::connect(path).map_err(failed)?;
+    let version = schema::inspect(path).map_err(failed)?;
+    let connection = schema::connect(path, version).map_err(failed)?;
     Ok(Open::new(path, connection, readers)?)
 }
 

@@ -300,7 +300,7 @@ mod tests {
         let metrics = Arc::<Metrics>::default();
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, connection, readers, indexer.wake(), metrics, log).unwrap()
+        Writer::start(path, Ok(connection), readers, indexer.wake(), metrics, log).unwrap()
     }
 
     fn message(id: &str) -> Message {
