@@ -10,7 +10,9 @@ pub fn on_file(error: &Error) -> String {
         // By its number, because a container's user often has no name, and a volume's owner is another one.
         ErrorKind::PermissionDenied if Errno::from_io_error(error) != Some(Errno::PERM) => {
             let user = rustix::process::geteuid().as_raw();
-            return format!("make the folder and the file writable for user {user}, or name another");
+            return format!(
+                "make the folder and the file readable and writable for user {user}, or name another"
+            );
         }
         ErrorKind::ReadOnlyFilesystem => "mount it for writing, or name a file on another file system",
         ErrorKind::StorageFull => "make room on its file system",

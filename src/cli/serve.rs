@@ -1,7 +1,7 @@
 //! `serve`: from settings to a running service, and from a signal to a clean end (contract,
 //! section 10).
 
-use std::fmt::Display;
+use std::io;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,6 +10,7 @@ use super::signals::{self, Running};
 use super::status::status;
 use super::watchdog::{self, Watchdog};
 use super::{EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, Failure};
+use crate::advice;
 use crate::app::App;
 use crate::config::Config;
 use crate::limits::RESERVED_DESCRIPTORS;
@@ -23,7 +24,11 @@ use crate::store::{self, Store};
 use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
-    let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
+    // Nothing else fails here than to make a thread, or a descriptor.
+    let unavailable = |error: &io::Error| {
+        let advice = advice::on_thread(error);
+        Failure::new(EX_UNAVAILABLE, format!("cannot start what serves: {error}; {advice}"))
+    };
     os::keep_little_free_memory();
     let listener = Listener::open(&config.listen)?;
     let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
@@ -52,7 +57,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     };
     // Before the line of the first request.
     log_start(&log, config, &address, &bounds);
-    let own = listener.own_address().map_err(|error| unavailable(&error))?;
+    let own = listener.own_address().map_err(|error| unavailable(&error.into()))?;
     let server = Server::start(listener, Arc::clone(&app), config.workers, bounds)
         .map_err(|error| unavailable(&error))?;
     // It is set here and nowhere else.

@@ -13,12 +13,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use super::checkpoint::{LogWatch, Mover};
 use super::forgotten::Salt;
 use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
+use super::migrations::VERSION;
 use super::readers::Readers;
 use super::{OpenError, StoreError, files, lag, schema};
 use crate::clock::now_rfc3339;
@@ -82,7 +83,7 @@ impl Transactor {
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let outcomes = self.attempt(|connection| insert_all(connection, messages))?;
+        let outcomes = self.attempt(|open| insert_all(open, messages))?;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
@@ -97,7 +98,7 @@ impl Transactor {
         &mut self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        self.attempt(|connection| in_transaction(connection, work))
+        self.attempt(|open| in_transaction(&open.connection, work))
     }
 
     /// A commit that changes nothing but is written and synced like any other.
@@ -105,7 +106,7 @@ impl Transactor {
         if self.proof.is_recent() {
             return Ok(());
         }
-        self.attempt(|connection| {
+        self.attempt(|Open { connection, .. }| {
             connection.busy_timeout(PROBE_BUSY_TIMEOUT)?;
             let result = in_transaction(connection, |connection| {
                 let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -146,9 +147,9 @@ impl Transactor {
     /// conclusions from how it ended.
     fn attempt<T>(
         &mut self,
-        transaction: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        transaction: impl FnOnce(&Open) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let result = self.opened().and_then(|open| Ok(transaction(&open.connection)?));
+        let result = self.opened().and_then(|open| Ok(transaction(open)?));
         let result = result.and_then(|done| {
             let in_place = self.open.as_mut().is_some_and(|open| open.is_at(&self.path));
             if in_place {
@@ -187,6 +188,11 @@ impl Transactor {
     }
 
     fn opened(&mut self) -> Result<&mut Open, StoreError> {
+        // Somebody else may have put a trigger on the messages, or taken ours away: it is looked at anew.
+        let is_as_it_was = |open: &Open| schema_version(&open.connection).map(|now| now == open.schema);
+        if !self.open.as_ref().map_or(Ok(true), is_as_it_was)? {
+            self.open = None;
+        }
         if self.open.is_none() {
             if let Some((when, error)) = &self.last_failure
                 && when.elapsed() < REOPEN_PAUSE
@@ -224,7 +230,7 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
         return Err(StoreError::Replaced);
     }
     let failed = |error: OpenError| match error {
-        OpenError::Foreign(_) => StoreError::Replaced,
+        OpenError::Foreign(reason) => StoreError::Foreign(reason),
         OpenError::InUse(_) => StoreError::Locked,
         OpenError::Full(_) => StoreError::DiskFull,
         OpenError::Unusable(reason) => StoreError::Io(reason),
@@ -232,11 +238,24 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
     let version = schema::inspect(path).map_err(failed)?;
     let connection = schema::connect(path, version).map_err(failed)?;
+    if version < VERSION {
+        // What was derived from it is of no use any more.
+        readers.forget();
+    }
     Ok(Open::new(path, connection, readers)?)
 }
 
-fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
-    in_transaction(connection, |connection| {
+/// SQLite's count of changes of the schema, whoever makes them.
+fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}
+
+fn insert_all(open: &Open, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
+    in_transaction(&open.connection, |connection| {
+        if schema_version(connection)? != open.schema {
+            let changed = "the schema was changed a moment ago".to_owned();
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_SCHEMA), Some(changed)));
+        }
         let created_at = now_rfc3339();
         let salt = Salt::if_any_is_remembered(connection)?;
         let mut insert = connection.prepare_cached(INSERT)?;
@@ -267,6 +286,8 @@ pub(super) fn in_transaction<T>(
 struct Open {
     connection: Connection,
     log: LogWatch,
+    /// Of what was looked at ([`schema_version`]).
+    schema: i64,
     database: Option<FileId>,
     wal: Option<FileId>,
 }
@@ -282,7 +303,8 @@ impl Open {
     fn new(path: &Path, mut connection: Connection, readers: &Arc<Readers>) -> rusqlite::Result<Self> {
         let log = LogWatch::new(&mut connection, readers)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
-        Ok(Self { connection, log, database, wal })
+        let schema = schema_version(&connection)?;
+        Ok(Self { connection, log, schema, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.

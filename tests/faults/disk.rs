@@ -127,20 +127,11 @@ fn what_was_acknowledged_is_there_after_a_kill_on_a_full_disk() {
     let ballast = disk.fill();
     load.refused_more(20);
     let told = load.finish();
-    let mut setup = service.kill();
-    // A start that has no room may be refused, with its reason, and must not harm what is there.
-    let mut child = setup.command(&["serve"]).spawn().unwrap();
-    eventually("the start has succeeded or failed", || {
-        let ended = child.try_wait().unwrap().map(|status| assert_eq!(status.code(), Some(69)));
-        let serving = crate::http_client::Client::try_connect(&crate::http_client::Address::Tcp(
-            setup.variables["LISTEN_ADDR"].clone(),
-        ));
-        ended.or_else(|| serving.ok()?.try_request("GET", "/health/live", &[], None).ok().map(drop))
-    });
-    drop(child.kill());
-    child.wait().unwrap();
+    let service = service.kill().start();
+    crate::load::everything_is_there(&service, &told.acknowledged);
+    turns_unready(&service);
     fs::remove_file(ballast).unwrap();
-    let service = setup.start();
+    turns_ready(&service);
     crate::load::everything_is_there(&service, &told.acknowledged);
     service.store(&message("after"));
 }
@@ -207,7 +198,7 @@ fn serves_what_is_there(case: &str, setup: Setup, disk: &Disk, rows: usize) {
         service.get("/health/live").expect(200);
     }
     tells(&service, "degraded");
-    fs::remove_file(ballast).unwrap();
+    fs::remove_file(ballast).expect("it was made");
     turns_ready(&service);
     tells(&service, "recovered");
     service.store(&message("m1"));
