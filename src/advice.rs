@@ -20,7 +20,9 @@ pub fn on_file(error: &Error) -> String {
         ErrorKind::FileTooLarge => "raise the limit on the size of a file (ulimit -f, LimitFSIZE)",
         ErrorKind::NotFound => "there is no such file; look for a typing error in its name",
         ErrorKind::InvalidFilename => "name a file with a shorter path",
-        ErrorKind::NotADirectory => "a part of its path is a file; name another path, or move that file away",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "a part of its path is a file; name another path, or move that file away"
+        }
         ErrorKind::IsADirectory => "it is a folder; name a file in it",
         ErrorKind::InvalidInput => "name a regular file",
         ErrorKind::OutOfMemory => "let the process have more memory",
