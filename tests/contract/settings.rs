@@ -115,7 +115,7 @@ fn an_address_that_is_open_to_all_is_said_once() {
     };
     let port = free_port();
     let everywhere = format!("0.0.0.0:{port}");
-    assert_eq!(said(Setup::new().with("LISTEN_ADDR", &everywhere)), [everywhere.clone()]);
+    assert_eq!(said(Setup::new().with("LISTEN_ADDR", &everywhere)), std::slice::from_ref(&everywhere));
     assert!(said(Setup::new().with("LISTEN_ADDR", &everywhere).with("API_TOKEN", "t0ken")).is_empty());
     assert!(said(Setup::new().with("LISTEN_ADDR", &format!("localhost:{port}"))).is_empty());
     let setup = Setup::new();
@@ -123,7 +123,7 @@ fn an_address_that_is_open_to_all_is_said_once() {
     assert!(said(setup.with("LISTEN_ADDR", &format!("unix:{socket}"))).is_empty());
     if TcpListener::bind("[::]:0").is_ok() {
         let everywhere = format!("[::]:{port}");
-        assert_eq!(said(Setup::new().with("LISTEN_ADDR", &everywhere)), [everywhere.clone()]);
+        assert_eq!(said(Setup::new().with("LISTEN_ADDR", &everywhere)), std::slice::from_ref(&everywhere));
     } else {
         eprintln!("this machine has no IPv6: [::] is not tried");
     }
