@@ -40,10 +40,7 @@ impl Calendar {
     }
 
     fn age(&self, created_at: &[u8]) -> Age {
-        let text = String::from_utf8_lossy(created_at);
-        // Some wrote UTC without saying so.
-        let date = parse_instant(&text).or_else(|| parse_instant(&format!("{text}Z")));
-        match date {
+        match parse_instant(&String::from_utf8_lossy(created_at)) {
             Some(date) if Some(&date) < self.earliest.as_ref() || date > self.latest => Age::Unknown,
             Some(date) if date < self.cut => Age::Old,
             Some(_) => Age::Young,
