@@ -182,7 +182,6 @@ impl Store {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let last_write = retention::clock::last_write(path);
         let (connection, lock) = schema::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
@@ -200,7 +199,6 @@ impl Store {
         let retention = Retention::start(retention::Parts {
             database: path.to_owned(),
             days: retention_days,
-            last_write,
             chores: writer.chores(),
             readers: Arc::clone(&readers),
             indexer: indexer.wake(),
