@@ -24,15 +24,10 @@ use crate::store::{self, Store};
 use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
-    // Nothing else fails here than to make a thread, or a descriptor.
-    let unavailable = |error: &io::Error| {
-        let advice = advice::on_thread(error);
-        Failure::new(EX_UNAVAILABLE, format!("cannot start what serves: {error}; {advice}"))
-    };
     os::keep_little_free_memory();
     let listener = Listener::open(&config.listen)?;
-    let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
-    let running = signals::obey(&log).map_err(|error| unavailable(&error))?;
+    let log = Log::start(config.log_level).map_err(unavailable)?;
+    let running = signals::obey(&log).map_err(unavailable)?;
     log_panics(&log);
     let notifier = supervisor(&log);
     // It hears of the rest by our end.
@@ -42,6 +37,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let address = listener.address().to_owned();
     let app = Arc::new(App {
         secrets: CurrentSecrets::new(config.secrets.clone()),
+        allowed_hosts: config.allowed_hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         store,
         metrics,
@@ -57,9 +53,12 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     };
     // Before the line of the first request.
     log_start(&log, config, &address, &bounds);
-    let own = listener.own_address().map_err(|error| unavailable(&error.into()))?;
-    let server = Server::start(listener, Arc::clone(&app), config.workers, bounds)
-        .map_err(|error| unavailable(&error))?;
+    warn_of_padding(&log, config);
+    if config.secrets.api_token.is_none() && listener.is_public().map_err(unavailable)? {
+        warn_of_open_address(&log, &address);
+    }
+    let own = listener.own_addresses().map_err(unavailable)?;
+    let server = Server::start(listener, Arc::clone(&app), config.workers, bounds).map_err(unavailable)?;
     // It is set here and nowhere else.
     let _ = running.set(Running {
         app: Arc::clone(&app),
@@ -71,7 +70,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     if let Some(interval) = watchdog::interval() {
         Watchdog { interval, app: Arc::clone(&app), server: server.stopper(), notifier, own, address }
             .start()
-            .map_err(|error| unavailable(&error))?;
+            .map_err(unavailable)?;
     }
 
     let stopped = server.wait();
@@ -80,6 +79,13 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     log.write(&Line::event(Level::Info, "stopped"));
     log.flush();
     if stopped { Ok(()) } else { Err(Failure::new(EX_SOFTWARE, "the server ended by itself")) }
+}
+
+/// Nothing else fails at the start of what serves than to make a thread, or a descriptor.
+fn unavailable(error: impl Into<io::Error>) -> Failure {
+    let error = error.into();
+    let advice = advice::on_thread(&error);
+    Failure::new(EX_UNAVAILABLE, format!("cannot start what serves: {error}; {advice}"))
 }
 
 fn say_ready(notifier: &Notifier, app: &App, address: &str) {
@@ -105,6 +111,17 @@ fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds) {
             .boolean("secret_set", config.secrets.keys.is_some())
             .number("max_connections", bounds.max_connections as u64),
     );
+}
+
+/// What a secret is exactly is nobody's business but its owner's, who may not have meant the white space.
+pub(super) fn warn_of_padding(log: &Log, config: &Config) {
+    for setting in &config.padded_secrets {
+        log.write(&Line::event(Level::Warning, "secret_padded").text("setting", setting));
+    }
+}
+
+fn warn_of_open_address(log: &Log, address: &str) {
+    log.write(&Line::event(Level::Warning, "open_to_all").text("listen", address));
 }
 
 /// Whoever wants to know how the service is. An address that is none is said once.
