@@ -107,7 +107,7 @@ impl Writer {
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
         let proof = Proof::default();
-        let mover = Mover::start(path, Arc::clone(&readers))?;
+        let mover = Mover::start(path, Arc::clone(&readers), log.clone())?;
         let mut transactor = Transactor::new(path, connection, readers, mover, proof.clone(), metrics, log);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
             // A panic answers the batch it struck with `Lost` and costs the connection, not the service.
