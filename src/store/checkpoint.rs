@@ -2,28 +2,25 @@
 //!
 //! - A [`Keeper`] does what the [`Pressure`] of its log asks for, between two transactions of whoever commits
 //!   to it: the writer for the database, the indexer for the index.
-//! - The [`Mover`] is a thread that moves most of the database's log while commits go on. It also looks
-//!   whether other processes commit, or ask for a moment without queries.
+//! - The [`Mover`] moves most of the database's log while commits go on.
 
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+mod mover;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
 use super::pressure::{Action, DATABASE, Outcome, Pressure};
 use super::readers::{Closed, Gate, Readers};
 use super::wal::{self, Folded};
-use super::{files, lock, schema};
 use crate::limits::LOG_HELD_BY_QUERY;
 use crate::log::{Level, Line, Log};
-use crate::os;
+
+pub(super) use mover::Mover;
 
 /// How long a transaction waits for the log to be moved, and then for queries to end. They are given up when
 /// they are at work for [`LOG_HELD_BY_QUERY`], and notice it a moment later.
@@ -33,13 +30,6 @@ const QUIET_PATIENCE: Duration = Duration::from_millis(LOG_HELD_BY_QUERY.as_mill
 const RESTART_PATIENCE: Duration = Duration::from_millis(200);
 /// How often it is tried meanwhile.
 const RESTART_LOOK: Duration = Duration::from_millis(2);
-/// How often it is looked whether another process commits, or asks for something.
-const OTHERS_LOOK: Duration = Duration::from_millis(50);
-/// A moment without queries is no longer than this, even if whoever asked for it was stopped meanwhile.
-const LONGEST_MOMENT: Duration = Duration::from_secs(3);
-/// And queries have so long until the next.
-const BETWEEN_MOMENTS: Duration = Duration::from_secs(1);
-
 /// Keeps one log within its bounds.
 pub(super) struct Keeper {
     /// What the log belongs to, for the line that says that it is held.
@@ -234,135 +224,9 @@ impl LogWatch {
     }
 }
 
-/// Moves what the database's log holds now. When it has been dropped its connection is closed.
-pub(super) struct Mover {
-    /// Bytes in the log after the writer's last commit.
-    known: Arc<AtomicU64>,
-    /// `None` once it is to end.
-    wake: Option<Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
-
-impl Mover {
-    pub(super) fn start(database: &Path, readers: Arc<Readers>, log: Log) -> io::Result<Self> {
-        let (wake, woken) = bounded(1);
-        let known = Arc::<AtomicU64>::default();
-        let mut work = Work {
-            database: database.to_owned(),
-            known: Arc::clone(&known),
-            keeper: Keeper::new("database", Pressure::new(&DATABASE), readers.gate(), log),
-            moment: Moment::default(),
-            readers,
-            open: None,
-        };
-        let thread = thread::Builder::new().name("checkpointer".into()).spawn(move || {
-            os::lower_priority_of_this_thread();
-            // A panic costs the connection; the writer moves everything by itself meanwhile.
-            while catch_unwind(AssertUnwindSafe(|| work.serve(&woken))).is_err() {
-                work.open = None;
-            }
-        })?;
-        Ok(Self { known, wake: Some(wake), thread: Some(thread) })
-    }
-
-    fn wake(&self) {
-        if let Some(wake) = &self.wake {
-            // If one is waiting already it stands for both.
-            let _ = wake.try_send(());
-        }
-    }
-}
-
-impl Drop for Mover {
-    fn drop(&mut self) {
-        self.wake = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has ended nothing but its connection.
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Work {
-    database: PathBuf,
-    known: Arc<AtomicU64>,
-    /// For commits of others.
-    keeper: Keeper,
-    moment: Moment,
-    readers: Arc<Readers>,
-    /// Which files it belongs to (`Readers::generation`), and the connection.
-    open: Option<(u64, Connection)>,
-}
-
-impl Work {
-    fn serve(&mut self, woken: &Receiver<()>) {
-        loop {
-            let is_woken = match woken.recv_timeout(OTHERS_LOOK) {
-                Ok(()) => true,
-                Err(RecvTimeoutError::Timeout) => false,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            self.moment.look(lock::is_asked(&self.database), self.readers.gate(), Instant::now());
-            let wal = std::fs::metadata(files::wal_path(&self.database)).map_or(0, |file| file.len());
-            // What fails here is met by the writer, who draws the conclusions.
-            if (is_woken || wal >= DATABASE.folded) && self.look(is_woken).is_err() {
-                self.open = None;
-            }
-        }
-    }
-
-    fn look(&mut self, is_woken: bool) -> rusqlite::Result<()> {
-        let generation = self.readers.generation();
-        self.open = self.open.take().filter(|(of, _)| *of == generation);
-        let (_, connection) = match &mut self.open {
-            Some(open) => open,
-            closed => closed.insert((generation, schema::open_for_reading(&self.database)?)),
-        };
-        if is_woken {
-            wal::passive(connection)?;
-            return Ok(());
-        }
-        let length = wal::length(connection)?;
-        // What the writer knows is the writer's, and of what is moved there is nothing left to be done.
-        if length.live == self.known.load(Relaxed) || length.moved == length.live {
-            self.keeper.keep(connection, 0)?;
-        } else if self.keeper.keep(connection, length.live)? == Kept::ToBeMoved {
-            wal::passive(connection)?;
-        }
-        Ok(())
-    }
-}
-
-/// A moment without queries, for another process that asks for it.
-#[derive(Default)]
-struct Moment {
-    asked_since: Option<Instant>,
-    closed: Option<Closed>,
-}
-
-impl Moment {
-    fn look(&mut self, is_asked: bool, gate: &Arc<Gate>, now: Instant) {
-        self.asked_since = is_asked.then(|| self.asked_since.unwrap_or(now));
-        let is_given = self.asked_since.is_some_and(|since| Self::is_given(now - since));
-        match &self.closed {
-            None if is_given => {
-                let mut closed = gate.close();
-                closed.give_up_long_queries();
-                self.closed = Some(closed);
-            }
-            Some(_) if !is_given => self.closed = None,
-            _ => {}
-        }
-    }
-
-    /// Whether queries wait when it has been asked for so long.
-    fn is_given(asked_for: Duration) -> bool {
-        asked_for.as_millis() % (LONGEST_MOMENT + BETWEEN_MOMENTS).as_millis() < LONGEST_MOMENT.as_millis()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::schema;
     use super::*;
     use std::cell::RefCell;
 
@@ -406,7 +270,8 @@ mod tests {
     fn queries_are_held_up_no_longer_than_the_log_is_long() {
         let watched = Watched::new();
         let readers = Arc::clone(&watched.borrow().readers);
-        let query = |bytes| readers.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
+        let query =
+            |bytes| readers.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
         assert!(!query(DATABASE.folded - 1));
         assert!(query(DATABASE.held), "one is running");
         assert!(!watched.borrow_mut().look(1), "the log has started over by itself");
@@ -424,27 +289,5 @@ mod tests {
         assert!(held.unwrap() && !is_answered(&readers));
         watched.borrow_mut().watch = None;
         assert!(is_answered(&readers));
-    }
-
-    #[test]
-    fn a_moment_is_given_as_long_as_it_is_asked_for_and_not_for_ever() {
-        let gate = Arc::<Gate>::default();
-        let (mut moment, began) = (Moment::default(), Instant::now());
-        for (milliseconds, is_asked, is_closed) in [
-            (0, false, false),
-            (50, true, true),
-            (2000, true, true),
-            (2050, false, false),
-            // Asked for by one that was stopped in the middle of it.
-            (2100, true, true),
-            (5000, true, true),
-            (5150, true, false),
-            (6050, true, false),
-            (6150, true, true),
-            (6200, false, false),
-        ] {
-            moment.look(is_asked, &gate, began + Duration::from_millis(milliseconds));
-            assert_eq!(moment.closed.is_some(), is_closed, "after {milliseconds} ms");
-        }
     }
 }

@@ -17,9 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::pressure::{DATABASE, MOST_FOR_A_COMMAND};
 use super::wal;
-use crate::limits::{
-    COPY_LOOK, COPY_PAGES, COPY_PAUSE, COPY_SYNC_BYTES, COPY_TURNS, READ_BUSY_TIMEOUT,
-};
+use crate::limits::{COPY_LOOK, COPY_PAGES, COPY_PAUSE, COPY_SYNC_BYTES, COPY_TURNS, READ_BUSY_TIMEOUT};
 
 /// Bytes 18 and 19 of a file say whether it has a log (sqlite.org/fileformat.html, 1.3.3).
 const LOG_MODE: std::ops::Range<usize> = 18..20;

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::index::{self, changes};
+use super::lock::{self, Lock};
 use super::open_error::from_sqlite;
 use super::retention::clock;
 use super::schema;
 use super::transactor::in_transaction;
-use super::lock::{self, Lock};
 use super::{OpenError, forgotten, room, scrub};
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
 
@@ -117,7 +117,9 @@ fn scrub_all(connection: &Connection, lock: &Lock) -> rusqlite::Result<()> {
         let mut written = 0;
         for part in patiently(|| scrub::parts(connection))? {
             let mut number = 0;
-            while let Some(pages) = slice(connection, lock, |connection| scrub::slice(connection, part, number))? {
+            while let Some(pages) =
+                slice(connection, lock, |connection| scrub::slice(connection, part, number))?
+            {
                 written += pages;
                 number += 1;
             }

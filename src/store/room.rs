@@ -14,8 +14,8 @@ use super::wal::{self, Folded};
 
 /// How often it is tried. A service under load is at rest for moments only.
 const LOOK: Duration = Duration::from_millis(1);
-/// How long the service is asked at a time: it looks every 50 ms, and gives up queries of half a second.
-const ASKED: Duration = Duration::from_secs(2);
+/// How long the service is asked at a time: it looks every 50 ms, and gives up long queries after two seconds.
+const ASKED: Duration = Duration::from_secs(4);
 /// How long its queries have until it is asked again: somebody else is in the way then.
 const BETWEEN: Duration = Duration::from_secs(3);
 

@@ -6,6 +6,7 @@ mod client;
 mod command_line;
 mod concurrency;
 mod configuration;
+mod end_of_life;
 mod erase;
 mod export;
 mod exposition;
