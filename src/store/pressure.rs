@@ -39,7 +39,7 @@ pub(super) const INDEX: Bounds =
 pub(super) const MOST_FOR_A_COMMAND: u64 = 1 << 30;
 
 /// While another process reads the log, how long until it is tried again to have it start over.
-const OTHER_READER_PAUSE: Duration = Duration::from_secs(10);
+const OTHER_READER_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
@@ -172,9 +172,9 @@ mod tests {
             (96, GiveUpQueries, Some(Held), 0),
             (97, Nothing, None, 1),
             (112, Fold, Some(Tried), 1),
-            (115, Nothing, None, 9),
-            (115, GiveUpQueries, Some(Held), 10),
-            (116, Nothing, None, 11),
+            (115, Nothing, None, 4),
+            (115, GiveUpQueries, Some(Held), 6),
+            (116, Nothing, None, 7),
             (116, GiveUpQueries, Some(StartsOver), 20),
             (1, Nothing, None, 20),
             (64, Fold, Some(Tried), 21),
