@@ -11,7 +11,7 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`client`] [`clock`] [`fault`] [`inherited`] [`notify`] |
+//! | 1 | [`client`] [`clock`] [`inherited`] [`notify`] [`validation_error`] |
 //! | 0 | [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
@@ -20,7 +20,7 @@
 //! # The life of a `POST /webhook`
 //!
 //! `server::edge` reads until the request is whole (head, framing, bounds, deadline) → the ingest
-//! queue of `server::pool` → `server::exchange` → `routes` finds the row of its table →
+//! queue of `server::worker_pool` → `server::exchange` → `routes` finds the row of its table →
 //! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::writer`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
 //! `server::outbox` → `server::edge` has `server::exchange` count, log and render it, and sends.
@@ -43,7 +43,6 @@ mod config;
 mod csv;
 mod escape;
 mod exposition;
-mod fault;
 mod filter;
 mod folding;
 mod http;
@@ -63,6 +62,7 @@ mod signature;
 mod store;
 mod timestamp;
 mod url;
+mod validation_error;
 mod version;
 
 /// The pure parsers, for tests and fuzzers outside this crate.

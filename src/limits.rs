@@ -120,14 +120,9 @@ pub const SMALL_BUFFER_BYTES: usize = 4 << 10;
 // ---- The pool ----------------------------------------------------------------------------------
 
 /// Threads of the pool, unless `WORKERS` says otherwise (contract, section 1).
-pub const DEFAULT_WORKERS: usize = 64;
+pub const DEFAULT_WORKERS: usize = 8;
 /// Upper end of `WORKERS`.
 pub const LARGEST_WORKERS: usize = 1024;
-/// Threads that answer health probes and scrapes, whatever the others are doing.
-pub const PROBE_WORKERS: usize = 2;
-/// Threads that check webhooks, some 5 µs each. They never block, and the writer is the bound: more
-/// than two were measured to gain nothing.
-pub const INGEST_WORKERS: usize = 2;
 /// So many webhooks on their way mean that the service is busy with them.
 pub const BUSY_WEBHOOKS: i64 = 4;
 /// A query that takes longer than this rests on its way as well.
@@ -144,12 +139,6 @@ pub const LONGEST_QUERY_REST: Duration = Duration::from_millis(200);
 pub const QUERY_REST_LOOK: Duration = Duration::from_millis(20);
 /// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
 pub const WORKER_STACK_BYTES: usize = 512 << 10;
-/// Webhooks waiting for a thread; past it they are shed.
-pub const INGEST_QUEUE: usize = 8192;
-/// Queries waiting for a thread; past it they are shed.
-pub const READ_QUEUE: usize = 1024;
-/// Probes waiting for a thread; past it they are shed.
-pub const PROBE_QUEUE: usize = 1024;
 /// `Retry-After` of every 503, in seconds.
 pub const RETRY_AFTER_SECONDS: &str = "1";
 
