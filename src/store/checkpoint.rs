@@ -7,14 +7,14 @@
 mod mover;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
-use super::pressure::{Action, DATABASE, Outcome, Pressure};
+use super::pressure::{Action, Bounds, DATABASE, Outcome, Pressure};
 use super::readers::{Closed, Gate, Readers};
 use super::wal::{self, Folded};
 use crate::limits::LOG_HELD_BY_QUERY;
@@ -32,15 +32,39 @@ const RESTART_PATIENCE: Duration = Duration::from_millis(200);
 const RESTART_LOOK: Duration = Duration::from_millis(2);
 /// Keeps one log within its bounds.
 pub(super) struct Keeper {
-    /// What the log belongs to, for the line that says that it is held.
-    name: &'static str,
     pressure: Pressure,
     gate: Arc<Gate>,
     /// New queries wait. Whoever loses the keeper lets them go on.
     closed: Option<Closed>,
-    /// The log was said to be held.
-    is_held: bool,
+    report: Arc<Report>,
+}
+
+/// Says once that somebody else holds a log, and once that it has started over.
+pub(super) struct Report {
+    /// What the log belongs to.
+    of: &'static str,
+    is_held: AtomicBool,
     log: Log,
+}
+
+impl Report {
+    pub(super) fn new(of: &'static str, log: Log) -> Arc<Self> {
+        Arc::new(Self { of, is_held: AtomicBool::new(false), log })
+    }
+
+    fn held(&self, live: u64) {
+        if !self.is_held.swap(true, Relaxed) {
+            let line = Line::event(Level::Warning, "log_held").text("of", self.of).number("bytes", live);
+            let detail = "another process reads it, so that its write-ahead log grows until that ends";
+            self.log.write(&line.text("detail", detail));
+        }
+    }
+
+    fn started_over(&self) {
+        if self.is_held.swap(false, Relaxed) {
+            self.log.write(&Line::event(Level::Info, "log_released").text("of", self.of));
+        }
+    }
 }
 
 /// What is left to be done, or known, after a look at a log.
@@ -54,8 +78,8 @@ pub(super) enum Kept {
 }
 
 impl Keeper {
-    pub(super) fn new(name: &'static str, pressure: Pressure, gate: &Arc<Gate>, log: Log) -> Self {
-        Self { name, pressure, gate: Arc::clone(gate), closed: None, is_held: false, log }
+    pub(super) fn new(bounds: &'static Bounds, gate: &Arc<Gate>, report: Arc<Report>) -> Self {
+        Self { pressure: Pressure::new(bounds), gate: Arc::clone(gate), closed: None, report }
     }
 
     /// True while queries wait until others have ended: the next look must not wait for a transaction.
@@ -63,10 +87,16 @@ impl Keeper {
         self.closed.is_some()
     }
 
+    /// Somebody else keeps the log for now.
+    fn rest(&mut self) {
+        self.closed = None;
+        self.pressure.observe(0);
+    }
+
     /// To be called between two transactions, with the bytes in the log. Waits where these are too many.
     pub(super) fn keep(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
         if self.pressure.observe(live) {
-            self.started_over();
+            self.report.started_over();
         }
         let kept = self.act(connection, live);
         // What fails is no reason to keep queries back.
@@ -104,10 +134,10 @@ impl Keeper {
         self.pressure.ended(outcome, Instant::now());
         match outcome {
             Outcome::StartsOver => {
-                self.started_over();
+                self.report.started_over();
                 return Ok(Kept::StartsOver);
             }
-            Outcome::Held => self.tell_held(live),
+            Outcome::Held => self.report.held(live),
             Outcome::Tried => {}
         }
         Ok(Kept::Nothing)
@@ -133,7 +163,7 @@ impl Keeper {
     /// moment to make some, in which queries had to wait; no query is given up for it.
     pub(super) fn has_room(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<bool> {
         if self.pressure.observe(live) {
-            self.started_over();
+            self.report.started_over();
         }
         if self.pressure.action(Instant::now()) != Action::GiveUpQueries {
             return Ok(true);
@@ -147,24 +177,10 @@ impl Keeper {
         self.pressure.ended(outcome, Instant::now());
         match outcome {
             Outcome::Tried => return Ok(false),
-            Outcome::Held => self.tell_held(live),
-            Outcome::StartsOver => self.started_over(),
+            Outcome::Held => self.report.held(live),
+            Outcome::StartsOver => self.report.started_over(),
         }
         Ok(true)
-    }
-
-    fn started_over(&mut self) {
-        if std::mem::replace(&mut self.is_held, false) {
-            self.log.write(&Line::event(Level::Info, "log_released").text("of", self.name));
-        }
-    }
-
-    fn tell_held(&mut self, live: u64) {
-        if !std::mem::replace(&mut self.is_held, true) {
-            let line = Line::event(Level::Warning, "log_held").text("of", self.name).number("bytes", live);
-            let detail = "another process reads it, so that its write-ahead log grows until that ends";
-            self.log.write(&line.text("detail", detail));
-        }
     }
 }
 
@@ -193,7 +209,6 @@ impl LogWatch {
         connection: &mut Connection,
         readers: &Readers,
         mover: &Mover,
-        log: Log,
     ) -> rusqlite::Result<Self> {
         let frame = wal::frame_bytes(connection)?;
         let (known, seen) = (Arc::clone(&mover.known), Arc::clone(&mover.known));
@@ -202,7 +217,7 @@ impl LogWatch {
             seen.store(u64::try_from(frames).unwrap_or(0) * frame, Relaxed);
             Ok(())
         }))?;
-        Ok(Self { known, keeper: Keeper::new("database", Pressure::new(&DATABASE), readers.gate(), log) })
+        Ok(Self { known, keeper: Keeper::new(&DATABASE, readers.gate(), Arc::clone(&mover.report)) })
     }
 
     pub(super) fn holds_queries(&self) -> bool {
@@ -247,8 +262,8 @@ mod tests {
             let readers = Arc::new(Readers::new(&path, Arc::default()));
             let log = Log::start(Level::Error).unwrap();
             let mut connection = schema::open_for_writing(&path).unwrap();
-            let mover = Mover::start(&path, Arc::clone(&readers), log.clone()).unwrap();
-            let watch = Some(LogWatch::new(&mut connection, &readers, &mover, log).unwrap());
+            let mover = Mover::start(&path, Arc::clone(&readers), log).unwrap();
+            let watch = Some(LogWatch::new(&mut connection, &readers, &mover).unwrap());
             RefCell::new(Self { readers, connection, mover, watch, _folder: folder })
         }
 

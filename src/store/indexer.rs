@@ -17,10 +17,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::checkpoint::Keeper;
+use super::checkpoint::{Keeper, Report};
 use super::index;
 use super::index::upkeep::{Due, Sliced, Upkeep};
-use super::pressure::{INDEX, Pressure};
+use super::pressure::INDEX;
 use super::readers::Readers;
 use crate::limits::INDEX_RETRY;
 use crate::log::{Level, Line, Log};
@@ -69,7 +69,7 @@ impl Indexer {
         let (committed, woken) = bounded(1);
         let (changed, woken_for_changes) = bounded(1);
         let stopping = Arc::new(AtomicBool::new(false));
-        let keeper = Keeper::new("index", Pressure::new(&INDEX), readers.gate(), log.clone());
+        let keeper = Keeper::new(&INDEX, readers.gate(), Report::new("index", log.clone()));
         let mut work = Work {
             database: database.to_owned(),
             readers,

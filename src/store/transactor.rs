@@ -76,7 +76,7 @@ impl Transactor {
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let open = Open::new(path, connection, &readers, &mover, log.clone()).ok();
+        let open = Open::new(path, connection, &readers, &mover).ok();
         let path = path.to_owned();
         Self { path, readers, mover, open, last_failure: None, proof, metrics, log }
     }
@@ -195,7 +195,7 @@ impl Transactor {
             {
                 return Err(error.clone());
             }
-            self.open = Some(reopen(&self.path, &self.readers, &self.mover, self.log.clone())?);
+            self.open = Some(reopen(&self.path, &self.readers, &self.mover)?);
         }
         self.open.as_mut().ok_or(StoreError::Lost)
     }
@@ -221,7 +221,7 @@ impl Transactor {
 }
 
 /// A connection to the file that is at the path now, if it is a database of ours.
-fn reopen(path: &Path, readers: &Readers, mover: &Mover, log: Log) -> Result<Open, StoreError> {
+fn reopen(path: &Path, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
     if file_id(path).is_none() {
         return Err(StoreError::Replaced);
     }
@@ -236,7 +236,7 @@ fn reopen(path: &Path, readers: &Readers, mover: &Mover, log: Log) -> Result<Ope
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
     schema::write_again(&connection)?;
-    Ok(Open::new(path, connection, readers, mover, log)?)
+    Ok(Open::new(path, connection, readers, mover)?)
 }
 
 fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
@@ -310,9 +310,8 @@ impl Open {
         mut connection: Connection,
         readers: &Readers,
         mover: &Mover,
-        log: Log,
     ) -> rusqlite::Result<Self> {
-        let log = LogWatch::new(&mut connection, readers, mover, log)?;
+        let log = LogWatch::new(&mut connection, readers, mover)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         Ok(Self { connection, log, database, wal })
     }

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 
-use super::super::pressure::{DATABASE, Pressure};
+use super::super::pressure::DATABASE;
 use super::super::readers::{Closed, Gate, Readers};
 use super::super::{files, lock, schema, wal};
-use super::{Keeper, Kept};
+use super::{Keeper, Kept, Report};
 use crate::log::Log;
 use crate::os;
 
@@ -34,6 +34,7 @@ const BETWEEN_MOMENTS: Duration = Duration::from_secs(1);
 pub(in super::super) struct Mover {
     /// Bytes in the log after the writer's last commit.
     pub(super) known: Arc<AtomicU64>,
+    pub(super) report: Arc<Report>,
     /// `None` once it is to end.
     wake: Option<Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
@@ -42,11 +43,11 @@ pub(in super::super) struct Mover {
 impl Mover {
     pub(in super::super) fn start(database: &Path, readers: Arc<Readers>, log: Log) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
-        let known = Arc::<AtomicU64>::default();
+        let (known, report) = (Arc::<AtomicU64>::default(), Report::new("database", log));
         let mut work = Work {
             database: database.to_owned(),
             known: Arc::clone(&known),
-            keeper: Keeper::new("database", Pressure::new(&DATABASE), readers.gate(), log),
+            keeper: Keeper::new(&DATABASE, readers.gate(), Arc::clone(&report)),
             moment: Moment::default(),
             readers,
             open: None,
@@ -58,7 +59,7 @@ impl Mover {
                 work.open = None;
             }
         })?;
-        Ok(Self { known, wake: Some(wake), thread: Some(thread) })
+        Ok(Self { known, report, wake: Some(wake), thread: Some(thread) })
     }
 
     pub(super) fn wake(&self) {
@@ -121,7 +122,7 @@ impl Work {
         let length = wal::length(connection)?;
         // What the writer knows is the writer's, and of what is moved there is nothing left to be done.
         if length.live == self.known.load(Relaxed) || length.moved == length.live {
-            self.keeper.keep(connection, 0)?;
+            self.keeper.rest();
         } else if self.keeper.keep(connection, length.live)? == Kept::ToBeMoved {
             wal::passive(connection)?;
         }
@@ -138,34 +139,36 @@ struct Moment {
 
 /// What is done for who has asked for so long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Given {
-    Nothing,
+enum Stage {
+    Open,
     /// New queries wait.
     Held,
     /// Long ones are given up as well.
-    GivenUp,
+    GivesUp,
 }
 
 impl Moment {
-    fn look(&mut self, is_asked: bool, gate: &Arc<Gate>, now: Instant) -> Given {
+    fn look(&mut self, is_asked: bool, gate: &Arc<Gate>, now: Instant) -> Stage {
         self.asked_since = is_asked.then(|| self.asked_since.unwrap_or(now));
-        let given = self.asked_since.map_or(Given::Nothing, |since| Self::given(now - since));
-        match given {
-            Given::Nothing => self.closed = None,
-            Given::Held => {
+        let stage = self.asked_since.map_or(Stage::Open, |since| Stage::after(now - since));
+        match stage {
+            Stage::Open => self.closed = None,
+            Stage::Held => {
                 self.closed.get_or_insert_with(|| gate.close());
             }
-            Given::GivenUp => self.closed.get_or_insert_with(|| gate.close()).give_up_long_queries(),
+            Stage::GivesUp => self.closed.get_or_insert_with(|| gate.close()).give_up_long_queries(),
         }
-        given
+        stage
     }
+}
 
-    fn given(asked_for: Duration) -> Given {
+impl Stage {
+    fn after(asked_for: Duration) -> Self {
         let turn = (LONGEST_MOMENT + BETWEEN_MOMENTS).as_millis();
         match asked_for.as_millis() % turn {
-            time if time < MOMENT_GRACE.as_millis() => Given::Held,
-            time if time < LONGEST_MOMENT.as_millis() => Given::GivenUp,
-            _ => Given::Nothing,
+            time if time < MOMENT_GRACE.as_millis() => Stage::Held,
+            time if time < LONGEST_MOMENT.as_millis() => Stage::GivesUp,
+            _ => Stage::Open,
         }
     }
 }
@@ -176,26 +179,26 @@ mod tests {
 
     #[test]
     fn a_moment_is_given_as_long_as_it_is_asked_for_and_not_for_ever() {
-        use Given::{GivenUp, Held, Nothing};
+        use Stage::{GivesUp, Held, Open};
         let gate = Arc::<Gate>::default();
         let (mut moment, began) = (Moment::default(), Instant::now());
-        for (milliseconds, is_asked, given) in [
-            (0, false, Nothing),
+        for (milliseconds, is_asked, stage) in [
+            (0, false, Open),
             (50, true, Held),
             (2000, true, Held),
-            (2050, false, Nothing),
+            (2050, false, Open),
             // Asked for by one that was stopped in the middle of it.
             (2100, true, Held),
-            (4150, true, GivenUp),
-            (7000, true, GivenUp),
-            (7150, true, Nothing),
-            (8050, true, Nothing),
+            (4150, true, GivesUp),
+            (7000, true, GivesUp),
+            (7150, true, Open),
+            (8050, true, Open),
             (8150, true, Held),
-            (8200, false, Nothing),
+            (8200, false, Open),
         ] {
             let now = began + Duration::from_millis(milliseconds);
-            assert_eq!(moment.look(is_asked, &gate, now), given, "after {milliseconds} ms");
-            assert_eq!(moment.closed.is_some(), given != Nothing);
+            assert_eq!(moment.look(is_asked, &gate, now), stage, "after {milliseconds} ms");
+            assert_eq!(moment.closed.is_some(), stage != Open);
         }
     }
 }
