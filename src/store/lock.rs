@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::files::with_suffix;
-use super::open_error::{OpenError, advice};
+use super::open_error::{self, OpenError};
 
 /// Where SQLite's locks lie in a database file (sqlite.org/src/file/src/os.h, `PENDING_BYTE`), and on how
 /// many bytes.
@@ -123,5 +123,5 @@ fn open(database: &Path) -> Result<File, OpenError> {
 }
 
 fn unusable(database: &Path, error: &std::io::Error) -> OpenError {
-    OpenError::Unusable(format!("cannot lock {}-lock: {error}; {}", database.display(), advice()))
+    open_error::unusable(database, &with_suffix(database, "-lock"), error)
 }
