@@ -11,8 +11,8 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`client`] [`clock`] [`fault`] [`notify`] |
-//! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
+//! | 1 | [`client`] [`clock`] [`cursor`] [`fault`] [`notify`] |
+//! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -38,6 +38,7 @@ mod client;
 mod clock;
 mod config;
 mod csv;
+mod cursor;
 mod exposition;
 mod fault;
 mod filter;
@@ -55,6 +56,7 @@ mod routes;
 mod secrets;
 mod server;
 mod signature;
+mod sort_key;
 mod store;
 mod timestamp;
 mod url;

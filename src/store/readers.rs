@@ -144,7 +144,10 @@ impl Readers {
                         && changes::are_at_most(connection, &marks, 2 * EXPIRY_SLICE)?;
                     return Ok(Err(soon));
                 }
-                query(tails.follow(connection, &marks, goes_through_texts)?).map(Ok)
+                match tails.follow(connection, &marks, goes_through_texts)? {
+                    Some(snapshot) => query(snapshot).map(Ok),
+                    None => Ok(Err(false)),
+                }
             };
             let attach = |reader: &Connection, path: &Path| index::attach(reader, path, self.index_file());
             let patience = given_up_at.min(Instant::now() + DELETION_PATIENCE);
