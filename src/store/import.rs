@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::forgotten::Salt;
 use super::lock::Lock;
 use super::open_error::{OpenError, from_sqlite};
-use super::transactor::{FileId, INSERT, Inserted, file_id, in_transaction, insert_one};
+use super::transactor::{FileId, INSERT, Inserted, data_version, file_id, in_transaction, insert_one};
 use super::{StoreError, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::{CHECKPOINT_PAGES, IMPORT_BUSY_TIMEOUT};
@@ -94,8 +94,4 @@ impl Import {
         }
         Ok(outcomes)
     }
-}
-
-fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }

@@ -10,6 +10,7 @@
 //!   message waits while the ones before it are put in order.
 
 pub(super) mod changes;
+mod integrity;
 pub(super) mod order;
 pub(super) mod rank;
 pub(super) mod search;
@@ -102,6 +103,10 @@ pub(super) fn path_of(database: &Path) -> PathBuf {
 /// there if it belongs to it, or a new one.
 pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
     let path = path_of(database);
+    if let Some(obstacle) = integrity::obstacle(messages)? {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(obstacle.to_owned())));
+    }
     let usable = |index: Connection| {
         let version: i64 = index.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let usable = version == VERSION && !index.is_readonly("main")? && belongs(&index, messages)?;

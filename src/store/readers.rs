@@ -163,9 +163,10 @@ impl Readers {
                 // Whichever of the two files it was, the other connection tells.
                 Err(error) => {
                     if matches!(error, StoreError::Corrupt(_)) {
-                        self.index_condemned.store(true, SeqCst);
+                        self.condemn_index();
+                    } else {
+                        self.forget_index();
                     }
-                    self.forget_index();
                 }
             }
         }
@@ -306,6 +307,12 @@ impl Readers {
     /// True while the index of this generation is in order.
     pub(super) fn uses_index(&self, generation: u64) -> bool {
         self.generation() == generation && self.indexed.load(SeqCst) == generation
+    }
+
+    /// The index is wrong: it is not to be used any more, and to be made anew.
+    pub(super) fn condemn_index(&self) {
+        self.index_condemned.store(true, SeqCst);
+        self.forget_index();
     }
 
     /// Whether the index has to be made anew. Says so once.

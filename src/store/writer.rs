@@ -28,6 +28,10 @@ use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
 
+/// How often an idle writer looks whether another process has committed: so long may a total be wrong that
+/// somebody has made wrong past the triggers.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
+
 type Outcome = Result<Inserted, StoreError>;
 
 /// Who waits for one message. Answered exactly once: if nobody does, dropping it answers
@@ -204,12 +208,12 @@ struct Batch {
 
 impl Batch {
     /// Waits for one command, then takes what else is there. Waits for a moment only where queries are
-    /// held up.
+    /// held up, and in any case no longer than until somebody else's commits are looked for.
     fn take(inbox: &Receiver<Command>, queries_are_held_up: bool) -> Self {
         let mut batch = Self::default();
         let first = match queries_are_held_up {
             true => inbox.recv_timeout(HELD_QUERY_LOOK),
-            false => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => inbox.recv_timeout(LOOK_FOR_OTHERS),
         };
         // Every handle is gone.
         batch.stop = matches!(first, Err(RecvTimeoutError::Disconnected));
@@ -249,6 +253,9 @@ fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, indexer: &Wake)
         }
         for chore in chores {
             chore(transactor);
+        }
+        if transactor.others_have_committed() {
+            indexer.committed_by_others();
         }
         // After probes as well: each writes to the log, and for a month there may be nothing else.
         transactor.checkpoint_if_due();

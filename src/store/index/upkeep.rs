@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::super::schema;
-use super::{Marks, changes, order, search};
+use super::{Marks, changes, integrity, order, search};
 use crate::limits::{
     BACKLOG_REPORT_INTERVAL, BACKLOG_SHARE, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE,
     ORDER_SHARE, ORDER_SLICE, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
@@ -60,6 +60,16 @@ pub(in super::super) enum Part {
 pub(in super::super) enum Due {
     Now(Part),
     In(Duration),
+}
+
+/// What is found when the index is compared with the messages.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) enum Verdict {
+    Right,
+    /// It has to be made anew.
+    Wrong(&'static str),
+    /// Changes are pending: first they have to be taken account of.
+    Pending,
 }
 
 /// How a slice ended.
@@ -168,6 +178,24 @@ impl Upkeep {
         self.marks = marks;
         self.measure();
         Ok(Sliced::Done)
+    }
+
+    /// Compares the index with the messages, as far as that is cheap.
+    pub(in super::super) fn verify(&mut self) -> rusqlite::Result<Verdict> {
+        // The state of the index first: the database's is then never an older one.
+        let index = self.index.unchecked_transaction()?;
+        let marks = Marks::read(&index)?;
+        let messages = self.messages.unchecked_transaction()?;
+        (self.rows, self.changes) = state(&messages)?;
+        if marks.changes_through < self.changes {
+            return Ok(Verdict::Pending);
+        }
+        Ok(integrity::fault(&messages, &index, &marks)?.map_or(Verdict::Right, Verdict::Wrong))
+    }
+
+    /// No mark means anything any more.
+    pub(in super::super) fn is_at_last_row(&self) -> bool {
+        self.rows.last == super::LAST_ROW
     }
 
     /// The last change that is taken account of.
