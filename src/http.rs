@@ -81,6 +81,10 @@ impl Response {
         Self { status, headers: vec![("Content-Type", Cow::Borrowed(content_type))], body: body.into() }
     }
 
+    pub fn empty(status: u16) -> Self {
+        Self { status, headers: Vec::new(), body: Cow::Borrowed(&[]) }
+    }
+
     pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name, value.into()));
         self

@@ -120,14 +120,9 @@ pub const SMALL_BUFFER_BYTES: usize = 4 << 10;
 // ---- The pool ----------------------------------------------------------------------------------
 
 /// Threads of the pool, unless `WORKERS` says otherwise (contract, section 1).
-pub const DEFAULT_WORKERS: usize = 64;
+pub const DEFAULT_WORKERS: usize = 8;
 /// Upper end of `WORKERS`.
 pub const LARGEST_WORKERS: usize = 1024;
-/// Threads that answer health probes and scrapes, whatever the others are doing.
-pub const PROBE_WORKERS: usize = 2;
-/// Threads that check webhooks, some 5 µs each. They never block, and the writer is the bound: more
-/// than two were measured to gain nothing.
-pub const INGEST_WORKERS: usize = 2;
 /// So many webhooks on their way mean that the service is busy with them.
 pub const BUSY_WEBHOOKS: i64 = 4;
 /// A query that takes longer than this rests on its way as well.
@@ -144,12 +139,6 @@ pub const LONGEST_QUERY_REST: Duration = Duration::from_millis(200);
 pub const QUERY_REST_LOOK: Duration = Duration::from_millis(20);
 /// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
 pub const WORKER_STACK_BYTES: usize = 512 << 10;
-/// Webhooks waiting for a thread; past it they are shed.
-pub const INGEST_QUEUE: usize = 8192;
-/// Queries waiting for a thread; past it they are shed.
-pub const READ_QUEUE: usize = 1024;
-/// Probes waiting for a thread; past it they are shed.
-pub const PROBE_QUEUE: usize = 1024;
 /// `Retry-After` of every 503, in seconds.
 pub const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -171,8 +160,8 @@ pub const MAX_BATCH: usize = 512;
 pub const LARGEST_CHECKED_BYTES: u64 = 1 << 30;
 /// How long a commit waits for another process that holds the database.
 pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a start waits for another process that holds the database. At an upgrade that is the process
-/// before this one, which commits without pause, on a disk that may stall.
+/// How long a start waits for another process that holds the database, say one that has not ended yet on
+/// a disk that stalls.
 pub const START_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a start waits for another process that reads the log. One that replicates does so for ever.
 pub const WRITE_AGAIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
@@ -336,11 +325,8 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// At a stop, how long a connection must have been quiet to be closed at once: a client that has just
 /// connected, or sends one request after the other, may have the next one on its way.
 pub const DRAIN_QUIET_TIME: Duration = Duration::from_millis(500);
-/// How long a new version may take until it serves. Meanwhile the old one goes on; a migration of ten
-/// million messages takes seconds.
-pub const UPGRADE_START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long a new version that serves waits for the word of the old one before it speaks for the service.
-pub const UPGRADE_GO_TIMEOUT: Duration = Duration::from_secs(10);
+/// At a stop, how long a client may take to close its side once ours is closed: a way around the world.
+pub const DRAIN_LINGER: Duration = Duration::from_millis(250);
 /// How long the supervisor may take to hear a word. It has other services to listen to.
 pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
 /// So many times in the interval that the supervisor wants to hear from us (`WATCHDOG_USEC`) we look
@@ -362,7 +348,5 @@ const _: () = {
     assert!(PROBE_TIMEOUT.as_millis() < 1000);
     assert!(MAX_BATCH <= WRITER_QUEUE);
     assert!(DRAIN_QUIET_TIME.as_millis() < DRAIN_TIMEOUT.as_millis());
-    assert!(START_BUSY_TIMEOUT.as_millis() < UPGRADE_START_TIMEOUT.as_millis());
-    assert!(NOTIFY_TIMEOUT.as_millis() < UPGRADE_GO_TIMEOUT.as_millis());
     assert!(CHECKPOINT_PAGES < MOST_WAL_PAGES && MOST_WAL_PAGES < LONG_WAL_PAGES);
 };

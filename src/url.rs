@@ -47,9 +47,19 @@ fn hex_digit(byte: u8) -> Option<u8> {
 /// Appends `text` percent-encoded, so that it can stand in a query string: everything but
 /// RFC 3986's unreserved characters becomes `%XX`.
 pub fn percent_encode(out: &mut String, text: &str) {
+    encode(out, text, |byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+}
+
+/// Appends a query string as it was sent, so that it can stand in a header: what is no visible ASCII
+/// becomes `%XX`, which decodes to the same.
+pub fn repeat_query(out: &mut String, query: &str) {
+    encode(out, query, |byte| byte.is_ascii_graphic());
+}
+
+fn encode(out: &mut String, text: &str, is_kept: fn(u8) -> bool) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+        if is_kept(byte) {
             out.push(byte as char);
         } else {
             out.push('%');
@@ -82,5 +92,8 @@ mod tests {
         assert!(encoded.is_ascii());
         assert_eq!(decode(&encoded, b' '), text);
         assert_eq!(decode_path("/a+b%2Fc%3Fd"), "/a+b/c%3Fd");
+        let mut repeated = String::new();
+        repeat_query(&mut repeated, "q=a%20+\té&x=\"'<>");
+        assert_eq!(repeated, "q=a%20+%09%C3%A9&x=\"'<>");
     }
 }

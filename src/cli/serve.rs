@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 
 use super::signals::{self, Running};
 use super::status::status;
-use super::upgrade::{self, Upgrade};
 use super::watchdog::{self, Watchdog};
 use super::{EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, Failure};
 use crate::app::App;
@@ -19,28 +18,20 @@ use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::os;
 use crate::secrets::CurrentSecrets;
-use crate::server::{BindError, Bounds, Listener, Predecessor, Server};
+use crate::server::{BindError, Bounds, Listener, Server};
 use crate::store::{self, Store};
 use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
     os::keep_little_free_memory();
-    let program = upgrade::program();
-    let before = Predecessor::of_this_process().map_err(|error| unavailable(&error))?;
-    let (predecessor, listener) = match before {
-        Some((predecessor, listener)) => (Some(predecessor), listener),
-        None => (None, Listener::open(&config.listen)?),
-    };
-    let listener = Arc::new(listener);
+    let listener = Listener::open(&config.listen)?;
     let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
     let running = signals::obey(&log).map_err(|error| unavailable(&error))?;
     log_panics(&log);
     let notifier = supervisor(&log);
-    if predecessor.is_none() {
-        // It hears of the rest by our end.
-        let _ = notifier.tell("STATUS=Opening the database");
-    }
+    // It hears of the rest by our end.
+    let _ = notifier.tell("STATUS=Opening the database");
     let metrics = Arc::new(Metrics::default());
     let store = Store::open(&config.database, config.retention_days, Arc::clone(&metrics), log.clone())?;
     let address = listener.address().to_owned();
@@ -60,25 +51,17 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         idle_timeout: config.idle_timeout,
     };
     // Before the line of the first request.
-    log_start(&log, config, &address, &bounds, predecessor.is_some());
-    let server = Server::start(Arc::clone(&listener), Arc::clone(&app), config.workers, bounds)
-        .map_err(|error| unavailable(&error))?;
+    log_start(&log, config, &address, &bounds);
     let own = listener.own_address().map_err(|error| unavailable(&error))?;
-    let upgrade = Upgrade::new(program, &listener, server.stopper(), notifier.clone(), log.clone());
-    // The edge has it, and closes it when the service stops.
-    drop(listener);
+    let server = Server::start(listener, Arc::clone(&app), config.workers, bounds)
+        .map_err(|error| unavailable(&error))?;
     // It is set here and nowhere else.
     let _ = running.set(Running {
         app: Arc::clone(&app),
         stopper: server.stopper(),
-        upgrade,
         notifier: notifier.clone(),
         address: address.clone(),
     });
-    if let Some(predecessor) = predecessor {
-        predecessor.relieve();
-        server.continue_for(predecessor);
-    }
     say_ready(&notifier, &app, &address);
     if let Some(interval) = watchdog::interval() {
         Watchdog { interval, app: Arc::clone(&app), server: server.stopper(), notifier, own, address }
@@ -106,7 +89,7 @@ impl From<BindError> for Failure {
     }
 }
 
-fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds, takes_over: bool) {
+fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds) {
     log.write(
         &Line::event(Level::Info, "start")
             .text("version", VERSION)
@@ -115,8 +98,7 @@ fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds, takes_o
             .text("listen", address)
             .text("database", &config.database.to_string_lossy())
             .boolean("secret_set", config.secrets.keys.is_some())
-            .number("max_connections", bounds.max_connections as u64)
-            .boolean("takes_over", takes_over),
+            .number("max_connections", bounds.max_connections as u64),
     );
 }
 

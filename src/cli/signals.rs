@@ -1,5 +1,5 @@
-//! Signals: `SIGTERM` and `SIGINT` end the service, `SIGHUP` has it read its secrets again, `SIGUSR2` has
-//! a new version take its place.
+//! Signals: `SIGTERM` and `SIGINT` end the service, `SIGHUP` has it read its secrets again. `SIGUSR2`, with
+//! which other servers, formerly this one as well, are upgraded, does nothing: by default it would kill.
 
 use std::io::{self, IsTerminal};
 use std::process;
@@ -10,7 +10,6 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::reload::{self, reload};
-use super::upgrade::{self, Upgrade};
 use crate::app::App;
 use crate::log::{Level, Line, Log};
 use crate::notify::Notifier;
@@ -22,7 +21,6 @@ const TOO_EARLY: &str = "the service is starting; try again";
 pub(super) struct Running {
     pub(super) app: Arc<App>,
     pub(super) stopper: Stopper,
-    pub(super) upgrade: Arc<Upgrade>,
     pub(super) notifier: Notifier,
     pub(super) address: String,
 }
@@ -41,12 +39,11 @@ pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Running>>> {
             // A terminal that was closed is no terminal any more, and whoever sat at it wants us gone.
             let hung_up = signal == SIGHUP && from_terminal && !io::stdin().is_terminal();
             match (signal, service.get()) {
-                (SIGHUP | SIGUSR2, _) if stopping => {}
+                (SIGUSR2, _) => {}
+                (SIGHUP, _) if stopping => {}
                 (SIGHUP, Some(running)) if !hung_up => {
                     reload(&running.app, &running.notifier, &running.address);
                 }
-                (SIGUSR2, Some(running)) => running.upgrade.begin(),
-                (SIGUSR2, None) => upgrade::say_it_failed(&log, TOO_EARLY),
                 (SIGHUP, None) if !hung_up => reload::say_it_failed(&log, TOO_EARLY),
                 // 128 + signal, as a shell reports a process that a signal has ended.
                 _ if stopping => process::exit(128 + signal),
@@ -73,6 +70,5 @@ fn stop(running: Option<&Running>, log: &Log, signal: i32) {
     };
     // A supervisor that hears nothing sees the end.
     let _ = running.notifier.tell("STOPPING=1\nSTATUS=Finishing requests");
-    running.upgrade.abandon();
     running.stopper.stop();
 }

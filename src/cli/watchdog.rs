@@ -57,15 +57,15 @@ impl Watchdog {
         Ok(())
     }
 
-    /// Until the service stops, or another process is watched in place of this one.
+    /// Until the service stops.
     fn watch(&self) {
         let reachable = self.reaches_itself();
         let mut is_stuck = false;
-        while self.notifier.speaks() && !self.app.stopping.load(Relaxed) {
+        while !self.app.stopping.load(Relaxed) {
             let began = Instant::now();
             let obstacle = self.obstacle(reachable);
             // What is stopping meanwhile is not stuck.
-            if !self.notifier.speaks() || self.app.stopping.load(Relaxed) {
+            if self.app.stopping.load(Relaxed) {
                 return;
             }
             match obstacle {

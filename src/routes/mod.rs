@@ -1,8 +1,8 @@
 //! The dispatcher: from a request to an answer, by one table.
 //!
-//! Path, method, metric label, queue of the pool and whether a token is asked for all come from
-//! [`TABLE`]; so do 404, 405 with `Allow`, and `HEAD`. A handler is a plain function that knows no
-//! socket and no SQL.
+//! Path, method, metric label, the work it takes and whether a token is asked for all come from
+//! [`TABLE`]; so do 307, 401, 404, 405 with `Allow`, and `HEAD`. A handler is a plain function that knows
+//! no socket and no SQL.
 
 mod health;
 mod messages;
@@ -16,9 +16,9 @@ pub mod webhook;
 use crate::app::App;
 use crate::http::{Request, Response};
 use crate::message::Message;
-use crate::metrics::{Lane, Route};
+use crate::metrics::Route;
 
-pub use problem::{Refusal, internal_error, refused, shed};
+pub use problem::{Refusal, internal_error, refused};
 
 /// What a handler decided.
 pub enum Answer {
@@ -40,14 +40,58 @@ impl From<Response> for Reply {
     }
 }
 
+/// What it takes to answer a request: method, path and headers alone tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// The writer.
+    Webhook,
+    /// A snapshot of the store, which may take seconds to go through.
+    Query,
+    /// A look at the service itself, at most a second.
+    Probe,
+    /// A page of metrics.
+    Scrape,
+    /// Nothing but what is known already: the pages, and every refusal by the table.
+    Immediate,
+}
+
+/// A request's way through the table, decided once: what is to be answered cannot differ from the kind of
+/// work it was taken for, whatever is reloaded between the two.
+#[derive(Clone, Copy)]
+pub struct Resolved {
+    /// The metric label.
+    pub route: Route,
+    pub work: Work,
+    decision: Decision,
+}
+
+#[derive(Clone, Copy)]
+enum Decision {
+    Handle(Handler),
+    /// To the path itself, of which this one had a slash too many.
+    Redirect(&'static str),
+    NotFound,
+    MethodNotAllowed(&'static str),
+    InvalidToken,
+}
+
+type Handler = fn(&App, &Request) -> Answer;
+
 struct Entry {
     path: &'static str,
     method: Method,
     route: Route,
-    lane: Lane,
-    /// Wants `API_TOKEN`, where one is set.
-    guarded: bool,
-    answer: fn(&App, &Request) -> Answer,
+    work: Work,
+    access: Access,
+    handler: Handler,
+}
+
+/// Who may ask.
+#[derive(PartialEq)]
+enum Access {
+    Anybody,
+    /// Who has `API_TOKEN`, where one is set.
+    Guarded,
 }
 
 #[derive(PartialEq)]
@@ -73,50 +117,74 @@ impl Method {
     }
 }
 
+use Access::{Anybody, Guarded};
+
 const TABLE: [Entry; 9] = [
-    entry("/webhook", Method::Post, Route::Webhook, Lane::Ingest, false, webhook::post),
-    entry("/messages", Method::Get, Route::Messages, Lane::Read, true, messages::get),
-    entry("/stats", Method::Get, Route::Stats, Lane::Read, true, stats::get),
-    entry("/health/live", Method::Get, Route::Live, Lane::Probe, false, health::live),
-    entry("/health/ready", Method::Get, Route::Ready, Lane::Probe, false, health::ready),
-    entry("/metrics", Method::Get, Route::Metrics, Lane::Probe, true, scrape::get),
-    entry("/openapi.json", Method::Get, Route::OpenApi, Lane::Read, false, openapi::get),
-    entry("/", Method::Get, Route::Page, Lane::Read, false, page::overview),
-    entry("/docs", Method::Get, Route::Docs, Lane::Read, false, page::docs),
+    entry("/webhook", Method::Post, Route::Webhook, Work::Webhook, Anybody, webhook::post),
+    entry("/messages", Method::Get, Route::Messages, Work::Query, Guarded, messages::get),
+    entry("/stats", Method::Get, Route::Stats, Work::Query, Guarded, stats::get),
+    entry("/health/live", Method::Get, Route::Live, Work::Probe, Anybody, health::live),
+    entry("/health/ready", Method::Get, Route::Ready, Work::Probe, Anybody, health::ready),
+    entry("/metrics", Method::Get, Route::Metrics, Work::Scrape, Guarded, scrape::get),
+    entry("/openapi.json", Method::Get, Route::OpenApi, Work::Immediate, Anybody, openapi::get),
+    entry("/", Method::Get, Route::Page, Work::Immediate, Anybody, page::overview),
+    entry("/docs", Method::Get, Route::Docs, Work::Immediate, Anybody, page::docs),
 ];
 
 const fn entry(
     path: &'static str,
     method: Method,
     route: Route,
-    lane: Lane,
-    guarded: bool,
-    answer: fn(&App, &Request) -> Answer,
+    work: Work,
+    access: Access,
+    handler: Handler,
 ) -> Entry {
-    Entry { path, method, route, lane, guarded, answer }
+    Entry { path, method, route, work, access, handler }
 }
 
+/// The row of a path, also of one with a slash too many at its end.
 fn find(path: &str) -> Option<&'static Entry> {
-    TABLE.iter().find(|entry| entry.path == path)
+    let exact = |path: &str| TABLE.iter().find(|entry| entry.path == path);
+    exact(path).or_else(|| exact(path.strip_suffix('/')?))
 }
 
-/// The metric label of a path, and the queue of the pool that its requests wait in.
-pub fn classify(path: &str) -> (Route, Lane) {
-    find(path).map_or((Route::Unmatched, Lane::Read), |entry| (entry.route, entry.lane))
+/// The metric label of a path, whatever is asked of it.
+pub fn route_of(path: &str) -> Route {
+    find(path).map_or(Route::Unmatched, |entry| entry.route)
 }
 
-/// Answers a request.
-pub fn answer(app: &App, request: &Request) -> Answer {
+/// Finds out what is to be done about a request. Takes no time, and nothing that anybody waits for.
+pub fn resolve(app: &App, request: &Request) -> Resolved {
     let Some(entry) = find(&request.path) else {
-        return Answer::Now(problem::not_found().into());
+        return Resolved { route: Route::Unmatched, work: Work::Immediate, decision: Decision::NotFound };
     };
-    if !entry.method.matches(&request.method) {
-        return Answer::Now(problem::method_not_allowed(entry.method.allow()).into());
-    }
-    if entry.guarded && !token_is_right(app, request) {
-        return Answer::Now(problem::invalid_token().into());
-    }
-    (entry.answer)(app, request)
+    let decision = if entry.path != request.path {
+        Decision::Redirect(entry.path)
+    } else if !entry.method.matches(&request.method) {
+        Decision::MethodNotAllowed(entry.method.allow())
+    } else if entry.access == Guarded && !token_is_right(app, request) {
+        Decision::InvalidToken
+    } else {
+        Decision::Handle(entry.handler)
+    };
+    let work = if matches!(decision, Decision::Handle(_)) { entry.work } else { Work::Immediate };
+    Resolved { route: entry.route, work, decision }
+}
+
+/// Answers a request as it was resolved.
+pub fn answer(app: &App, request: &Request, resolved: Resolved) -> Answer {
+    Answer::Now(match resolved.decision {
+        Decision::Handle(handler) => return handler(app, request),
+        Decision::Redirect(path) => problem::moved(path, &request.query).into(),
+        Decision::NotFound => problem::not_found().into(),
+        Decision::MethodNotAllowed(allow) => problem::method_not_allowed(allow).into(),
+        Decision::InvalidToken => problem::invalid_token().into(),
+    })
+}
+
+/// The answer to a request for which there is no room, before anything in it was looked at.
+pub fn shed(work: Work) -> Reply {
+    if work == Work::Webhook { webhook::shed() } else { problem::shed().into() }
 }
 
 fn token_is_right(app: &App, request: &Request) -> bool {
@@ -147,7 +215,11 @@ mod tests {
             assert_eq!(TABLE.iter().filter(|other| other.path == entry.path).count(), 1);
             assert_eq!(entry.route.label(), entry.path);
         }
-        assert_eq!(classify("/nowhere").0, Route::Unmatched);
+        assert_eq!(route_of("/nowhere"), Route::Unmatched);
+        assert_eq!(route_of("/webhook/"), Route::Webhook);
+        for unknown in ["", "//evil.example/", "/messages//", "/messages/x/", "/docs/.", "/Messages"] {
+            assert_eq!(route_of(unknown), Route::Unmatched, "{unknown:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,6 @@
 
 mod deadlines;
 mod door;
-mod succession;
 mod turn;
 
 use std::io;
@@ -25,13 +24,12 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use slab::Slab;
 
-use super::Orders;
 use super::connection::Connection;
 use super::listener::Listener;
 use super::outbox::{Inbox, Outbox};
-use super::pool::Pool;
+use super::worker_pool::WorkerPool;
 use crate::app::App;
-use crate::limits::{DEADLINE_TICK, READ_CHUNK_BYTES, TIDY_INTERVAL};
+use crate::limits::{ACCEPTS_PER_TURN, DEADLINE_TICK, READ_CHUNK_BYTES, TIDY_INTERVAL};
 use crate::metrics::CloseCause;
 
 /// What an operator may set.
@@ -46,20 +44,13 @@ pub struct Bounds {
 /// Events carry the key of their connection, or one of these.
 const LISTENER: u64 = u64::MAX;
 const INBOX: u64 = u64::MAX - 1;
-const HEIR: u64 = u64::MAX - 2;
-const PREDECESSOR: u64 = u64::MAX - 3;
 
 pub(super) struct Edge {
     app: Arc<App>,
-    orders: Arc<Orders>,
     bounds: Bounds,
-    pool: Pool,
+    pool: WorkerPool,
     /// `None` once the service is stopping.
-    listener: Option<Arc<Listener>>,
-    /// The process that was here before and is still passing connections on.
-    has_predecessor: bool,
-    /// Nothing can be passed on to the process that comes after this one, because it has ended.
-    heir_is_lost: bool,
+    listener: Option<Listener>,
     /// Until when nothing is accepted, after the machine ran out of something.
     accept_pause: Option<Instant>,
     poll: OwnedFd,
@@ -82,24 +73,20 @@ pub(super) struct Edge {
 
 impl Edge {
     pub(super) fn new(
-        listener: Arc<Listener>,
+        listener: Listener,
         app: Arc<App>,
-        orders: Arc<Orders>,
         bounds: Bounds,
-        pool: Pool,
+        pool: WorkerPool,
         (outbox, inbox): (Outbox, Inbox),
     ) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&poll, &*listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
+        epoll::add(&poll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
         epoll::add(&poll, &inbox, epoll::EventData::new_u64(INBOX), epoll::EventFlags::IN)?;
         Ok(Self {
             app,
-            orders,
             bounds,
             pool,
             listener: Some(listener),
-            has_predecessor: false,
-            heir_is_lost: false,
             accept_pause: None,
             poll,
             inbox,
@@ -135,13 +122,8 @@ impl Edge {
             }
             for event in &events {
                 match event.data.u64() {
-                    LISTENER => self.accept(),
-                    INBOX => {
-                        self.take_answers();
-                        self.meet_predecessor();
-                    }
-                    HEIR => self.hand_over_idle(),
-                    PREDECESSOR => self.take_in(),
+                    LISTENER => self.accept(ACCEPTS_PER_TURN),
+                    INBOX => self.take_answers(),
                     key => self.awake(key as usize, event.flags),
                 }
             }
@@ -151,12 +133,8 @@ impl Edge {
                     self.drive(key);
                 }
             }
-            if self.drain_until.is_none() {
-                if self.orders.heir.get().is_some() {
-                    self.begin_to_hand_over();
-                } else if self.app.stopping.load(Relaxed) {
-                    self.begin_to_drain();
-                }
+            if self.drain_until.is_none() && self.app.stopping.load(Relaxed) {
+                self.begin_to_drain();
             }
             let now = Instant::now();
             if !events.is_empty() {
@@ -165,7 +143,7 @@ impl Edge {
             if now >= self.next_tick {
                 self.next_tick = now + DEADLINE_TICK;
                 self.enforce_deadlines(now);
-                self.hand_over_idle();
+                self.end_quiet_connections(now);
                 self.end_accept_pause(now);
                 self.report_closings(now);
                 self.tidy_up(now);

@@ -17,16 +17,15 @@ use crate::app::App;
 use crate::client::Client;
 use crate::http::{Body, Headers, Request};
 use crate::log::{Level, Line};
-use crate::metrics::{Lane, Route, WebhookResult};
-use crate::routes::{self, Answer, Refusal, Reply, webhook};
+use crate::metrics::{Priority, Route, WebhookResult};
+use crate::routes::{self, Answer, Refusal, Reply, Resolved, Work, webhook};
 use crate::store::{Inserted, StoreError, Waiter};
 
 /// A request on its way to its answer.
 pub(super) struct Exchange {
     app: Arc<App>,
     request: Request,
-    route: Route,
-    lane: Lane,
+    resolved: Resolved,
     next: Next,
     /// Of a webhook on its way through the writer.
     message_id: Option<String>,
@@ -43,13 +42,12 @@ impl Exchange {
         to: Address,
         outbox: &Outbox,
     ) -> Box<Self> {
-        let (route, lane) = routes::classify(&request.path);
-        app.metrics.in_flight(lane).fetch_add(1, Relaxed);
+        let resolved = routes::resolve(app, &request);
+        app.metrics.in_flight(priority(resolved.work)).fetch_add(1, Relaxed);
         Box::new(Self {
             app: Arc::clone(app),
             request,
-            route,
-            lane,
+            resolved,
             next,
             message_id: None,
             to,
@@ -57,18 +55,18 @@ impl Exchange {
         })
     }
 
-    pub(super) fn lane(&self) -> Lane {
-        self.lane
+    pub(super) fn priority(&self) -> Priority {
+        priority(self.resolved.work)
     }
 
     /// Asks `routes`. A message that is to be committed goes to the writer, and comes back through
     /// the outbox.
-    pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request) -> Answer) {
+    pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
-        if self.lane == Lane::Read && self.outbox.as_ref().is_some_and(Outbox::is_full) {
+        if self.priority() == Priority::Read && self.outbox.as_ref().is_some_and(Outbox::is_full) {
             return self.shed();
         }
-        let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request)));
+        let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request, self.resolved)));
         match answer {
             Ok(Answer::Now(reply)) => self.finish(&reply),
             Ok(Answer::AfterCommit(message)) => {
@@ -100,8 +98,8 @@ impl Exchange {
 
     /// There is no room for it.
     pub(super) fn shed(self: Box<Self>) {
-        self.app.metrics.shed(self.lane);
-        let reply = if self.route == Route::Webhook { webhook::shed() } else { routes::shed().into() };
+        self.app.metrics.shed(self.priority());
+        let reply = routes::shed(self.resolved.work);
         self.finish(&reply);
     }
 
@@ -118,7 +116,7 @@ impl Exchange {
     /// Counts, logs, and renders.
     fn answer(&self, reply: &Reply) -> outbox::Answer {
         let record = Record {
-            route: self.route,
+            route: self.resolved.route,
             request_id: &self.request.id,
             line: Some((&self.request.method, &self.request.path)),
             peer: self.request.peer,
@@ -126,17 +124,28 @@ impl Exchange {
             received: self.request.received,
         };
         record.count_and_log(&self.app, reply);
-        self.app.metrics.in_flight(self.lane).fetch_sub(1, Relaxed);
+        self.app.metrics.in_flight(self.priority()).fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
         let bytes = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
         outbox::Answer { to: self.to, bytes, close: next == Next::Close }
     }
 }
 
+/// The queue of the pool that a kind of work waits in.
+fn priority(work: Work) -> Priority {
+    match work {
+        Work::Webhook => Priority::Ingest,
+        Work::Query => Priority::Read,
+        Work::Probe => Priority::Probe,
+        Work::Scrape => Priority::Scrape,
+        Work::Immediate => Priority::Immediate,
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         if self.outbox.is_some() {
-            let reply = if self.route == Route::Webhook { webhook::shed() } else { routes::shed().into() };
+            let reply = routes::shed(self.resolved.work);
             self.send(&reply);
         }
     }
@@ -146,7 +155,7 @@ impl Drop for Exchange {
 pub(super) fn refuse(app: &App, refused: &RefusedHead, peer: Client) -> Vec<u8> {
     let request_id = request_id::fresh();
     let line = refused.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
-    let route = line.map_or(Route::Unmatched, |(_, path)| routes::classify(path).0);
+    let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
     let reply: Reply = match (route, refused.refusal) {
         (Route::Webhook, Refusal::Overloaded) => webhook::shed(),
         (_, refusal) => routes::refused(refusal).into(),
@@ -213,7 +222,7 @@ fn level(status: u16, result: Option<WebhookResult>) -> Level {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
     use std::sync::atomic::AtomicBool;
 
@@ -224,7 +233,7 @@ mod tests {
     use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::Store;
 
-    fn app(folder: &Path) -> Arc<App> {
+    pub(in super::super) fn app(folder: &Path) -> Arc<App> {
         let metrics = Arc::default();
         let log = Log::start(Level::Error).unwrap();
         let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
@@ -234,9 +243,19 @@ mod tests {
         Arc::new(App { secrets, trusted_proxies, store, metrics, log, watchdog_id, stopping })
     }
 
-    fn exchange(app: &Arc<App>, path: &str) -> (Box<Exchange>, Inbox) {
+    fn exchange(app: &Arc<App>, method: &str, path: &str) -> (Box<Exchange>, Inbox) {
+        let (outbox, inbox) = outbox().unwrap();
+        (asking(app, method, path, &outbox), inbox)
+    }
+
+    pub(in super::super) fn asking(
+        app: &Arc<App>,
+        method: &str,
+        path: &str,
+        outbox: &Outbox,
+    ) -> Box<Exchange> {
         let request = Request {
-            method: "GET".into(),
+            method: method.into(),
             path: path.into(),
             query: String::new(),
             headers: Headers::default(),
@@ -245,11 +264,10 @@ mod tests {
             id: "id-1".into(),
             received: Instant::now(),
         };
-        let (outbox, inbox) = outbox().unwrap();
-        (Exchange::new(app, request, Next::KeepOpen, Address { key: 3, serial: 7 }, &outbox), inbox)
+        Exchange::new(app, request, Next::KeepOpen, Address { key: 3, serial: 7 }, outbox)
     }
 
-    fn answers(inbox: &Inbox) -> Vec<String> {
+    pub(in super::super) fn answers(inbox: &Inbox) -> Vec<String> {
         let finish = |returned| match returned {
             Returned::Answer(answer) => Some(answer),
             Returned::Rest(rest) => rest(),
@@ -262,14 +280,14 @@ mod tests {
     fn a_panic_in_a_handler_is_answered_with_500_and_goes_no_further() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "/stats");
-        exchange.run(|_, _| panic!("on purpose"));
+        let (exchange, inbox) = exchange(&app, "GET", "/stats");
+        exchange.run(|_, _, _| panic!("on purpose"));
         let answers = answers(&inbox);
         assert_eq!(answers.len(), 1);
         assert!(answers[0].starts_with("HTTP/1.1 500 "), "{answers:?}");
         assert!(answers[0].ends_with(r#"{"detail":"Internal Server Error"}"#), "{answers:?}");
         assert_eq!(
-            (app.metrics.panics.load(Relaxed), app.metrics.in_flight(Lane::Read).load(Relaxed)),
+            (app.metrics.panics.load(Relaxed), app.metrics.in_flight(Priority::Read).load(Relaxed)),
             (1, 0)
         );
     }
@@ -278,7 +296,7 @@ mod tests {
     fn an_exchange_that_is_dropped_answers_503() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "/webhook");
+        let (exchange, inbox) = exchange(&app, "POST", "/webhook");
         drop(exchange);
         let answers = answers(&inbox);
         assert_eq!(answers.len(), 1);
@@ -293,7 +311,7 @@ mod tests {
     fn an_exchange_is_answered_once() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "/health/live");
+        let (exchange, inbox) = exchange(&app, "GET", "/health/live");
         exchange.run(routes::answer);
         assert_eq!(answers(&inbox).len(), 1);
         assert!(answers(&inbox).is_empty());

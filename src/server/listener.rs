@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 
@@ -17,14 +16,13 @@ use crate::config::ListenAddr;
 use crate::limits::LISTEN_BACKLOG;
 use crate::os;
 
-/// A socket that is listening. A Unix path that we made goes away with it, unless another process goes
-/// on listening there.
+/// A socket that is listening. A Unix path that we made goes away with it.
 pub struct Listener {
     socket: OwnedFd,
     address: String,
     path: Option<PathBuf>,
-    /// Others hold the socket, so that clients may wait for whoever comes after us.
-    outlives_us: AtomicBool,
+    /// Somebody else holds the socket, so that clients may wait for whoever comes after us.
+    outlives_us: bool,
 }
 
 /// Why there is nothing to listen on.
@@ -83,50 +81,31 @@ impl Listener {
         Self::listening(listener.into(), format!("unix:{}", path.display()), Some(path.to_owned()))
     }
 
-    /// The socket of the process whose place this one takes, and the path that goes away with it; an
-    /// empty one for TCP.
-    pub(super) fn handed_over(socket: OwnedFd, path: &Path) -> io::Result<Self> {
-        if path.as_os_str().is_empty() {
-            return Self::tcp(TcpListener::from(socket));
-        }
-        Self::unix(UnixListener::from(socket), path)
-    }
-
     /// A socket that somebody else has made and keeps.
-    pub(super) fn passed(socket: OwnedFd) -> io::Result<Self> {
+    fn passed(socket: OwnedFd) -> io::Result<Self> {
         if !sockopt::socket_acceptconn(&socket)? {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidInput,
                 "the passed descriptor is not a listening socket",
             ));
         }
-        let listener = match sockopt::socket_domain(&socket)? {
+        let mut listener = match sockopt::socket_domain(&socket)? {
             AddressFamily::INET | AddressFamily::INET6 => Self::tcp(TcpListener::from(socket))?,
             _ => Self::listening(socket, "a socket passed by systemd".into(), None)?,
         };
-        listener.outlives_us.store(true, Relaxed);
+        listener.outlives_us = true;
         Ok(listener)
     }
 
     fn listening(socket: OwnedFd, address: String, path: Option<PathBuf>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         rustix::net::listen(&socket, LISTEN_BACKLOG)?;
-        Ok(Self { socket, address, path, outlives_us: AtomicBool::new(false) })
-    }
-
-    /// The path of a Unix socket that this process, or one before it, has made.
-    pub(super) fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+        Ok(Self { socket, address, path, outlives_us: false })
     }
 
     /// True if whoever connects now may wait for another process to be served.
     pub(super) fn outlives_us(&self) -> bool {
-        self.outlives_us.load(Relaxed)
-    }
-
-    /// Another process listens here from now on.
-    pub(super) fn leave_to_another(&self) {
-        self.outlives_us.store(true, Relaxed);
+        self.outlives_us
     }
 
     /// Where this process can reach itself: an address that is bound to all is reached at home.
@@ -152,19 +131,9 @@ impl Listener {
     /// The next connection that waits, and its peer. Never blocks.
     pub(super) fn accept(&self) -> rustix::io::Result<(OwnedFd, Client)> {
         let (socket, peer) = acceptfrom_with(&self.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-        Ok((socket, client(peer)))
+        let address = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+        Ok((socket, address.map_or(Client::Unix, |address| Client::of(address.ip()))))
     }
-}
-
-/// Who is at the other end of a connection that another process has accepted.
-pub(super) fn peer_of(socket: &OwnedFd) -> Client {
-    // One that has gone already asks for nothing any more.
-    client(rustix::net::getpeername(socket).ok().flatten())
-}
-
-fn client(peer: Option<SocketAddrAny>) -> Client {
-    let address = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-    address.map_or(Client::Unix, |address| Client::of(address.ip()))
 }
 
 impl AsFd for Listener {
@@ -175,7 +144,7 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = self.path.as_ref().filter(|_| !self.outlives_us()) {
+        if let Some(path) = &self.path {
             // If it is gone already, that was the aim.
             let _ = fs::remove_file(path);
         }

@@ -2,51 +2,50 @@
 //! service is for.
 //!
 //! [`listener`] → [`edge`] (all sockets, one thread) with one [`connection`] each, whose bytes become requests in
-//! [`incoming`] → [`pool`] →
-//! [`exchange`] → routes; the answer goes through [`outbox`] back to the edge. At an upgrade all of it
-//! goes on in another process ([`handover`]).
+//! [`incoming`] → [`worker_pool`] →
+//! [`exchange`] → routes; the answer goes through [`outbox`] back to the edge.
 //!
 //! The only home of `tiny_http` and `threadpool`. tiny_http parses header fields ([`head`]) and
 //! writes responses ([`reply`]); reading from strangers is done here, because its own reader has no
 //! bound on time or size, hangs for ever on HTTP/2.0, and trims away what tells a folded header
 //! from a smuggled one.
 
+mod authority;
 mod chunked;
 mod connection;
 mod edge;
 mod exchange;
-mod handover;
 mod head;
 mod incoming;
 mod listener;
 mod outbox;
-mod pool;
+mod priorities;
+
 mod reply;
 mod request_id;
+mod worker_pool;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::app::App;
 use crate::http::Body;
 use crate::limits::EDGE_LOOK;
-use crate::routes::Refusal;
+use crate::routes::{self, Refusal};
 
 pub use edge::Bounds;
-pub use handover::{Heir, Predecessor};
 pub use listener::{BindError, Listener};
 
 use edge::Edge;
 use outbox::Waker;
-use pool::Pool;
+use worker_pool::WorkerPool;
 
 /// A running server.
 pub struct Server {
     app: Arc<App>,
-    orders: Arc<Orders>,
     waker: Arc<Waker>,
     edge: thread::JoinHandle<()>,
 }
@@ -55,17 +54,7 @@ pub struct Server {
 #[derive(Clone)]
 pub struct Stopper {
     app: Arc<App>,
-    orders: Arc<Orders>,
     waker: Arc<Waker>,
-}
-
-/// What the edge is told from outside, each at most once. Beside it stands `App::stopping`.
-#[derive(Default)]
-struct Orders {
-    /// Pass everything on to this process, and end.
-    heir: OnceLock<Heir>,
-    /// Take in what this process passes on.
-    predecessor: OnceLock<Predecessor>,
 }
 
 impl Stopper {
@@ -87,45 +76,27 @@ impl Stopper {
         }
         true
     }
-
-    /// Begins to hand over: no new connections, requests that have begun are answered, and then each
-    /// connection goes on in the new process.
-    pub fn hand_over(&self, heir: Heir) {
-        // A second process is not started before the first one has failed.
-        let _ = self.orders.heir.set(heir);
-        self.waker.wake();
-    }
 }
 
 impl Server {
     /// Starts all threads. Connections are served from here on.
-    pub fn start(listener: Arc<Listener>, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
-        let pool = Pool::start(workers, &app.metrics)?;
+    pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
+        let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
         let (outbox, inbox) = outbox::outbox()?;
         let waker = outbox.waker();
-        let orders = Arc::<Orders>::default();
-        let edge = Edge::new(listener, Arc::clone(&app), Arc::clone(&orders), bounds, pool, (outbox, inbox))?;
+        let edge = Edge::new(listener, Arc::clone(&app), bounds, pool, (outbox, inbox))?;
         let edge = thread::Builder::new().name("edge".into()).spawn(move || edge.run())?;
-        Ok(Self { app, orders, waker, edge })
+        Ok(Self { app, waker, edge })
     }
 
     pub fn stopper(&self) -> Stopper {
-        let (app, orders) = (Arc::clone(&self.app), Arc::clone(&self.orders));
-        Stopper { app, orders, waker: Arc::clone(&self.waker) }
+        Stopper { app: Arc::clone(&self.app), waker: Arc::clone(&self.waker) }
     }
 
-    /// Goes on with the connections of the process whose place this one takes.
-    pub fn continue_for(&self, predecessor: Predecessor) {
-        // There is one, and it is named once.
-        let _ = self.orders.predecessor.set(predecessor);
-        self.waker.wake();
-    }
-
-    /// Waits until the server was stopped, or has handed over, and has drained. False if it ended by
-    /// itself, which is a fault of the program.
+    /// Waits until the server was stopped and has drained. False if it ended by itself, which is a fault
+    /// of the program.
     pub fn wait(self) -> bool {
-        let was_told = || self.app.stopping.load(Relaxed) || self.orders.heir.get().is_some();
-        self.edge.join().is_ok() && was_told()
+        self.edge.join().is_ok() && self.app.stopping.load(Relaxed)
     }
 }
 

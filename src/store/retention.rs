@@ -34,7 +34,7 @@ use crate::limits::{
     RETENTION_LOOK,
 };
 use crate::log::{Level, Line, Log};
-use crate::metrics::{Lane, Metrics};
+use crate::metrics::{Metrics, Priority};
 use crate::os;
 use age::{Calendar, Front, Leaving};
 use clock::Clock;
@@ -222,7 +222,7 @@ impl Work {
             self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
             expired += deleted;
             self.wait_for_index(&messages)?;
-            let is_busy = self.parts.metrics.in_flight(Lane::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
+            let is_busy = self.parts.metrics.in_flight(Priority::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
             // Where messages come faster than they go, the file would grow for ever.
             let is_late = pass_began.elapsed() >= EXPIRY_INTERVAL;
             let times = if is_busy && !is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };

@@ -49,6 +49,66 @@ fn an_unknown_path_is_not_found() {
 }
 
 #[test]
+fn a_slash_too_many_leads_to_the_path_itself() {
+    let service = Service::start();
+    let known = [
+        "/webhook",
+        "/messages",
+        "/stats",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+    ];
+    for path in known {
+        for method in ["GET", "POST", "HEAD", "DELETE"] {
+            let answer = service.request(method, &format!("{path}/"), &[]);
+            assert_eq!(answer.expect(307).header("Location"), Some(path), "{method} {path}");
+            assert_eq!(answer.text(), "", "{method} {path}");
+        }
+    }
+    let queries = [
+        ("/messages/?from=%2B91&limit=1", "/messages?from=%2B91&limit=1"),
+        ("/messages/?q=%C3%A9<%0d%0a>//evil.example", "/messages?q=%C3%A9<%0d%0a>//evil.example"),
+        ("/messages%2F?q=x", "/messages?q=x"),
+        ("http://evil.example/messages/", "/messages"),
+        ("/docs/?", "/docs"),
+        ("//", "/"),
+    ];
+    for (target, location) in queries {
+        assert_eq!(service.get(target).expect(307).header("Location"), Some(location), "{target}");
+    }
+    let elsewhere = [
+        "//evil.example/",
+        "//evil.example/messages/",
+        "/messages//",
+        "//messages/",
+        "/nowhere/",
+        "/messages%3F/",
+        "/\\evil.example/",
+    ];
+    for target in elsewhere {
+        assert_eq!(service.get(target).expect(404).header("Location"), None, "{target}");
+    }
+    service.counted(r#"http_requests_total{path="/webhook",status="307"}"#, 4.0);
+    service.counted(r#"http_requests_total{path="unmatched",status="404"}"#, elsewhere.len() as f64);
+}
+
+#[test]
+fn a_redirected_message_arrives_where_the_client_follows() {
+    let service = Service::start();
+    let body = message("m1").to_string();
+    let signature = sign(SECRET, body.as_bytes());
+    let headers = [("X-Signature", signature.as_str())];
+    let mut client = service.connect();
+    let first = client.request("POST", "/webhook/", &headers, Some(body.as_bytes()));
+    let location = first.expect(307).header("Location").expect("307 says where to").to_owned();
+    client.request("POST", &location, &headers, Some(body.as_bytes())).expect(200);
+    assert_eq!(ids(&service.get("/messages")), ["m1"]);
+}
+
+#[test]
 fn a_wrong_method_is_told_which_are_right() {
     let service = Service::start();
     for method in ["POST", "PUT", "PATCH", "DELETE", "BREW"] {

@@ -58,7 +58,8 @@ fn walks_are_whole(service: &Service, limits: &[usize]) {
 #[track_caller]
 fn agrees_soon(service: &Service) {
     let database = service.database();
-    let count: i64 = database.query_row("SELECT COUNT(*) FROM messages", [], |row| row.get(0)).unwrap();
+    let count: i64 =
+        database.query_row("SELECT COUNT(*) FROM messages", [], |row| row.get(0)).expect("it can be counted");
     eventually("the total is right", || {
         (service.get("/stats").expect(200).json()["total_messages"] == count).then_some(())
     });
@@ -153,7 +154,10 @@ fn a_table_made_anew_beside_the_service_is_read_as_it_is() {
     });
     agrees(&service);
     agrees_all_the_way(&service);
-    service.database().execute_batch("UPDATE messages SET from_msisdn = '+3' WHERE rowid % 9 = 0").unwrap();
+    service
+        .database()
+        .execute_batch("UPDATE messages SET from_msisdn = '+3' WHERE rowid % 9 = 0")
+        .expect("it is SQL");
     agrees(&service);
 }
 
@@ -192,7 +196,7 @@ fn ids_that_are_missing_or_no_text_have_places_of_their_own() {
     index_is_whole(&service.stop());
     // A folder in its place, and there is no index.
     let setup = file_of_odd_ids();
-    std::fs::create_dir(setup.path("app.db-index")).unwrap();
+    std::fs::create_dir(setup.path("app.db-index")).expect("a folder");
     walks_are_whole(&setup.start(), &[1, 2, 7]);
 }
 

@@ -169,11 +169,6 @@ impl Service {
         wait(&mut self.child)
     }
 
-    /// Asks how it ended, if it has, so that nothing is left of its process.
-    pub(crate) fn reap(&mut self) {
-        self.child.try_wait().expect("a child can be waited for");
-    }
-
     /// Ends at once, as a power cut does, and hands back what it was started with.
     pub(crate) fn kill(mut self) -> Setup {
         self.child.kill().expect("the service is our child");

@@ -64,11 +64,6 @@ impl Supervisor {
     pub(crate) fn hears(&self, line: &str) {
         eventually(&format!("the supervisor hears {line}"), || (self.count(line) > 0).then_some(()));
     }
-
-    /// Whom it was told to watch last.
-    pub(crate) fn main_pid(&self) -> Option<u32> {
-        self.lines().iter().rev().find_map(|line| line.strip_prefix("MAINPID=")?.parse().ok())
-    }
 }
 
 fn supervised() -> (Setup, Supervisor) {

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::fixtures::{eventually, message, sign};
+use crate::fixtures::{message, sign};
 use crate::manager::{BINARY, Manager};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install");
@@ -89,7 +89,7 @@ fn what_it_does_not_understand_changes_nothing() {
 }
 
 #[test]
-fn on_a_running_system_it_starts_the_service_and_later_has_a_new_version_take_over() {
+fn on_a_running_system_it_starts_the_service_and_later_restarts_it_in_a_new_version() {
     let Some(manager) = Manager::with_service() else { return };
     manager.is_active();
     let mut client = manager.connect();
@@ -106,17 +106,8 @@ fn on_a_running_system_it_starts_the_service_and_later_has_a_new_version_take_ov
     manager.does(&["sh", "-c", r#"cp "$0" "$1" && echo >>"$1""#, BINARY, newer]);
     manager.install(newer);
     assert_ne!(manager.property("MainPID"), pid);
-    client.get("/health/ready").expect(200);
     manager.is_active();
-
-    let broken = "/tmp/broken";
-    manager.does(&["sh", "-c", r#"printf '#!/bin/sh\nexit 1\n' >"$0""#, broken]);
-    let pid = manager.property("MainPID");
-    manager.does(&["sh", "-c", r#"cp "$0" /usr/local/bin/new && chmod 755 /usr/local/bin/new && mv /usr/local/bin/new /usr/local/bin/lyftr-webhook"#, broken]);
-    manager.does(&["systemctl", "kill", "--kill-who=main", "-s", "USR2", "lyftr-webhook.service"]);
-    eventually("it does not take over", || manager.log().contains("upgrade_failed").then_some(()));
-    assert_eq!(manager.property("MainPID"), pid);
-    assert_eq!(client.get("/messages").json()["total"], 1);
+    assert_eq!(manager.connect().get("/messages").json()["total"], 1);
 
     manager.does(&[SCRIPT, "--uninstall"]);
     assert!(!manager.path("/usr/local/bin/lyftr-webhook").exists());

@@ -1,13 +1,15 @@
 //! Deadlines, and the end: who has had time enough, and who is still waited for at a stop.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 
 use super::super::connection::{Connection, Phase};
 use super::super::head::RefusedHead;
 use super::Edge;
-use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_QUIET_TIME, DRAIN_TIMEOUT};
+use crate::limits::{
+    CLOSINGS_REPORT_INTERVAL, DRAIN_LINGER, DRAIN_QUIET_TIME, DRAIN_TIMEOUT, LINGER, LISTEN_BACKLOG,
+};
 use crate::log::{Level, Line};
 use crate::metrics::CloseCause;
 use crate::os;
@@ -67,36 +69,62 @@ impl Edge {
     }
 
     pub(super) fn begin_to_drain(&mut self) {
-        self.drain_until = Some(Instant::now() + DRAIN_TIMEOUT);
-        // Whoever is connected already but was not accepted yet gets its answer as well: from whoever
-        // comes after us, if the socket stays.
-        if self.listener.as_ref().is_some_and(|listener| !listener.outlives_us()) {
-            self.accept();
+        let now = Instant::now();
+        self.drain_until = Some(now + DRAIN_TIMEOUT);
+        if let Some(listener) = &self.listener {
+            // Whoever is connected already but was not accepted yet gets its answer as well: from whoever
+            // comes after us, if the socket stays.
+            if !listener.outlives_us() {
+                self.accept(LISTEN_BACKLOG as usize);
+            }
         }
         self.stop_listening();
+        for (_, connection) in &mut self.connections {
+            if connection.phase == Phase::Lingering {
+                connection.deadline = connection.deadline.min(now + DRAIN_LINGER);
+            }
+        }
+        self.end_quiet_connections(now);
     }
 
-    pub(super) fn stop_listening(&mut self) {
+    fn stop_listening(&mut self) {
         if let Some(listener) = self.listener.take() {
             // Closing it is not enough where another process has it as well (epoll(7), question 6).
             let _ = epoll::delete(&self.poll, &listener);
         }
     }
 
-    /// True once nothing that was begun is unfinished. Until then connections that stand idle may
-    /// still ask, say for readiness; they do not keep the service, except for the moment in which a
-    /// request may be on its way.
-    pub(super) fn is_drained(&self) -> bool {
-        let Some(until) = self.drain_until else {
-            return false;
-        };
-        let now = Instant::now();
+    /// At a stop: closes in order what has been quiet for a while. What has not may have a request on its
+    /// way, or may still ask, say for readiness.
+    pub(super) fn end_quiet_connections(&mut self, now: Instant) {
+        if self.drain_until.is_none() {
+            return;
+        }
         let quiet_since = now + self.bounds.idle_timeout - DRAIN_QUIET_TIME;
-        let is_waited_for = |c: &Connection| match c.phase {
-            Phase::Lingering => false,
-            _ if !c.is_idle() => true,
-            _ => self.has_heir() || c.deadline > quiet_since,
-        };
-        now >= until || !self.connections.iter().any(|(_, c)| is_waited_for(c))
+        let is_quiet = |c: &Connection| c.is_idle() && c.deadline <= quiet_since;
+        let quiet: Vec<usize> =
+            self.connections.iter().filter(|(_, c)| is_quiet(c)).map(|(key, _)| key).collect();
+        for key in quiet {
+            // What came in this very moment is answered. To close upon it would reset the connection.
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.readable = true;
+                self.drive(key);
+            }
+            if let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_idle()) {
+                connection.closing = Some(CloseCause::Idle);
+                connection.linger(now + DRAIN_LINGER);
+                self.drive(key);
+            }
+        }
+    }
+
+    /// How long a client may take to close after its last answer.
+    pub(super) fn linger_time(&self) -> Duration {
+        if self.drain_until.is_some() { DRAIN_LINGER } else { LINGER }
+    }
+
+    /// True once everybody has been answered and has gone.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drain_until.is_some_and(|until| self.connections.is_empty() || Instant::now() >= until)
     }
 }

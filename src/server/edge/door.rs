@@ -12,18 +12,19 @@ use super::super::connection::{Connection, Phase};
 use super::super::exchange::refuse;
 use super::{Edge, LISTENER};
 use crate::client::Client;
-use crate::limits::{ACCEPT_PAUSE, ACCEPTS_PER_TURN};
+use crate::limits::ACCEPT_PAUSE;
 use crate::metrics::CloseCause;
 use crate::routes::Refusal;
 
 impl Edge {
-    pub(super) fn accept(&mut self) {
-        for _ in 0..ACCEPTS_PER_TURN {
+    /// Takes in those who wait, up to so many.
+    pub(super) fn accept(&mut self, most: usize) {
+        for _ in 0..most {
             let Some(listener) = &self.listener else {
                 return;
             };
             match listener.accept() {
-                Ok((socket, peer)) => self.welcome((socket, peer), false),
+                Ok((socket, peer)) => self.welcome(socket, peer),
                 Err(Errno::AGAIN) => return,
                 // The client was gone before it was accepted.
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
@@ -38,8 +39,8 @@ impl Edge {
         }
     }
 
-    /// Takes a connection in; `served` if a request was answered on it before.
-    pub(super) fn welcome(&mut self, (socket, peer): (OwnedFd, Client), served: bool) {
+    /// Takes a connection in.
+    fn welcome(&mut self, socket: OwnedFd, peer: Client) {
         self.app.metrics.accepted.fetch_add(1, Relaxed);
         if self.connections.len() >= self.bounds.max_connections && !self.make_room() {
             let answer = refuse(&self.app, &Refusal::Overloaded.into(), peer);
@@ -59,9 +60,7 @@ impl Edge {
             return;
         }
         let until = Instant::now() + self.bounds.idle_timeout;
-        let mut connection = Connection::new((socket, peer), serial, until);
-        connection.served = served;
-        entry.insert(connection);
+        entry.insert(Connection::new((socket, peer), serial, until));
         self.app.metrics.connections.fetch_add(1, Relaxed);
         self.drive(key);
     }

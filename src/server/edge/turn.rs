@@ -14,8 +14,8 @@ use super::super::reply::Next;
 use super::super::request_id;
 use super::Edge;
 use crate::http::{Body, Request};
-use crate::limits::{LINGER, MAX_BUFFERED_BYTES, READS_PER_TURN, SLOW_READER_GRACE, SMALL_BUFFER_BYTES};
-use crate::metrics::{CloseCause, Lane};
+use crate::limits::{MAX_BUFFERED_BYTES, READS_PER_TURN, SLOW_READER_GRACE, SMALL_BUFFER_BYTES};
+use crate::metrics::{CloseCause, Priority};
 use crate::routes::Refusal;
 
 impl Edge {
@@ -73,12 +73,6 @@ impl Edge {
             return false;
         };
         let was_idle = connection.is_idle();
-        if was_idle && self.has_heir() && self.hand_over(key) {
-            return false;
-        }
-        let Some(connection) = self.connections.get_mut(key) else {
-            return false;
-        };
         let step = connection.incoming.advance(self.bounds.max_body_bytes);
         let body_bytes = match &step {
             Step::Request(_, Body::Whole(body)) => body.len(),
@@ -168,7 +162,7 @@ impl Edge {
         let to = Address { key, serial: connection.serial };
         let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
         // Answers to queries are what grows; those to webhooks and probes are small.
-        if exchange.lane() == Lane::Read && self.outbox.is_full() {
+        if exchange.priority() == Priority::Read && self.outbox.is_full() {
             exchange.shed();
         } else if let Err(exchange) = self.pool.submit(exchange) {
             exchange.shed();
@@ -214,6 +208,7 @@ impl Edge {
     }
 
     pub(super) fn send(&mut self, key: usize) -> bool {
+        let linger_until = Instant::now() + self.linger_time();
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
@@ -223,7 +218,7 @@ impl Edge {
             Ok(true) => match connection.closing {
                 Some(cause) if connection.ended => self.close(key, cause),
                 Some(_) => {
-                    connection.linger(Instant::now() + LINGER);
+                    connection.linger(linger_until);
                     true
                 }
                 None => {
@@ -239,24 +234,16 @@ impl Edge {
     }
 
     pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> bool {
-        if self.forget(key) {
+        if let Some(connection) = self.connections.try_remove(key) {
+            self.buffered -= connection.counted;
+            self.inbox.now_held(self.buffered);
+            self.app.metrics.connections.fetch_sub(1, Relaxed);
             self.app.metrics.closed(cause);
             if cause.is_containment() {
                 self.closed[cause as usize] += 1;
             }
         }
         false
-    }
-
-    /// Lets go of a connection. False if it was not there.
-    pub(super) fn forget(&mut self, key: usize) -> bool {
-        let Some(connection) = self.connections.try_remove(key) else {
-            return false;
-        };
-        self.buffered -= connection.counted;
-        self.inbox.now_held(self.buffered);
-        self.app.metrics.connections.fetch_sub(1, Relaxed);
-        true
     }
 
     pub(super) fn count_bytes(&mut self, key: usize) {
