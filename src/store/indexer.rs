@@ -138,6 +138,9 @@ impl Work {
                 continue;
             };
             let kept_up = catch_unwind(AssertUnwindSafe(|| self.keep_up(&mut upkeep)));
+            if !self.stopping.load(Relaxed) {
+                upkeep.show_lost(&self.metrics);
+            }
             match kept_up {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.failed(Some(&error)),
@@ -176,7 +179,6 @@ impl Work {
             return Ok(());
         }
         self.readers.use_index(self.generation, self.file);
-        self.readers.index_knows_changes(upkeep.changes_through());
         while !self.stopping.load(Relaxed) && self.readers.uses_index(self.generation) {
             if index::file_of(&self.database) != self.readers.index_file() {
                 self.readers.forget_index();
@@ -228,6 +230,8 @@ impl Work {
             let wrong = match upkeep.verify()? {
                 Verdict::Right => {
                     self.verified = Some((Instant::now(), began.elapsed()));
+                    self.readers.index_knows_changes(upkeep.changes_through());
+                    upkeep.show(&self.metrics);
                     return Ok(true);
                 }
                 Verdict::Pending if upkeep.slice(Part::Changes)? == Sliced::Done => continue,

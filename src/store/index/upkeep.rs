@@ -232,6 +232,13 @@ impl Upkeep {
         metrics.unsearchable.store(self.unsearchable().max(0), Relaxed);
     }
 
+    /// The index is of no use any more: every message is one that it does not know.
+    pub(in super::super) fn show_lost(&self, metrics: &Metrics) {
+        let all = self.rows.behind(None);
+        metrics.unordered.store(all, Relaxed);
+        metrics.unsearchable.store(all, Relaxed);
+    }
+
     pub(in super::super) fn tell(&mut self, log: &Log) {
         let done = self.unordered() <= 0 && self.unsearchable() <= 0;
         if self.backlog.is_none() && !self.busy && self.unsearchable() >= LOGGED_BACKLOG {
