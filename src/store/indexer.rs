@@ -74,6 +74,7 @@ impl Indexer {
     ) -> io::Result<Self> {
         let (committed, woken) = bounded(1);
         let (changed, woken_for_changes) = bounded(1);
+        readers.set_indexer(committed.clone());
         let (stopping, by_others) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let mut work = Work {
             database: database.to_owned(),
@@ -154,7 +155,11 @@ impl Work {
         let known = self.readers.index_file();
         let is_other = known.is_some() && index::file_of(&self.database) != known;
         // Another file cannot be opened beside the log of the one that was there.
-        if self.readers.index_was_condemned() || is_other {
+        let condemned = self.readers.take_index_condemned();
+        if let Some(cause) = &condemned {
+            self.log.write(&Line::event(Level::Warning, "index_wrong").text("cause", cause));
+        }
+        if condemned.is_some() || is_other {
             // If it cannot be removed it is tried again with the next query that fails.
             let _ = index::remove(&self.database);
         }
@@ -238,8 +243,7 @@ impl Work {
                 Verdict::Pending => "changes were removed that it has not taken account of",
                 Verdict::Wrong(wrong) => wrong,
             };
-            self.log.write(&Line::event(Level::Warning, "index_wrong").text("cause", wrong));
-            self.readers.condemn_index();
+            self.readers.condemn_index(wrong.to_owned());
             return Ok(false);
         }
         Ok(false)

@@ -1,6 +1,9 @@
 //! Section 3 for messages that no client has sent: what old files hold, and what a person with sqlite3 puts in, beside the
 //! running service and while it is stopped.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
 use serde_json::json;
 
 use crate::fixtures::{eventually, message, message_with};
@@ -77,14 +80,23 @@ fn indexed(rows: usize) -> Service {
     service
 }
 
+/// Which file the index is; it is kept, so that another one cannot be given its number.
+fn index_file(service: &Service) -> Option<u64> {
+    let path = service.path("app.db-index");
+    let _ = fs::hard_link(&path, service.path("kept"));
+    fs::metadata(path).ok().map(|file| file.ino())
+}
+
 #[test]
 fn a_message_replaced_by_hand_ends_no_walk_and_is_counted_once() {
     let service = indexed(2000);
     let replace = "INSERT OR REPLACE INTO messages
         SELECT message_id, from_msisdn, to_msisdn, '2025-01-15T10:30:00Z', text, created_at
         FROM messages WHERE message_id IN ('r77', 'r1500')";
+    let before = index_file(&service);
     service.database().execute_batch(replace).expect("it is SQL");
     agrees_all_the_way(&service);
+    eventually("the index is made anew", || (index_file(&service) != before).then_some(()));
     walks_are_whole(&service, &[7]);
     agrees_soon(&service);
     index_is_whole(&service.stop());
@@ -159,6 +171,11 @@ fn a_table_made_anew_beside_the_service_is_read_as_it_is() {
         .execute_batch("UPDATE messages SET from_msisdn = '+3' WHERE rowid % 9 = 0")
         .expect("it is SQL");
     agrees(&service);
+    let service = service.restart();
+    agrees(&service);
+    is_indexed(&service);
+    agrees(&service);
+    index_is_whole(&service.stop());
 }
 
 #[test]
@@ -169,6 +186,21 @@ fn a_table_made_anew_while_the_service_is_stopped_is_read_as_it_is() {
     agrees(&service);
     is_indexed(&service);
     agrees_all_the_way(&service);
+    let setup = service.stop();
+    // What is changed where nobody notes it.
+    setup
+        .database()
+        .execute_batch(
+            "DROP TRIGGER messages_updated; DROP TRIGGER messages_deleted;
+             UPDATE messages SET from_msisdn = '+3', ts = '2025-01-15T10:20:00Z' WHERE rowid % 3 = 0;
+             DELETE FROM messages WHERE rowid % 7 = 0",
+        )
+        .expect("it is SQL");
+    let service = setup.start();
+    agrees(&service);
+    is_indexed(&service);
+    agrees(&service);
+    index_is_whole(&service.stop());
 }
 
 /// Ids that are NULL, BLOBs and text that is no UTF-8, many at one instant.
@@ -196,7 +228,7 @@ fn ids_that_are_missing_or_no_text_have_places_of_their_own() {
     index_is_whole(&service.stop());
     // A folder in its place, and there is no index.
     let setup = file_of_odd_ids();
-    std::fs::create_dir(setup.path("app.db-index")).expect("a folder");
+    fs::create_dir(setup.path("app.db-index")).expect("a folder");
     walks_are_whole(&setup.start(), &[1, 2, 7]);
 }
 
