@@ -17,6 +17,8 @@ pub struct Request {
     pub path: String,
     /// As sent, without the `?`.
     pub query: String,
+    /// Of a target that was sent as a URL.
+    pub target_authority: Option<String>,
     pub headers: Headers,
     pub body: Body,
     /// The other end of its connection, which may be a proxy.
@@ -25,6 +27,13 @@ pub struct Request {
     pub id: String,
     /// When it was whole: from here on it is ours to answer in time.
     pub received: Instant,
+}
+
+impl Request {
+    /// The host that the client means, perhaps with a port. `None` where it names none, as HTTP/1.0 may.
+    pub fn authority(&self) -> Option<&str> {
+        self.target_authority.as_deref().or_else(|| self.headers.only("Host"))
+    }
 }
 
 /// The body of a request.
@@ -42,6 +51,11 @@ pub struct Headers(Vec<(String, String)>);
 impl Headers {
     pub fn push(&mut self, name: String, value: String) {
         self.0.push((name, value));
+    }
+
+    /// Forgets all fields but those of this name.
+    pub fn keep(&mut self, name: &str) {
+        self.0.retain(|(field, _)| field.eq_ignore_ascii_case(name));
     }
 
     pub fn len(&self) -> usize {
@@ -64,6 +78,14 @@ impl Headers {
     }
 }
 
+/// With every body: it is as it is now, what it is called, and for who has asked, not for a page of another
+/// origin that embeds it (Fetch, section 3.7).
+const FOR_THE_ASKER: [(&str, &str); 3] = [
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+];
+
 /// An answer, before the connection adds `Date`, `Server`, framing and `X-Request-ID`.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -78,7 +100,9 @@ impl Response {
     }
 
     pub fn with_type(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self { status, headers: vec![("Content-Type", Cow::Borrowed(content_type))], body: body.into() }
+        let mut headers = vec![("Content-Type", Cow::Borrowed(content_type))];
+        headers.extend(FOR_THE_ASKER.map(|(name, value)| (name, Cow::Borrowed(value))));
+        Self { status, headers, body: body.into() }
     }
 
     pub fn empty(status: u16) -> Self {

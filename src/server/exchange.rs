@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::head::RefusedHead;
 use super::outbox::{self, Address, Outbox, Returned};
+use super::refused_head::RefusedHead;
 use super::reply::{Next, render};
 use super::request_id;
 use crate::app::App;
@@ -153,7 +153,7 @@ impl Drop for Exchange {
 
 /// Answers what is no request: counted and logged like any other. The connection ends with it.
 pub(super) fn refuse(app: &App, refused: &RefusedHead, peer: Client) -> Vec<u8> {
-    let request_id = request_id::fresh();
+    let request_id = request_id::of(&refused.headers);
     let line = refused.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
     let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
     let reply: Reply = match (route, refused.refusal) {
@@ -229,6 +229,7 @@ pub(super) mod tests {
     use super::super::outbox::{Inbox, outbox};
     use super::*;
     use crate::client::TrustedProxies;
+    use crate::hosts::AllowedHosts;
     use crate::log::Log;
     use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::Store;
@@ -239,8 +240,9 @@ pub(super) mod tests {
         let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
         let secrets = CurrentSecrets::new(Secrets::default());
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
+        let allowed_hosts = AllowedHosts::default();
         let watchdog_id = String::new();
-        Arc::new(App { secrets, trusted_proxies, store, metrics, log, watchdog_id, stopping })
+        Arc::new(App { secrets, allowed_hosts, trusted_proxies, store, metrics, log, watchdog_id, stopping })
     }
 
     fn exchange(app: &Arc<App>, method: &str, path: &str) -> (Box<Exchange>, Inbox) {
@@ -258,6 +260,7 @@ pub(super) mod tests {
             method: method.into(),
             path: path.into(),
             query: String::new(),
+            target_authority: None,
             headers: Headers::default(),
             body: Body::Whole(Vec::new()),
             peer: Client::Unix,

@@ -24,9 +24,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::files::with_suffix;
+use super::pressure::INDEX;
 use super::sort_columns::{INSTANT, MESSAGE_ID};
-use super::{StoreError, schema};
-use crate::limits::{INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
+use super::{StoreError, schema, wal};
+use crate::limits::{INDEX_CACHE_KIB, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 use crate::sort_key::SortKey;
 
 /// The version of the index's own schema. Another one is made anew.
@@ -139,9 +140,10 @@ fn prepare(index: &Connection) -> rusqlite::Result<()> {
     schema::keep_statements(index)?;
     index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     index.execute_batch(&format!(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY; \
-         PRAGMA wal_autocheckpoint = {INDEX_CHECKPOINT_PAGES};"
-    ))
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+    ))?;
+    wal::keep_at_most(index, INDEX.most)?;
+    wal::fold_by_itself_at(index, INDEX.folded)
 }
 
 /// True if the index was derived from this database, as far as it goes. The version has been looked at.

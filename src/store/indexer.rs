@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::checkpoint::{Keeper, Report};
 use super::index;
 use super::index::upkeep::{Due, Part, Sliced, Upkeep, Verdict};
+use super::pressure::INDEX;
 use super::readers::Readers;
 use crate::limits::INDEX_RETRY;
 use crate::log::{Level, Line, Log};
@@ -28,6 +30,9 @@ use crate::os;
 
 /// While somebody else keeps committing, the index is compared with the messages for a tenth of the time.
 const VERIFICATION_SHARE: u32 = 9;
+
+/// Where the log of the index has no room, how long queries go on until it is tried again to make some.
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
 pub(super) struct Indexer {
@@ -76,6 +81,7 @@ impl Indexer {
         let (changed, woken_for_changes) = bounded(1);
         readers.set_indexer(committed.clone());
         let (stopping, by_others) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let keeper = Keeper::new(&INDEX, readers.gate(), Report::new("index", log.clone()));
         let mut work = Work {
             database: database.to_owned(),
             readers,
@@ -85,6 +91,7 @@ impl Indexer {
             by_others: Arc::clone(&by_others),
             verified: None,
             metrics,
+            keeper,
             log,
             generation: 0,
             file: None,
@@ -123,6 +130,8 @@ struct Work {
     verified: Option<(Instant, Duration)>,
     metrics: Arc<Metrics>,
     log: Log,
+    /// Of the log of the index.
+    keeper: Keeper,
     /// What the connections belong to (`Readers::generation`).
     generation: u64,
     /// The file that is the index.
@@ -194,6 +203,9 @@ impl Work {
             }
             self.readers.rest_if_not_asked();
             match upkeep.due() {
+                Some(Due::Now(_)) if !self.has_room(upkeep)? => {
+                    let _ = self.woken_for_changes.recv_timeout(ROOM_PAUSE);
+                }
                 Some(Due::Now(part)) => {
                     if upkeep.slice(part)? == Sliced::MissedChanges {
                         self.readers.forget_index();
@@ -239,6 +251,10 @@ impl Work {
                     upkeep.show(&self.metrics);
                     return Ok(true);
                 }
+                Verdict::Pending if !self.has_room(upkeep)? => {
+                    thread::sleep(ROOM_PAUSE);
+                    continue;
+                }
                 Verdict::Pending if upkeep.slice(Part::Changes)? == Sliced::Done => continue,
                 Verdict::Pending => "changes were removed that it has not taken account of",
                 Verdict::Wrong(wrong) => wrong,
@@ -247,6 +263,11 @@ impl Work {
             return Ok(false);
         }
         Ok(false)
+    }
+
+    fn has_room(&mut self, upkeep: &Upkeep) -> rusqlite::Result<bool> {
+        let (index, live) = upkeep.log()?;
+        self.keeper.has_room(index, live)
     }
 
     /// Queries go without the index until there is a new one.

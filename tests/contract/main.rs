@@ -1,6 +1,7 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
 mod acceptance;
+mod answers;
 mod backup;
 mod check;
 mod client;
@@ -13,6 +14,7 @@ mod export;
 mod exposition;
 mod fixtures;
 mod health;
+mod hosts;
 mod http;
 mod http_client;
 mod http_malformed;
@@ -39,6 +41,7 @@ mod restarts;
 mod restore;
 mod retention;
 mod service;
+mod settings;
 mod setup;
 mod stats;
 mod storage;

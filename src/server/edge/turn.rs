@@ -7,9 +7,10 @@ use rustix::event::epoll;
 
 use super::super::connection::{Phase, Read};
 use super::super::exchange::{Exchange, refuse};
-use super::super::head::{Head, RefusedHead};
+use super::super::head::Head;
 use super::super::incoming::Step;
 use super::super::outbox::{Address, Answer, Returned};
+use super::super::refused_head::RefusedHead;
 use super::super::reply::Next;
 use super::super::request_id;
 use super::Edge;
@@ -156,9 +157,10 @@ impl Edge {
             (true, false) => Next::KeepOpen,
         };
         let id = request_id::of(&head.headers);
-        let Head { method, path, query, headers, .. } = head;
+        let Head { method, path, query, target_authority, headers, .. } = head;
         let peer = connection.peer;
-        let request = Request { method, path, query, headers, body, peer, id, received: Instant::now() };
+        let received = Instant::now();
+        let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
         let to = Address { key, serial: connection.serial };
         let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
         // Answers to queries are what grows; those to webhooks and probes are small.

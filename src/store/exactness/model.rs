@@ -52,7 +52,7 @@ impl Model {
                 to: shown(&bytes(3)),
                 ts,
                 text,
-                created_at: shown(&bytes(6)),
+                created_at: Some(shown(&bytes(6))).filter(|_| row.get_ref(6).unwrap() != ValueRef::Null),
             };
             Ok((key, message, folded))
         };
