@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -18,10 +19,11 @@ use super::frozen::{self, Stamp};
 use super::lock::{self, Lock};
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite, unusable};
-use super::search;
+use super::pressure::DATABASE;
+use super::{search, wal};
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
-    START_BUSY_TIMEOUT, WAL_KEEP_BYTES, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
+    START_BUSY_TIMEOUT, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
 };
 
 /// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
@@ -54,10 +56,12 @@ pub(super) fn claim(path: &Path) -> Result<(Result<Connection, OpenError>, Lock)
     }
     // SQLite's own message does not say what the system said.
     OpenOptions::new().read(true).append(true).open(path).map_err(|error| unusable(path, path, &error))?;
-    let version = inspect(path)?;
+    inspect(path)?;
     // A file that is refused gets no company either.
     let lock = lock::shared(path)?;
-    Ok((connect(path, version), lock))
+    // Whether migrations are due is asked once more under the lock that a change takes: another process may
+    // have been faster, or holds it for so long that somebody should know.
+    Ok((connect(path, 0), lock))
 }
 
 /// A new database is made under another name and appears whole or not at all; so it needs two syncs
@@ -97,27 +101,28 @@ fn fill(unborn: &Path) -> Result<(), OpenError> {
     connection.close().map_err(|(_, error)| failed(error))
 }
 
+/// How long it is waited to be alone with a database that nobody seems to have open: as another start looks.
+const ALONE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
+
 /// Looks at a database that is there, and leaves it as it is, also where it is refused. Gives the version of
 /// its schema, from which migrations are due.
 ///
 /// It is read as its owner would read it: what a killed writer has left half done is taken back first,
 /// which SQLite does only where it may write.
 pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
-    let failed = |error: rusqlite::Error| from_sqlite(path, &error);
-    if !is_utf8(path).map_err(failed)? {
-        return Err(foreign(path, "its text is UTF-16, not UTF-8"));
-    }
-    let examined = || {
-        let connection = open(path)?;
-        leave_nothing(&connection, path)?;
-        let snapshot = connection.unchecked_transaction()?;
-        examine(&snapshot)
+    let failed = |error: &rusqlite::Error| from_sqlite(path, error);
+    let version = match look(path, Company::None) {
+        // Somebody has opened it in between.
+        Err(Rejection::Sqlite(error)) if matches!(failed(&error), OpenError::InUse(_)) => {
+            look(path, Company::Others)
+        }
+        looked => looked,
     };
-    let version = examined().map_err(|rejection| refused(path, rejection))?;
+    let version = version.map_err(|rejection| refused(path, rejection))?;
     if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= LARGEST_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
         let quick_check = || open_existing(path)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        let verdict: Result<String, OpenError> = quick_check().map_err(failed);
+        let verdict: Result<String, OpenError> = quick_check().map_err(|error| failed(&error));
         match verdict {
             Ok(verdict) if verdict != "ok" => return Err(damaged(path, &verdict)),
             // Then there is no room for a change either. It is looked at again before one is tried.
@@ -135,10 +140,28 @@ fn refused(path: &Path, rejection: Rejection) -> OpenError {
     }
 }
 
+/// Who else may have a database open while it is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    /// Nobody, as far as can be seen by the files beside it.
+    None,
+    Others,
+}
+
+fn look(path: &Path, company: Company) -> Result<i64, Rejection> {
+    if !is_utf8(path, company)? {
+        return Err(Rejection::Foreign("its text is UTF-16, not UTF-8".to_owned()));
+    }
+    let connection = open(path)?;
+    leave_nothing(&connection, path, company)?;
+    let snapshot = connection.unchecked_transaction()?;
+    examine(&snapshot)
+}
+
 /// SQLite as it is built here would take one for the other, but for a database beside another one.
-fn is_utf8(path: &Path) -> rusqlite::Result<bool> {
+fn is_utf8(path: &Path, company: Company) -> rusqlite::Result<bool> {
     let utf8 = open(Path::new(":memory:"))?;
-    leave_nothing(&utf8, path)?;
+    leave_nothing(&utf8, path, company)?;
     let name = ToSqlOutput::Borrowed(ValueRef::Text(path.as_os_str().as_bytes()));
     match utf8.execute("ATTACH ?1 AS file", [name]) {
         Err(error) if error.to_string().contains("text encoding") => Ok(false),
@@ -147,12 +170,14 @@ fn is_utf8(path: &Path) -> rusqlite::Result<bool> {
 }
 
 /// Has a connection to this database leave nothing behind: a log that was there stays as it was, one that was
-/// not there goes with the connection. Nor does it make the file of shared memory where nobody uses one.
-fn leave_nothing(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
-    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+/// not there goes with the connection. Nor does it make the file of shared memory where nobody uses one: for
+/// that it has to be alone.
+fn leave_nothing(connection: &Connection, path: &Path, company: Company) -> rusqlite::Result<()> {
     let is_there = |suffix| with_suffix(path, suffix).exists();
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_there("-wal"))?;
-    if !is_there("-shm") && !is_there("-journal") {
+    let alone = company == Company::None && !is_there("-shm") && !is_there("-journal");
+    connection.busy_timeout(if alone { ALONE_BUSY_TIMEOUT } else { COMMIT_BUSY_TIMEOUT })?;
+    if alone {
         connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     }
     Ok(())
@@ -203,7 +228,7 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
         connection.execute_batch(&format!(
             "PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITE_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
         ))?;
-        connection.query_row(&format!("PRAGMA journal_size_limit = {WAL_KEEP_BYTES}"), [], |_| Ok(()))?;
+        wal::keep_at_most(&connection, DATABASE.most)?;
         // What is deleted is people's messages. To insert costs nothing more.
         connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
         Ok((connection, mode))

@@ -51,6 +51,8 @@ pub(super) struct Transactor {
     mover: Mover,
     /// `None` after an error of the machine, until it can be opened again.
     open: Option<Open>,
+    /// The file that was opened last, or is to be opened first.
+    known: Option<FileId>,
     last_failure: Option<(Instant, StoreError)>,
     proof: Proof,
     metrics: Arc<Metrics>,
@@ -69,10 +71,10 @@ impl Transactor {
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let opened = connection.and_then(|connection| Ok(Open::new(path, connection, &readers)?));
-        let path = path.to_owned();
+        let opened = connection.and_then(|connection| Ok(Open::new(path, connection, &readers, &mover)?));
+        let (path, known) = (path.to_owned(), file_id(path));
         let mut transactor =
-            Self { path, readers, mover, open: None, last_failure: None, proof, metrics, log };
+            Self { path, readers, mover, open: None, known, last_failure: None, proof, metrics, log };
         match opened {
             Ok(open) => transactor.open = Some(open),
             Err(error) => transactor.failed(&error),
@@ -128,9 +130,18 @@ impl Transactor {
         }
     }
 
+    /// True if another process has committed since this was asked last, or may have.
+    pub(super) fn others_have_committed(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        let now = data_version(&open.connection).ok();
+        std::mem::replace(&mut open.commits_of_others, now) != now
+    }
+
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.log.holds_queries_up())
+        self.open.as_ref().is_some_and(|open| open.log.holds_queries())
     }
 
     /// The connection alone, opened once more if need be: to be the last of this process.
@@ -199,7 +210,8 @@ impl Transactor {
             {
                 return Err(error.clone());
             }
-            self.open = Some(reopen(&self.path, &self.readers)?);
+            self.open = Some(reopen(&self.path, self.known, &self.readers, &self.mover)?);
+            self.known = file_id(&self.path);
         }
         self.open.as_mut().ok_or(StoreError::Lost)
     }
@@ -224,11 +236,10 @@ impl Transactor {
     }
 }
 
-/// A connection to the file that is at the path now, if it is a database of ours.
-fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
-    if file_id(path).is_none() {
-        return Err(StoreError::Replaced);
-    }
+/// A connection to the file that is at the path now, if it is a database of ours. Another file than the
+/// known one is that only if it has all its tables: none is made in it.
+fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
+    let found = file_id(path).ok_or(StoreError::Replaced)?;
     let failed = |error: OpenError| match error {
         OpenError::Foreign(reason) => StoreError::Foreign(reason),
         OpenError::InUse(_) => StoreError::Locked,
@@ -237,12 +248,15 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     };
     // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
     let version = schema::inspect(path).map_err(failed)?;
+    if version < VERSION && known != Some(found) {
+        return Err(StoreError::Replaced);
+    }
     let connection = schema::connect(path, version).map_err(failed)?;
     if version < VERSION {
         // What was derived from it is of no use any more.
         readers.forget();
     }
-    Ok(Open::new(path, connection, readers)?)
+    Ok(Open::new(path, connection, readers, mover)?)
 }
 
 /// SQLite's count of changes of the schema, whoever makes them.
@@ -282,9 +296,16 @@ pub(super) fn in_transaction<T>(
     result
 }
 
+/// SQLite's count of commits on other connections than this one.
+pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
 /// The write connection and which files it was opened on.
 struct Open {
     connection: Connection,
+    /// SQLite's count of them, if it was asked for already.
+    commits_of_others: Option<i64>,
     log: LogWatch,
     /// Of what was looked at ([`schema_version`]).
     schema: i64,
@@ -300,11 +321,16 @@ pub(super) fn file_id(path: &Path) -> Option<FileId> {
 }
 
 impl Open {
-    fn new(path: &Path, mut connection: Connection, readers: &Arc<Readers>) -> rusqlite::Result<Self> {
-        let log = LogWatch::new(&mut connection, readers)?;
+    fn new(
+        path: &Path,
+        mut connection: Connection,
+        readers: &Readers,
+        mover: &Mover,
+    ) -> rusqlite::Result<Self> {
+        let log = LogWatch::new(&mut connection, readers, mover)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         let schema = schema_version(&connection)?;
-        Ok(Self { connection, log, schema, database, wal })
+        Ok(Self { connection, commits_of_others: None, log, schema, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.
