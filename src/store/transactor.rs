@@ -240,6 +240,9 @@ impl Transactor {
 /// known one is that only if it has all its tables: none is made in it.
 fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
     let found = file_id(path).ok_or(StoreError::Replaced)?;
+    if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        return Err(StoreError::Corrupt("the file was cut to nothing".to_owned()));
+    }
     let failed = |error: OpenError| match error {
         OpenError::Foreign(reason) => StoreError::Foreign(reason),
         OpenError::InUse(_) => StoreError::Locked,
