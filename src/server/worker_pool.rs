@@ -199,8 +199,8 @@ mod tests {
 
     use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+    use super::super::completions::outbox;
     use super::super::exchange::tests::{answers, app, asking};
-    use super::super::outbox::outbox;
     use super::*;
     use crate::http::Response;
 

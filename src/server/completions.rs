@@ -1,4 +1,4 @@
-//! The way back: what the pool and the writer hand to the edge, and what wakes it for them.
+//! The way back: what the pool and the writer hand to the reactor, and what wakes it for them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -7,38 +7,57 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::exchange::Exchange;
+use super::reply::Rendered;
 use crate::limits::MAX_BUFFERED_BYTES;
+use crate::store::{Inserted, StoreError};
 
 /// What comes back.
-pub(super) enum Returned {
+pub(super) enum Completion {
     /// From the pool.
     Answer(Answer),
-    /// From the writer: what is left to do for an answer. The edge does it, so that the writer goes
+    /// From the writer: what became of a message. The reactor makes the answer of it, so that the writer goes
     /// on to the next batch and no third thread has to wake up.
-    Rest(Box<dyn FnOnce() -> Option<Answer> + Send>),
+    Committed(Box<Exchange>, Result<Inserted, StoreError>),
 }
 
-impl Returned {
+impl Completion {
+    /// The connection it belongs to.
+    pub(super) fn to(&self) -> ConnectionId {
+        match self {
+            Self::Answer(answer) => answer.to,
+            Self::Committed(exchange, _) => exchange.to(),
+        }
+    }
+
+    /// The answer, if it was not given before.
+    pub(super) fn finish(self) -> Option<Answer> {
+        match self {
+            Self::Answer(answer) => Some(answer),
+            Self::Committed(exchange, outcome) => exchange.committed(&outcome),
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
-            Self::Answer(answer) => answer.bytes.capacity(),
+            Self::Answer(answer) => answer.rendered.held(),
             // A webhook's answer is small, and not made yet.
-            Self::Rest(_) => 0,
+            Self::Committed(..) => 0,
         }
     }
 }
 
 /// An answer as bytes, and the connection it belongs to.
 pub(super) struct Answer {
-    pub(super) to: Address,
-    pub(super) bytes: Vec<u8>,
+    pub(super) to: ConnectionId,
+    pub(super) rendered: Rendered,
     /// The connection ends with this answer.
     pub(super) close: bool,
 }
 
 /// A connection, by its place and its serial number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Address {
+pub(super) struct ConnectionId {
     pub(super) key: usize,
     pub(super) serial: u64,
 }
@@ -46,7 +65,7 @@ pub(super) struct Address {
 /// The side that sends. What it holds is bounded by the requests that were let into the pool.
 #[derive(Clone)]
 pub(super) struct Outbox {
-    returned: Sender<Returned>,
+    returned: Sender<Completion>,
     waker: Arc<Waker>,
     held: Arc<Held>,
 }
@@ -54,18 +73,18 @@ pub(super) struct Outbox {
 /// Bytes held for clients, wherever they are.
 #[derive(Default)]
 struct Held {
-    by_edge: AtomicUsize,
+    by_reactor: AtomicUsize,
     on_the_way: AtomicUsize,
 }
 
-/// The side that the edge reads.
+/// The side that the reactor reads.
 pub(super) struct Inbox {
-    returned: Receiver<Returned>,
+    returned: Receiver<Completion>,
     waker: Arc<Waker>,
     held: Arc<Held>,
 }
 
-/// Wakes the edge out of its wait, once however many have something for it.
+/// Wakes the reactor out of its wait, once however many have something for it.
 pub(super) struct Waker {
     event: OwnedFd,
     pending: AtomicBool,
@@ -81,16 +100,25 @@ pub(super) fn outbox() -> rustix::io::Result<(Outbox, Inbox)> {
 }
 
 impl Outbox {
-    pub(super) fn send(&self, returned: Returned) {
-        self.held.on_the_way.fetch_add(returned.bytes(), SeqCst);
-        // The edge is gone only when the process ends; nobody is left to be answered then.
-        let _ = self.returned.send(returned);
+    pub(super) fn send(&self, completion: Completion) {
+        self.held.on_the_way.fetch_add(completion.bytes(), SeqCst);
+        // The reactor is gone only when the process ends; nobody is left to be answered then.
+        let _ = self.returned.send(completion);
         self.waker.wake();
     }
 
     /// So much is held for clients already that an answer which may be large must not be added.
     pub(super) fn is_full(&self) -> bool {
-        self.held.by_edge.load(SeqCst) + self.held.on_the_way.load(SeqCst) > MAX_BUFFERED_BYTES
+        self.held() > MAX_BUFFERED_BYTES
+    }
+
+    /// Half as much again: too much, even though those who do not read may be made to give way.
+    pub(super) fn is_too_full(&self) -> bool {
+        self.held() > MAX_BUFFERED_BYTES + MAX_BUFFERED_BYTES / 2
+    }
+
+    fn held(&self) -> usize {
+        self.held.by_reactor.load(SeqCst) + self.held.on_the_way.load(SeqCst)
     }
 
     pub(super) fn waker(&self) -> Arc<Waker> {
@@ -101,12 +129,12 @@ impl Outbox {
 impl Waker {
     pub(super) fn wake(&self) {
         if !self.pending.swap(true, SeqCst) {
-            // It can only fail when the counter is full, and then the edge is awake.
+            // It can only fail when the counter is full, and then the reactor is awake.
             let _ = rustix::io::write(&self.event, &1_u64.to_ne_bytes());
         }
     }
 
-    /// The edge has not come round to what it was woken for.
+    /// The reactor has not come round to what it was woken for.
     pub(super) fn is_pending(&self) -> bool {
         self.pending.load(SeqCst)
     }
@@ -114,19 +142,19 @@ impl Waker {
 
 impl Inbox {
     /// Whatever is there. Called after each wake-up.
-    pub(super) fn take(&self) -> impl Iterator<Item = Returned> {
+    pub(super) fn take(&self) -> impl Iterator<Item = Completion> {
         let mut count = [0; 8];
         let _ = rustix::io::read(&self.waker.event, &mut count);
-        // Before looking: whoever sends from here on wakes the edge again.
+        // Before looking: whoever sends from here on wakes the reactor again.
         self.waker.pending.store(false, SeqCst);
-        self.returned.try_iter().inspect(|returned| {
-            self.held.on_the_way.fetch_sub(returned.bytes(), SeqCst);
+        self.returned.try_iter().inspect(|completion| {
+            self.held.on_the_way.fetch_sub(completion.bytes(), SeqCst);
         })
     }
 
-    /// What the edge holds now, for [`Outbox::is_full`].
+    /// What the reactor holds now, for [`Outbox::is_full`].
     pub(super) fn now_held(&self, bytes: usize) {
-        self.held.by_edge.store(bytes, SeqCst);
+        self.held.by_reactor.store(bytes, SeqCst);
     }
 }
 
