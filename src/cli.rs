@@ -110,7 +110,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let code = match error {
             OpenError::Foreign(_) => EX_CONFIG,
-            OpenError::Unusable(_) => EX_UNAVAILABLE,
+            OpenError::Unusable(_) | OpenError::Full(_) => EX_UNAVAILABLE,
             OpenError::InUse(_) => EX_TEMPFAIL,
         };
         Self::new(code, error)

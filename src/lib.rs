@@ -11,7 +11,7 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`client`] [`clock`] [`fault`] [`inherited`] [`notify`] |
+//! | 1 | [`advice`] [`client`] [`clock`] [`inherited`] [`notify`] [`validation_error`] |
 //! | 0 | [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
@@ -35,6 +35,7 @@
 // What is written to stderr, or cannot be, decides nothing: see `cli::streams`.
 #![deny(clippy::print_stderr)]
 
+mod advice;
 mod app;
 pub mod cli;
 mod client;
@@ -43,7 +44,6 @@ mod config;
 mod csv;
 mod escape;
 mod exposition;
-mod fault;
 mod filter;
 mod folding;
 mod http;
@@ -63,6 +63,7 @@ mod signature;
 mod store;
 mod timestamp;
 mod url;
+mod validation_error;
 mod version;
 
 /// The pure parsers, for tests and fuzzers outside this crate.

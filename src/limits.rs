@@ -239,7 +239,7 @@ pub const EXPIRY_INDEX_PATIENCE: Duration = Duration::from_secs(1);
 pub const DELETION_PATIENCE: Duration = Duration::from_millis(200);
 /// How often it looks.
 pub const DELETION_LOOK: Duration = Duration::from_millis(2);
-/// How often what is known of the clock, and changes that the index knows, are looked at. A change is
+/// How often the service looks whether a look for old messages is due, and at changes that the index knows. A change is
 /// removed at the second look, so that the disk has most likely taken the index in.
 pub const RETENTION_LOOK: Duration = Duration::from_secs(5);
 /// Changes removed, or remembered ids looked at, in one transaction: they lie side by side.
@@ -250,14 +250,6 @@ pub const MOST_CHANGES: usize = 100_000;
 pub const IDS_REMEMBERED: Duration = Duration::from_secs(8 * 86_400);
 /// How often remembered ids are looked through for those that are remembered for longer.
 pub const IDS_INTERVAL: Duration = Duration::from_secs(86_400);
-/// A clock that is off by more than this from where it was and what has passed since was set.
-pub const CLOCK_STEP: Duration = Duration::from_secs(3600);
-/// The same across a restart, when nobody has counted: the service may have been off for as long.
-pub const LONGEST_STANDSTILL: Duration = Duration::from_secs(86_400);
-/// A `created_at` before this was written by a clock that had lost its battery, or by nobody.
-pub const EARLIEST_DATE: &str = "2010-01-01";
-/// A clock that was set is believed when it has stood for so long; there is time to put it right.
-pub const CLOCK_DISPUTE: Duration = Duration::from_secs(86_400);
 /// Messages that the `erase` command deletes in one transaction: a running service waits for each.
 pub const ERASE_SLICE: usize = 128;
 /// How often it looks whether the database is free for a moment.

@@ -12,7 +12,7 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (4, &["store", "config"]),
     (3, &["pace", "secrets"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
-    (1, &["client", "clock", "fault", "inherited", "notify"]),
+    (1, &["advice", "client", "clock", "inherited", "notify", "validation_error"]),
     (0, &["csv", "escape", "folding", "timestamp", "url", "limits", "os", "version"]),
 ];
 

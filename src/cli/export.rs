@@ -32,7 +32,7 @@ impl Options {
     pub(super) fn filter(&self) -> Result<Filter, String> {
         match PageQuery::parse(&self.query) {
             Ok(query) => Ok(query.filter),
-            Err(faults) => Err(faults.into_iter().map(|fault| fault.msg).collect::<Vec<_>>().join("; ")),
+            Err(errors) => Err(errors.into_iter().map(|error| error.msg).collect::<Vec<_>>().join("; ")),
         }
     }
 }

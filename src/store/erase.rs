@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::index::{self, changes};
+use super::migrations::VERSION;
 use super::open_error::from_sqlite;
-use super::retention::clock;
+use super::retention::due;
 use super::schema;
 use super::transactor::in_transaction;
 use super::{OpenError, forgotten, lock, scrub};
@@ -32,7 +33,7 @@ pub fn erase(
 ) -> Result<u64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(database, &error);
     let version = schema::inspect(database)?;
-    if version < schema::VERSION {
+    if version < VERSION {
         return Err(OpenError::Unusable(format!(
             "the database {} is from an earlier version of this program; start the service on it once",
             database.display()
@@ -148,7 +149,7 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
 fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
     let salt = forgotten::Salt::read(connection)?;
     // A clock that was set back is no reason to forget an id at once.
-    let at = clock::now().max(clock::read(connection)?.unwrap_or(0));
+    let at = due::now().max(due::read(connection)?.unwrap_or(0));
     let mut delete = connection.prepare_cached(
         "DELETE FROM messages WHERE rowid = ?1 AND from_msisdn = ?2 AND CAST(message_id AS BLOB) IS ?3",
     )?;

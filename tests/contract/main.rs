@@ -1,5 +1,6 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
+mod acceptance;
 mod backup;
 mod check;
 mod client;
@@ -31,6 +32,8 @@ mod output;
 mod page;
 mod plain;
 mod properties;
+mod recovery;
+mod refusals;
 mod reload;
 mod restarts;
 mod restore;
