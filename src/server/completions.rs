@@ -75,6 +75,8 @@ pub(super) struct Outbox {
 struct Held {
     by_reactor: AtomicUsize,
     on_the_way: AtomicUsize,
+    /// The number of the source that held most when it was last looked for.
+    hoarder: AtomicUsize,
 }
 
 /// The side that the reactor reads.
@@ -112,9 +114,11 @@ impl Outbox {
         self.held() > MAX_BUFFERED_BYTES
     }
 
-    /// Half as much again: too much, even though those who do not read may be made to give way.
-    pub(super) fn is_too_full(&self) -> bool {
-        self.held() > MAX_BUFFERED_BYTES + MAX_BUFFERED_BYTES / 2
+    /// The same for an answer to this source, and twice as much for whoever is not the one that holds most: of
+    /// that one the reactor takes the room for it.
+    pub(super) fn is_full_for(&self, source: usize) -> bool {
+        let is_hoarder = self.held.hoarder.load(SeqCst) == source;
+        self.held() > if is_hoarder { MAX_BUFFERED_BYTES } else { 2 * MAX_BUFFERED_BYTES }
     }
 
     fn held(&self) -> usize {
@@ -155,6 +159,11 @@ impl Inbox {
     /// What the reactor holds now, for [`Outbox::is_full`].
     pub(super) fn now_held(&self, bytes: usize) {
         self.held.by_reactor.store(bytes, SeqCst);
+    }
+
+    /// Who holds most, for [`Outbox::is_full_for`].
+    pub(super) fn now_hoarding(&self, source: usize) {
+        self.held.hoarder.store(source, SeqCst);
     }
 }
 

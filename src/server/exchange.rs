@@ -30,6 +30,8 @@ pub(super) struct Exchange {
     /// Of a webhook on its way through the writer.
     message_id: Option<String>,
     to: ConnectionId,
+    /// Where the connection comes from, by number.
+    source: usize,
     /// `None` once the answer was sent.
     outbox: Option<Outbox>,
 }
@@ -39,7 +41,7 @@ impl Exchange {
         app: &Arc<App>,
         request: Request,
         next: Next,
-        to: ConnectionId,
+        (to, source): (ConnectionId, usize),
         outbox: &Outbox,
     ) -> Box<Self> {
         let resolved = routes::resolve(app, &request);
@@ -51,6 +53,7 @@ impl Exchange {
             next,
             message_id: None,
             to,
+            source,
             outbox: Some(outbox.clone()),
         })
     }
@@ -67,7 +70,9 @@ impl Exchange {
     /// the outbox.
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
-        if self.priority() == Priority::Read && self.outbox.as_ref().is_some_and(Outbox::is_too_full) {
+        if self.priority() == Priority::Read
+            && self.outbox.as_ref().is_some_and(|outbox| outbox.is_full_for(self.source))
+        {
             return self.shed();
         }
         let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request, self.resolved)));
@@ -265,7 +270,7 @@ pub(super) mod tests {
             id: "id-1".into(),
             received: Instant::now(),
         };
-        Exchange::new(app, request, Next::KeepOpen, ConnectionId { key: 3, serial: 7 }, outbox)
+        Exchange::new(app, request, Next::KeepOpen, (ConnectionId { key: 3, serial: 7 }, 0), outbox)
     }
 
     pub(in super::super) fn answers(inbox: &Inbox) -> Vec<String> {

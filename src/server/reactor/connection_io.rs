@@ -131,7 +131,7 @@ impl Reactor {
         let (peer, source) = (connection.peer, connection.source);
         let to = ConnectionId { key, serial: connection.serial };
         let request = Request { method, path, query, headers, body, peer, id, received };
-        let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
+        let exchange = Exchange::new(&self.app, request, next, (to, source), &self.outbox);
         // These answers are large; the others are small, or take no memory.
         let is_large = matches!(exchange.priority(), Priority::Read | Priority::Scrape);
         if is_large && !self.has_room(source) {

@@ -1,6 +1,6 @@
 //! Room for newcomers and for memory is made by closing what [`super::super::victims`] chooses.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
@@ -68,7 +68,7 @@ impl Reactor {
         let now = Instant::now();
         while self.outbox.is_full() {
             if !self.may_look(Some(source), now) {
-                return false;
+                return !self.outbox.is_full_for(source);
             }
             let is_holding = |c: &Connection| {
                 c.counted > 0 && matches!(c.phase, Phase::Sending { .. } | Phase::Receiving { .. })
@@ -77,6 +77,7 @@ impl Reactor {
             let held: Vec<Held> = holding.map(|(key, c)| standing(key, c, c.counted)).collect();
             let own = held.iter().filter(|one| one.source == source && !one.is_proxy);
             let asks = own.map(|one| one.share).sum();
+            self.inbox.now_hoarding(hoarder(&held));
             let keys = victims(&held, asks, now, CHOSEN_AT_ONCE);
             self.note_look(Some(source), !keys.is_empty(), now);
             for key in keys {
@@ -105,6 +106,15 @@ impl Reactor {
     pub(super) fn look_again(&mut self) {
         self.chosen.looks = 0;
     }
+}
+
+/// The source that holds most; a number that no source has where nobody holds anything.
+fn hoarder(held: &[Held]) -> usize {
+    let mut shares = HashMap::<usize, usize>::new();
+    for one in held {
+        *shares.entry(one.source).or_default() += one.share;
+    }
+    shares.into_iter().max_by_key(|(_, share)| *share).map_or(usize::MAX, |(source, _)| source)
 }
 
 fn standing(key: usize, connection: &Connection, share: usize) -> Held {
