@@ -116,8 +116,8 @@ impl Outbox {
 
     /// The same for an answer to this source, and twice as much for whoever is not the one that holds most: of
     /// that one the reactor takes the room for it.
-    pub(super) fn is_full_for(&self, source: usize) -> bool {
-        let is_hoarder = self.held.hoarder.load(SeqCst) == source;
+    pub(super) fn is_full_for(&self, source: Option<usize>) -> bool {
+        let is_hoarder = source.is_none_or(|source| self.held.hoarder.load(SeqCst) == source);
         self.held() > if is_hoarder { MAX_BUFFERED_BYTES } else { 2 * MAX_BUFFERED_BYTES }
     }
 

@@ -30,8 +30,8 @@ pub(super) struct Exchange {
     /// Of a webhook on its way through the writer.
     message_id: Option<String>,
     to: ConnectionId,
-    /// Where the connection comes from, by number.
-    source: usize,
+    /// Where the connection comes from, by number, unless that is a proxy.
+    source: Option<usize>,
     /// `None` once the answer was sent.
     outbox: Option<Outbox>,
 }
@@ -41,7 +41,7 @@ impl Exchange {
         app: &Arc<App>,
         request: Request,
         next: Next,
-        (to, source): (ConnectionId, usize),
+        (to, source): (ConnectionId, Option<usize>),
         outbox: &Outbox,
     ) -> Box<Self> {
         let resolved = routes::resolve(app, &request);
@@ -56,6 +56,10 @@ impl Exchange {
             source,
             outbox: Some(outbox.clone()),
         })
+    }
+
+    pub(super) fn source(&self) -> Option<usize> {
+        self.source
     }
 
     pub(super) fn to(&self) -> ConnectionId {
@@ -235,6 +239,7 @@ pub(super) mod tests {
     use super::super::completions::{Inbox, outbox};
     use super::*;
     use crate::client::TrustedProxies;
+    use crate::hosts::AllowedHosts;
     use crate::log::Log;
     use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::Store;
@@ -245,8 +250,9 @@ pub(super) mod tests {
         let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
         let secrets = CurrentSecrets::new(Secrets::default());
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
+        let allowed_hosts = AllowedHosts::default();
         let watchdog_id = String::new();
-        Arc::new(App { secrets, trusted_proxies, store, metrics, log, watchdog_id, stopping })
+        Arc::new(App { secrets, allowed_hosts, trusted_proxies, store, metrics, log, watchdog_id, stopping })
     }
 
     fn exchange(app: &Arc<App>, method: &str, path: &str) -> (Box<Exchange>, Inbox) {
@@ -264,13 +270,14 @@ pub(super) mod tests {
             method: method.into(),
             path: path.into(),
             query: String::new(),
+            target_authority: None,
             headers: Headers::default(),
             body: Body::Whole(Vec::new()),
             peer: Client::Unix,
             id: "id-1".into(),
             received: Instant::now(),
         };
-        Exchange::new(app, request, Next::KeepOpen, (ConnectionId { key: 3, serial: 7 }, 0), outbox)
+        Exchange::new(app, request, Next::KeepOpen, (ConnectionId { key: 3, serial: 7 }, None), outbox)
     }
 
     pub(in super::super) fn answers(inbox: &Inbox) -> Vec<String> {

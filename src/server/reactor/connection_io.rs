@@ -127,11 +127,12 @@ impl Reactor {
             (true, false) => Next::KeepOpen,
         };
         let id = request_id::of(&head.headers);
-        let Head { method, path, query, headers, .. } = head;
+        let Head { method, path, query, target_authority, headers, .. } = head;
         let (peer, source) = (connection.peer, connection.source);
         let to = ConnectionId { key, serial: connection.serial };
-        let request = Request { method, path, query, headers, body, peer, id, received };
-        let exchange = Exchange::new(&self.app, request, next, (to, source), &self.outbox);
+        let own = (!connection.is_proxy).then_some(source);
+        let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
+        let exchange = Exchange::new(&self.app, request, next, (to, own), &self.outbox);
         // These answers are large; the others are small, or take no memory.
         let is_large = matches!(exchange.priority(), Priority::Read | Priority::Scrape);
         if is_large && !self.has_room(source) {

@@ -68,7 +68,7 @@ impl Reactor {
         let now = Instant::now();
         while self.outbox.is_full() {
             if !self.may_look(Some(source), now) {
-                return !self.outbox.is_full_for(source);
+                return !self.outbox.is_full_for(Some(source));
             }
             let is_holding = |c: &Connection| {
                 c.counted > 0 && matches!(c.phase, Phase::Sending { .. } | Phase::Receiving { .. })
