@@ -20,8 +20,8 @@ mod head;
 mod incoming;
 mod listener;
 mod priorities;
-
 mod reactor;
+mod refused_head;
 mod reply;
 mod request_id;
 mod sources;

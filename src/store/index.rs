@@ -24,8 +24,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::column::text;
 use super::files::with_suffix;
-use super::schema;
-use crate::limits::{INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
+use super::pressure::INDEX;
+use super::{schema, wal};
+use crate::limits::{INDEX_CACHE_KIB, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 
 /// The version of the index's own schema. Another one is made anew.
 const VERSION: i64 = 2;
@@ -119,9 +120,10 @@ fn prepare(index: &Connection) -> rusqlite::Result<()> {
     schema::keep_statements(index)?;
     index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     index.execute_batch(&format!(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY; \
-         PRAGMA wal_autocheckpoint = {INDEX_CHECKPOINT_PAGES};"
-    ))
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+    ))?;
+    wal::keep_at_most(index, INDEX.most)?;
+    wal::fold_by_itself_at(index, INDEX.folded)
 }
 
 /// True if the index was derived from this database, as far as it goes. The version has been looked at.

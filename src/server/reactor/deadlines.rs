@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
 use super::super::connection::{Connection, Phase, Then};
-use super::super::head::RefusedHead;
+use super::super::refused_head::RefusedHead;
 use super::{Bounds, Reactor};
 use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_LINGER, LINGER};
 use crate::log::{Level, Line};
