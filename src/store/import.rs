@@ -13,7 +13,7 @@ use super::forgotten::Salt;
 use super::insertion::{INSERT, Inserted, insert_one};
 use super::lock::Lock;
 use super::open_error::{OpenError, from_sqlite};
-use super::transactor::{FileId, file_id, in_transaction};
+use super::transactor::{FileId, data_version, file_id, in_transaction};
 use super::{StoreError, room, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::IMPORT_BUSY_TIMEOUT;
@@ -100,8 +100,4 @@ impl Import {
         }
         Ok(outcomes)
     }
-}
-
-fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }

@@ -42,6 +42,7 @@ mod schema;
 mod scrub;
 mod search;
 mod snapshot;
+mod sort_columns;
 mod source;
 mod stats;
 mod total;
