@@ -24,7 +24,7 @@ use lexopt::ValueExt;
 use crate::config::Config;
 use crate::message::is_msisdn;
 use crate::signature::sign;
-use crate::store::{self, OpenError};
+use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
 
 /// The arguments are wrong: restarting does not help.
@@ -51,8 +51,7 @@ Commands:
   serve          run the service (the default)
   healthcheck    exit 0 if the service at LISTEN_ADDR is ready, 1 otherwise
   sign           read a body from stdin, print its X-Signature
-  backup FILE    write a consistent copy of the database to FILE, also while it is in use; one that
-                 was cut short goes on when it is run again
+  backup FILE    write a consistent copy of the database to FILE, also while it is in use
   restore FILE   put a backup in the place of the database, while no service uses it
   check [FILE]   exit 0 if the database, or FILE, is sound, and its index agrees with it
   export         write messages to stdout, one line of JSON each, also while they come;
@@ -129,10 +128,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Healthcheck => settings().and_then(|config| healthcheck::check(&config.listen)),
         Command::Sign => print_signature(),
         Command::Backup(target) => settings().and_then(|config| {
-            progress::shown(&target, |shown| store::backup(&config.database, &target, shown))
+            let database = DatabasePath::resolve(&config.database)?;
+            progress::shown(&target, |shown| store::backup(&database, &target, shown))
         }),
         Command::Restore(backup) => settings().and_then(|config| {
-            progress::shown(&config.database, |shown| store::restore(&backup, &config.database, shown))
+            let database = DatabasePath::resolve(&config.database)?;
+            progress::shown(&config.database, |shown| store::restore(&backup, &database, shown))
         }),
         Command::Check(file) => settings().and_then(|config| check::check(&file.unwrap_or(config.database))),
         Command::Export(options) => settings().and_then(|config| {
@@ -238,7 +239,7 @@ fn print_signature() -> Result<(), Failure> {
 
 fn erase(database: &Path, senders: &[String]) -> Result<(), Failure> {
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let erased = store::erase(database, senders, |done, all| {
+    let erased = store::erase(&DatabasePath::resolve(database)?, senders, |done, all| {
         if is_terminal {
             eprint!("\r{:3} %", done * 100 / all.max(1));
         }

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use super::{Failure, print};
-use crate::store;
+use crate::store::{self, DatabasePath};
 
 /// What is wrong was said.
 const NOT_SOUND: u8 = 1;
 
 pub(super) fn check(database: &Path) -> Result<(), Failure> {
     let mut written = Ok(());
-    let is_sound = store::check(database, &mut |line| {
+    let is_sound = store::check(&DatabasePath::resolve(database)?, &mut |line| {
         if written.is_ok() {
             written = print(&format!("{line}\n"));
         }

@@ -7,7 +7,7 @@ use super::{EX_IOERR, Failure};
 use crate::csv;
 use crate::filter::{Filter, PageQuery};
 use crate::os;
-use crate::store::{Export, StoredMessage};
+use crate::store::{DatabasePath, Export, StoredMessage};
 use crate::url::percent_encode;
 
 /// The names of the columns, and of the fields of `GET /messages`.
@@ -39,7 +39,7 @@ impl Options {
 pub(super) fn export(database: &Path, filter: Filter, is_csv: bool) -> Result<(), Failure> {
     // Whoever takes messages in goes first.
     os::lower_priority_of_this_thread();
-    let mut export = Export::open(database, filter)?;
+    let mut export = Export::open(&DatabasePath::resolve(database)?, filter)?;
     let mut lines = Vec::new();
     if is_csv {
         csv::write_row(&mut lines, &COLUMNS.map(Some));

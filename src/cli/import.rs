@@ -10,7 +10,7 @@ use std::path::Path;
 use super::{EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, Failure};
 use crate::limits::MAX_BATCH;
 use crate::os;
-use crate::store::{Import, Incoming, Inserted, StoreError};
+use crate::store::{DatabasePath, Import, Incoming, Inserted, StoreError};
 use lines::{Line, Lines};
 
 /// What became of the lines.
@@ -31,7 +31,7 @@ pub(super) fn import(database: &Path, file: Option<&Path>) -> Result<(), Failure
         })?)),
     };
     let mut lines = Lines::new(input);
-    let mut store = Import::open(database)?;
+    let mut store = Import::open(&DatabasePath::resolve(database)?)?;
     let mut counts = Counts::default();
     let (mut batch, mut numbers) = (Vec::new(), Vec::new());
     let mut ended = false;

@@ -9,16 +9,18 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::copy::Log;
+use super::database_path::DatabasePath;
+use super::files::folder_of;
+use super::log_bound::LogBound;
 use super::open_error::{OpenError, from_sqlite};
-use super::schema;
-use crate::limits::{CHECK_LOOK_OPS, CHECKPOINT_PAGES, LONGEST_FOREIGN_WAL_PAGES, NAMED_FAULTS};
+use super::{lock, schema, temporary};
+use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 
 /// Checks the structure of the file, counts what is in it, and compares the index with the messages.
 /// `say` hears of each in a line. True if all of it is sound.
 ///
 /// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile.
-pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => OpenError::InUse(format!(
             "messages come too fast to check {}; check a backup of it, or when there is less to do",
@@ -27,6 +29,11 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
         _ => from_sqlite(database, &error),
     };
     let version = schema::inspect(database)?;
+    let _lock = lock::shared_if_there(database)?;
+    // They hold people's messages.
+    for left in temporary::left_behind(folder_of(database)).unwrap_or_default() {
+        say(&format!("{}: left behind by a command that was killed; remove it", left.display()));
+    }
     let connection = open(database).map_err(failed)?;
     say(&format!("{}: schema version {version}", database.display()));
     let mut is_sound = structure(&connection, "main", say).map_err(failed)?;
@@ -56,13 +63,8 @@ fn open(database: &Path) -> rusqlite::Result<Connection> {
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
-    let log = Log(schema::open_for_reading(database)?);
-    let at_first = log.pages().max(CHECKPOINT_PAGES);
-    let is_too_long = move || {
-        let pages = log.pages();
-        pages > at_first && pages > LONGEST_FOREIGN_WAL_PAGES
-    };
-    connection.progress_handler(CHECK_LOOK_OPS, Some(is_too_long))?;
+    let log = LogBound::of(database)?;
+    connection.progress_handler(CHECK_LOOK_OPS, Some(move || log.is_exceeded()))?;
     Ok(connection)
 }
 

@@ -150,6 +150,7 @@ impl LogWatch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::prepare;
     use super::*;
     use std::cell::RefCell;
     use std::time::Instant;
@@ -158,7 +159,7 @@ mod tests {
     fn queries_are_held_up_no_longer_than_the_log_is_long() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        drop(schema::prepare(&path).unwrap());
+        drop(prepare::prepare(&path).unwrap());
         let readers = Arc::new(Readers::new(&path, Arc::default()));
         let mut connection = schema::open_for_writing(&path).unwrap();
         let mover = Mover::start(&path, Arc::clone(&readers)).unwrap();

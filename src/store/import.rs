@@ -3,17 +3,20 @@
 //!
 //! A service may be using the database: then it has its turn after every batch.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
 use rusqlite::Connection;
 
+use super::StoreError;
+use super::database_path::DatabasePath;
+use super::files::{FileId, file_id};
 use super::forgotten::Salt;
 use super::lock::Lock;
 use super::open_error::{OpenError, from_sqlite};
-use super::transactor::{FileId, INSERT, Inserted, file_id, in_transaction, insert_one};
-use super::{StoreError, schema};
+use super::prepare::prepare;
+use super::transactor::{INSERT, Inserted, in_transaction, insert_one};
 use crate::clock::now_rfc3339;
 use crate::limits::{CHECKPOINT_PAGES, IMPORT_BUSY_TIMEOUT};
 use crate::message::Message;
@@ -37,8 +40,8 @@ pub struct Import {
 impl Import {
     /// Opens the database as the service does: makes it if need be, refuses a foreign one, migrates an
     /// older one.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (connection, lock) = schema::prepare(path)?;
+    pub fn open(path: &DatabasePath) -> Result<Self, OpenError> {
+        let (connection, lock) = prepare(path)?;
         let file = file_id(path);
         let set_up = || -> rusqlite::Result<i64> {
             connection.busy_timeout(IMPORT_BUSY_TIMEOUT)?;
@@ -47,7 +50,7 @@ impl Import {
             data_version(&connection)
         };
         let version = set_up().map_err(|error| from_sqlite(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, connection, version, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), file, connection, version, _lock: lock })
     }
 
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:

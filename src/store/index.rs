@@ -20,10 +20,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::column::text;
-use super::files::with_suffix;
+pub(super) use super::files::FileId;
+use super::files::{READ_WRITE, file_id, with_suffix};
 use super::schema;
 use crate::limits::{INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 
@@ -105,10 +106,7 @@ pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<C
 }
 
 fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
-    let index = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let index = Connection::open_with_flags(path, READ_WRITE)?;
     prepare(&index)?;
     Ok(index)
 }
@@ -208,13 +206,9 @@ pub(super) fn remove(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Which file an index is, whatever its name: device and inode.
-pub(super) type FileId = (u64, u64);
-
-/// The file that is the index of a database now.
+/// The file that is the index of a database now. A link is none.
 pub(super) fn file_of(database: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path_of(database)).ok().map(|file| (file.dev(), file.ino()))
+    file_id(&path_of(database))
 }
 
 /// Gives a connection for queries the index of its database, which has to be this file. Another one

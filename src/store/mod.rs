@@ -13,7 +13,7 @@ mod backup;
 mod check;
 mod checkpoint;
 mod column;
-mod copy;
+mod database_path;
 mod erase;
 #[cfg(test)]
 mod exactness;
@@ -25,11 +25,13 @@ mod index;
 mod indexer;
 mod lag;
 mod lock;
+mod log_bound;
+mod logs;
 mod matches;
 mod open_error;
 mod page;
+mod prepare;
 mod readers;
-mod replace;
 mod restore;
 mod retention;
 mod schema;
@@ -38,8 +40,10 @@ mod search;
 mod snapshot;
 mod source;
 mod stats;
+mod temporary;
 mod total;
 mod transactor;
+mod vacuum;
 mod writer;
 
 use std::fmt;
@@ -55,6 +59,7 @@ use crate::timestamp::InstantKey;
 
 pub use backup::backup;
 pub use check::check;
+pub use database_path::DatabasePath;
 pub use erase::erase;
 pub use export::Export;
 pub use import::{Import, Incoming};
@@ -175,13 +180,13 @@ impl Store {
     /// the writer. What is found wrong leaves the file untouched. Messages stay for so many days, or for
     /// ever.
     pub fn open(
-        path: &Path,
+        path: &DatabasePath,
         retention_days: Option<u32>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
         let last_write = retention::clock::last_write(path);
-        let (connection, lock) = schema::prepare(path)?;
+        let (connection, lock) = prepare::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
@@ -196,7 +201,7 @@ impl Store {
         );
         let writer = writer.map_err(unusable)?;
         let retention = Retention::start(retention::Parts {
-            database: path.to_owned(),
+            database: path.to_path_buf(),
             days: retention_days,
             last_write,
             chores: writer.chores(),
@@ -206,7 +211,7 @@ impl Store {
             log,
         });
         let retention = retention.map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), writer, indexer, retention, readers, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), writer, indexer, retention, readers, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -261,8 +266,7 @@ impl Store {
 
     /// How much room there is. `None` if the folder is gone.
     pub fn disk(&self) -> Option<Disk> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+        let disk = rustix::fs::statvfs(files::folder_of(&self.path)).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         Some(Disk { bytes: bytes(disk.f_blocks), free_bytes: bytes(disk.f_bavail) })
     }

@@ -363,6 +363,7 @@ impl Drop for Borrowed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::prepare;
     use super::*;
     use rusqlite::StatementStatus;
 
@@ -370,7 +371,7 @@ mod tests {
     fn a_kept_statement_is_compiled_once_whatever_is_bound() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        schema::prepare(&path).unwrap();
+        prepare::prepare(&path).unwrap();
         let connection = schema::open_for_reading(&path).unwrap();
         for limit in [1, 50, 100] {
             let mut statement =
@@ -384,7 +385,7 @@ mod tests {
     fn who_gives_memory_back_gives_every_place_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        schema::prepare(&path).unwrap();
+        prepare::prepare(&path).unwrap();
         let mut readers = Readers::new(&path, Arc::default());
         readers.started -= QUERY_IS_RECENT;
         readers.with(Instant::now(), false, |_| Ok(())).unwrap();

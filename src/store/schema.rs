@@ -3,16 +3,14 @@
 //! A file is looked at before it is written to. One that is not ours, or is newer than this
 //! program, is refused and stays as it was, to the byte.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
-use super::files::with_suffix;
-use super::lock::{self, Lock};
-use super::open_error::{OpenError, damaged, foreign, from_sqlite, unusable};
+use super::files::{READ_ONLY, READ_WRITE};
+use super::open_error::{OpenError, damaged, foreign, from_sqlite};
 use super::search;
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
@@ -36,78 +34,10 @@ const MIGRATIONS: [&str; 3] = [
 /// The version of a file that this program has brought up to date.
 pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
-/// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
-const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
-
-/// The write connection to a database that is there and up to date, and the lock that tells others so.
-/// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
-pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
-    if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
-        let version = rusqlite::version();
-        return Err(OpenError::Unusable(format!(
-            "SQLite {version} is not safe in WAL mode; 3.51.3 or later is needed"
-        )));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(|error| unusable(path, folder, &error))?;
-    if !path.exists() {
-        let lock = lock::shared(path)?;
-        // What was put there in between is looked at like any other.
-        if !path.exists() {
-            return Ok((create(path, folder)?, lock));
-        }
-    }
-    // SQLite's own message does not say what the system said.
-    OpenOptions::new().read(true).append(true).open(path).map_err(|error| unusable(path, path, &error))?;
-    inspect(path)?;
-    // A file that is refused gets no company either.
-    let lock = lock::shared(path)?;
-    let mut connection = open_for_writing(path)?;
-    migrate(&mut connection).map_err(|error| from_sqlite(path, &error))?;
-    Ok((connection, lock))
-}
-
-/// A new database is made under another name and appears whole or not at all; so it needs two syncs
-/// and not the ten that SQLite would spend on getting there step by step.
-fn create(path: &Path, folder: &Path) -> Result<Connection, OpenError> {
-    let unborn = &with_suffix(path, ".new");
-    let make = || -> std::io::Result<rusqlite::Result<()>> {
-        // What a start that was cut short has left behind.
-        let _ = fs::remove_file(unborn);
-        // People's messages are nobody else's business; SQLite gives its other files the same mode.
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unborn)?;
-        if let Err(error) = fill(unborn) {
-            return Ok(Err(error));
-        }
-        file.sync_all()?;
-        // The log of a database that was deleted without it would be taken for the new one's.
-        for beside in ["-wal", "-shm"] {
-            match fs::remove_file(with_suffix(path, beside)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        fs::rename(unborn, path)?;
-        File::open(folder)?.sync_all()?;
-        Ok(Ok(()))
-    };
-    make().map_err(|error| unusable(path, folder, &error))?.map_err(|error| from_sqlite(path, &error))?;
-    open_for_writing(path)
-}
-
-fn fill(unborn: &Path) -> rusqlite::Result<()> {
-    let mut connection = open(unborn)?;
-    connection.execute_batch("PRAGMA synchronous = OFF")?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    migrate(&mut connection)?;
-    connection.close().map_err(|(_, error)| error)
-}
-
 /// Looks at the file without changing it. Gives its version.
 pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(path, &error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let connection = Connection::open_with_flags(path, READ_ONLY).map_err(failed)?;
     connection.busy_timeout(COMMIT_BUSY_TIMEOUT).map_err(failed)?;
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     if version > VERSION {
@@ -146,7 +76,7 @@ pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     Ok(version)
 }
 
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(START_BUSY_TIMEOUT)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -201,10 +131,8 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    // Never creates: a file that vanishes while the service runs must not be replaced by an empty one.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, READ_WRITE)?;
     keep_statements(&connection)?;
     Ok(connection)
 }
