@@ -10,11 +10,12 @@ mod reload;
 mod serve;
 mod signals;
 mod status;
+mod streams;
 mod watchdog;
 
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ use crate::message::is_msisdn;
 use crate::signature::sign;
 use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
+use streams::{Stdin, print, say, say_line};
 
 /// The arguments are wrong: restarting does not help.
 const EX_USAGE: u8 = 64;
@@ -69,7 +71,7 @@ Options:
 Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
   DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), TRUSTED_PROXIES,
-  LOG_LEVEL (_FILE) (INFO), WORKERS (64), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
+  LOG_LEVEL (_FILE) (INFO), WORKERS (8), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
   REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS
 
 Signals while it serves:
@@ -119,7 +121,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match parse(lexopt::Parser::from_iter(arguments)) {
         Ok(command) => command,
         Err(error) => {
-            eprint!("lyftr-webhook: {error}\n\n{USAGE}");
+            say_line(&format!("lyftr-webhook: {error}"));
+            say(&format!("\n{USAGE}"));
             return ExitCode::from(EX_USAGE);
         }
     };
@@ -150,7 +153,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("lyftr-webhook: {}", failure.line);
+            say_line(&format!("lyftr-webhook: {}", failure.line));
             ExitCode::from(failure.code)
         }
     }
@@ -222,16 +225,12 @@ fn version() -> String {
     format!("lyftr-webhook {VERSION} (commit {COMMIT}, SQLite {})\n", store::sqlite_version())
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Failure::new(EX_UNAVAILABLE, error))
-}
-
 fn print_signature() -> Result<(), Failure> {
     let secret = Config::signing_secret().map_err(|error| Failure::new(EX_CONFIG, error))?;
     let secret =
         secret.ok_or_else(|| Failure::new(EX_CONFIG, "WEBHOOK_SECRET is not set: nothing to sign with"))?;
     let mut body = Vec::new();
-    std::io::stdin()
+    Stdin
         .read_to_end(&mut body)
         .map_err(|error| Failure::new(EX_UNAVAILABLE, format!("cannot read the body from stdin: {error}")))?;
     print(&format!("{}\n", sign(&secret, &body)))
@@ -241,11 +240,11 @@ fn erase(database: &Path, senders: &[String]) -> Result<(), Failure> {
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let erased = store::erase(&DatabasePath::resolve(database)?, senders, |done, all| {
         if is_terminal {
-            eprint!("\r{:3} %", done * 100 / all.max(1));
+            say(&format!("\r{:3} %", done * 100 / all.max(1)));
         }
     })?;
     if is_terminal {
-        eprint!("\r");
+        say("\r");
     }
     print(&format!("{erased} messages erased\n"))
 }

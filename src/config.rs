@@ -240,7 +240,7 @@ mod tests {
         assert!(config.secrets.keys.is_none() && config.secrets.api_token.is_none());
         assert_eq!(config.database, Path::new("data/app.db"));
         assert_eq!(config.listen, ListenAddr::Tcp("127.0.0.1:8000".parse().unwrap()));
-        assert_eq!((config.workers, config.max_body_bytes), (64, 65_536));
+        assert_eq!((config.workers, config.max_body_bytes), (8, 65_536));
         assert_eq!(config.log_level, Level::Info);
         assert_eq!(config.retention_days, None);
         assert_eq!(read(&[("RETENTION_DAYS", "30")]).unwrap().retention_days, Some(30));

@@ -1,16 +1,16 @@
 //! The query of `GET /messages`: filters, page and cursor (contract, section 3).
 //!
-//! [`PageQuery::parse`] checks every parameter once and reports all faults together. An empty
+//! [`PageQuery::parse`] checks every parameter once and reports all errors together. An empty
 //! `from`, `since`, `q` or `after` is no filter; of a repeated parameter the last counts; unknown
 //! ones are ignored.
 
 use serde_json::json;
 
-use crate::fault::Fault;
 use crate::folding::Needle;
 use crate::limits::{DEFAULT_PAGE_ROWS, MAX_CURSOR_ID_BYTES, MAX_PAGE_ROWS};
 use crate::timestamp::{InstantKey, parse_instant};
 use crate::url::{percent_encode, query_parameters};
+use crate::validation_error::ValidationError;
 
 /// Which messages are meant. All conditions hold together.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,7 +45,7 @@ pub enum Cursor {
 
 impl PageQuery {
     /// Reads a query string.
-    pub fn parse(query: &str) -> Result<Self, Vec<Fault>> {
+    pub fn parse(query: &str) -> Result<Self, Vec<ValidationError>> {
         let mut sent = Sent::default();
         for (name, value) in query_parameters(query) {
             match name.as_str() {
@@ -115,23 +115,23 @@ struct Sent {
 }
 
 impl Sent {
-    fn check(self) -> Result<PageQuery, Vec<Fault>> {
-        let mut faults = Vec::new();
+    fn check(self) -> Result<PageQuery, Vec<ValidationError>> {
+        let mut errors = Vec::new();
         let limit =
-            integer("limit", self.limit, DEFAULT_PAGE_ROWS.into(), 1, MAX_PAGE_ROWS.into(), &mut faults);
-        let offset = integer("offset", self.offset, 0, 0, i64::MAX, &mut faults);
+            integer("limit", self.limit, DEFAULT_PAGE_ROWS.into(), 1, MAX_PAGE_ROWS.into(), &mut errors);
+        let offset = integer("offset", self.offset, 0, 0, i64::MAX, &mut errors);
         let since = given(&self.since).and_then(|text| {
             let instant = parse_instant(text);
             if instant.is_none() {
                 let rule = "since must be an RFC 3339 time or a date";
-                faults.push(value_error("since", rule, text));
+                errors.push(value_error("since", rule, text));
             }
             instant
         });
         let after = given(&self.after).and_then(|text| {
             let cursor = Cursor::parse(text);
             if cursor.is_none() {
-                faults.push(value_error(
+                errors.push(value_error(
                     "after",
                     "after must come from the Link header of another page",
                     text,
@@ -139,8 +139,8 @@ impl Sent {
             }
             cursor
         });
-        if !faults.is_empty() {
-            return Err(faults);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         // A `+` that nobody encoded arrives as a space (contract, section 3).
         let from = match self.from.strip_prefix(' ') {
@@ -159,44 +159,42 @@ fn given(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-fn value_error(name: &str, rule: &str, input: &str) -> Fault {
-    Fault::new("value_error", &["query", name], format!("Value error, {rule}"))
-        .with_input(&json!(input))
-        .with_ctx(json!({ "error": rule }))
+fn value_error(name: &str, rule: &str, input: &str) -> ValidationError {
+    ValidationError::value_error(&["query", name], rule).with_text(input)
 }
 
-/// A whole number between two bounds, both included. On a fault the default stands in for it.
+/// A whole number between two bounds, both included. On an error the default stands in for it.
 fn integer(
     name: &str,
     sent: Option<String>,
     default: i64,
     min: i64,
     max: i64,
-    faults: &mut Vec<Fault>,
+    errors: &mut Vec<ValidationError>,
 ) -> i64 {
     let Some(text) = sent else {
         return default;
     };
     let digits = text.trim_matches(' ');
     let unsigned = digits.strip_prefix(['-', '+']).unwrap_or(digits);
-    let fault = if unsigned.is_empty() || !unsigned.bytes().all(|b| b.is_ascii_digit()) {
+    let error = if unsigned.is_empty() || !unsigned.bytes().all(|b| b.is_ascii_digit()) {
         let msg = "Input should be a valid integer, unable to parse string as an integer";
-        Fault::new("int_parsing", &["query", name], msg)
+        ValidationError::new("int_parsing", &["query", name], msg)
     } else {
         // Only a number of too many digits fails here; the sign says on which side it lies.
         let value = digits.parse().unwrap_or(if digits.starts_with('-') { i64::MIN } else { i64::MAX });
         let overflowed = digits.parse::<i64>().is_err();
         if value < min {
             let msg = format!("Input should be greater than or equal to {min}");
-            Fault::new("greater_than_equal", &["query", name], msg).with_ctx(json!({ "ge": min }))
+            ValidationError::new("greater_than_equal", &["query", name], msg).with_ctx(json!({ "ge": min }))
         } else if value > max || overflowed {
             let msg = format!("Input should be less than or equal to {max}");
-            Fault::new("less_than_equal", &["query", name], msg).with_ctx(json!({ "le": max }))
+            ValidationError::new("less_than_equal", &["query", name], msg).with_ctx(json!({ "le": max }))
         } else {
             return value;
         }
     };
-    faults.push(fault.with_input(&json!(text)));
+    errors.push(error.with_text(&text));
     default
 }
 
@@ -223,8 +221,8 @@ mod tests {
 
     #[test]
     fn every_bad_parameter_is_named_and_the_last_of_a_repeated_one_counts() {
-        let faults = PageQuery::parse("limit=abc&offset=-1&since=soon&after=x").unwrap_err();
-        let named: Vec<_> = faults.iter().map(|f| (f.loc[1].as_str().unwrap_or(""), f.kind)).collect();
+        let errors = PageQuery::parse("limit=abc&offset=-1&since=soon&after=x").unwrap_err();
+        let named: Vec<_> = errors.iter().map(|f| (f.loc[1].as_str().unwrap_or(""), f.kind)).collect();
         assert_eq!(
             named,
             [

@@ -11,8 +11,8 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`client`] [`clock`] [`fault`] [`notify`] |
-//! | 0 | [`csv`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
+//! | 1 | [`client`] [`clock`] [`inherited`] [`notify`] [`validation_error`] |
+//! | 0 | [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -20,7 +20,7 @@
 //! # The life of a `POST /webhook`
 //!
 //! `server::edge` reads until the request is whole (head, framing, bounds, deadline) → the ingest
-//! queue of `server::pool` → `server::exchange` → `routes` finds the row of its table →
+//! queue of `server::worker_pool` → `server::exchange` → `routes` finds the row of its table →
 //! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::writer`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
 //! `server::outbox` → `server::edge` has `server::exchange` count, log and render it, and sends.
@@ -32,17 +32,21 @@
 //! - Every request that was whole is answered exactly once, counted once and logged once.
 //! - Nothing a client does makes threads, descriptors or memory grow without bound.
 
+// What is written to stderr, or cannot be, decides nothing: see `cli::streams`.
+#![deny(clippy::print_stderr)]
+
 mod app;
 pub mod cli;
 mod client;
 mod clock;
 mod config;
 mod csv;
+mod escape;
 mod exposition;
-mod fault;
 mod filter;
 mod folding;
 mod http;
+pub mod inherited;
 mod limits;
 mod log;
 mod message;
@@ -58,6 +62,7 @@ mod signature;
 mod store;
 mod timestamp;
 mod url;
+mod validation_error;
 mod version;
 
 /// The pure parsers, for tests and fuzzers outside this crate.

@@ -120,14 +120,9 @@ pub const SMALL_BUFFER_BYTES: usize = 4 << 10;
 // ---- The pool ----------------------------------------------------------------------------------
 
 /// Threads of the pool, unless `WORKERS` says otherwise (contract, section 1).
-pub const DEFAULT_WORKERS: usize = 64;
+pub const DEFAULT_WORKERS: usize = 8;
 /// Upper end of `WORKERS`.
 pub const LARGEST_WORKERS: usize = 1024;
-/// Threads that answer health probes and scrapes, whatever the others are doing.
-pub const PROBE_WORKERS: usize = 2;
-/// Threads that check webhooks, some 5 µs each. They never block, and the writer is the bound: more
-/// than two were measured to gain nothing.
-pub const INGEST_WORKERS: usize = 2;
 /// So many webhooks on their way mean that the service is busy with them.
 pub const BUSY_WEBHOOKS: i64 = 4;
 /// A query that takes longer than this rests on its way as well.
@@ -144,12 +139,6 @@ pub const LONGEST_QUERY_REST: Duration = Duration::from_millis(200);
 pub const QUERY_REST_LOOK: Duration = Duration::from_millis(20);
 /// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
 pub const WORKER_STACK_BYTES: usize = 512 << 10;
-/// Webhooks waiting for a thread; past it they are shed.
-pub const INGEST_QUEUE: usize = 8192;
-/// Queries waiting for a thread; past it they are shed.
-pub const READ_QUEUE: usize = 1024;
-/// Probes waiting for a thread; past it they are shed.
-pub const PROBE_QUEUE: usize = 1024;
 /// `Retry-After` of every 503, in seconds.
 pub const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -252,7 +241,7 @@ pub const EXPIRY_INDEX_PATIENCE: Duration = Duration::from_secs(1);
 pub const DELETION_PATIENCE: Duration = Duration::from_millis(200);
 /// How often it looks.
 pub const DELETION_LOOK: Duration = Duration::from_millis(2);
-/// How often what is known of the clock, and changes that the index knows, are looked at. A change is
+/// How often the service looks whether a look for old messages is due, and at changes that the index knows. A change is
 /// removed at the second look, so that the disk has most likely taken the index in.
 pub const RETENTION_LOOK: Duration = Duration::from_secs(5);
 /// Changes removed, or remembered ids looked at, in one transaction: they lie side by side.
@@ -263,14 +252,6 @@ pub const MOST_CHANGES: usize = 100_000;
 pub const IDS_REMEMBERED: Duration = Duration::from_secs(8 * 86_400);
 /// How often remembered ids are looked through for those that are remembered for longer.
 pub const IDS_INTERVAL: Duration = Duration::from_secs(86_400);
-/// A clock that is off by more than this from where it was and what has passed since was set.
-pub const CLOCK_STEP: Duration = Duration::from_secs(3600);
-/// The same across a restart, when nobody has counted: the service may have been off for as long.
-pub const LONGEST_STANDSTILL: Duration = Duration::from_secs(86_400);
-/// A `created_at` before this was written by a clock that had lost its battery, or by nobody.
-pub const EARLIEST_DATE: &str = "2010-01-01";
-/// A clock that was set is believed when it has stood for so long; there is time to put it right.
-pub const CLOCK_DISPUTE: Duration = Duration::from_secs(86_400);
 /// Messages that the `erase` command deletes in one transaction: a running service waits for each.
 pub const ERASE_SLICE: usize = 128;
 /// How often it looks whether the database is free for a moment.

@@ -13,6 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::client::Client;
 use crate::clock::write_rfc3339;
+use crate::escape::{is_deceptive, push_escape};
 use crate::limits::{LOG_BUFFER_BYTES, LOG_FLUSH_TIMEOUT, LOG_PAUSE, MAX_LOGGED_CHARS};
 
 /// How much a line matters, least first.
@@ -116,8 +117,8 @@ impl Line {
     }
 }
 
-/// Control characters and the Unicode line ends are escaped: a reader that splits lines by any
-/// rule sees one line.
+/// What ends, hides or turns text is escaped: a reader that splits lines by any rule sees one line, and
+/// a terminal shows what is there in the order in which it stands.
 fn write_json_string(out: &mut String, text: &str) {
     out.push('"');
     let is_plain = |byte: u8| (b' '..0x7f).contains(&byte) && byte != b'"' && byte != b'\\';
@@ -134,9 +135,7 @@ fn write_json_string(out: &mut String, text: &str) {
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
-            c if c.is_control() || c == '\u{2028}' || c == '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
+            c if is_deceptive(c) => push_escape(out, c),
             c => out.push(c),
         }
     }
@@ -269,11 +268,11 @@ mod tests {
 
     #[test]
     fn a_line_is_json_whatever_a_client_sent() {
-        let nasty = "a\"b\\c\n\r\t\0\u{7f}\u{85}\u{2028}é😀";
+        let nasty = "a\"b\\c\n\r\t\0\u{7f}\u{85}\u{2028}\u{202e}\u{200b}\u{e0001}é😀";
         let line =
             Line::new(Level::Info).text("path", nasty).thousandths("latency_ms", 1234).boolean("dup", false);
         let json = format!("{}}}", line.json);
-        assert!(!json.chars().any(|c| c.is_control() || c == '\u{2028}'), "{json}");
+        assert!(!json.chars().any(is_deceptive), "{json}");
         let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(parsed["path"], nasty);
         assert_eq!(parsed["latency_ms"], 1.234);

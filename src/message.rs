@@ -1,20 +1,20 @@
-//! A message, and the rules that make one (contract, section 2).
+//! A message is what a body holds that keeps every rule of the contract (section 2).
 //!
-//! [`Message::parse`] is the only way to get one, so whoever holds a `Message` holds a valid one.
-//! It reports every fault of a body at once.
+//! [`RawMessage::validate`] is the one table of the rules: it makes the message and says what is wrong with
+//! it, so a [`Message`] can come from nowhere else and no refusal is without a reason.
 
-mod draft;
+#[cfg(test)]
+mod generated;
+mod raw_message;
 
-use std::collections::BTreeMap;
-
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 
-use draft::{Draft, Field};
+use raw_message::RawMessage;
 
-use crate::fault::Fault;
 use crate::limits::MAX_TEXT_CHARS;
-use crate::timestamp::is_contract_ts;
+use crate::timestamp::{is_contract_ts, parse_instant};
+use crate::validation_error::ValidationError;
 
 /// A message that keeps every rule of the contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Message {
 #[derive(Debug)]
 pub struct Rejected {
     /// All that is wrong with it, at least one.
-    pub faults: Vec<Fault>,
+    pub errors: Vec<ValidationError>,
     /// Its id, where that could be read: for the log.
     pub message_id: Option<String>,
 }
@@ -38,11 +38,21 @@ pub struct Rejected {
 impl Message {
     /// Reads a body. Unknown fields are ignored; of a field given twice the last counts.
     pub fn parse(body: &[u8]) -> Result<Self, Rejected> {
-        let text = std::str::from_utf8(body)
-            .map_err(|error| not_json(error.valid_up_to(), "the body is not UTF-8"))?;
-        match serde_json::from_str::<Draft<'_>>(text) {
-            Ok(draft) => draft.check().ok_or_else(|| explain(text)),
-            Err(_) => Err(explain(text)),
+        RawMessage::read(body)?.validate()
+    }
+
+    /// Reads a message as it is exported: with the time at which it was stored, where that is known.
+    pub fn parse_exported(line: &[u8]) -> Result<(Self, Option<String>), Rejected> {
+        let raw = RawMessage::read(line)?;
+        match (raw.validate(), optional("created_at", raw.created_at, is_an_instant)) {
+            (Ok(message), Ok(created_at)) => Ok((message, created_at)),
+            (Ok(message), Err(error)) => {
+                Err(Rejected { errors: vec![error], message_id: Some(message.message_id) })
+            }
+            (Err(mut rejected), created_at) => {
+                rejected.errors.extend(created_at.err());
+                Err(rejected)
+            }
         }
     }
 
@@ -67,8 +77,85 @@ impl Message {
     }
 }
 
-const FIELDS: [&str; 5] = ["message_id", "from", "to", "ts", "text"];
-const MSISDN_PATTERN: &str = r"^\+[0-9]+$";
+impl From<ValidationError> for Rejected {
+    fn from(error: ValidationError) -> Self {
+        Self { errors: vec![error], message_id: None }
+    }
+}
+
+impl RawMessage<'_> {
+    fn validate(&self) -> Result<Message, Rejected> {
+        let message_id = self.required("message_id", self.message_id, is_not_empty);
+        let from = self.required("from", self.from, is_a_number);
+        let to = self.required("to", self.to, is_a_number);
+        let ts = self.required("ts", self.ts, is_a_ts);
+        let text = optional("text", self.text, is_short_enough);
+        match (message_id, from, to, ts, text) {
+            (Ok(message_id), Ok(from), Ok(to), Ok(ts), Ok(text)) => {
+                Ok(Message { message_id, from, to, ts, text })
+            }
+            (message_id, from, to, ts, text) => {
+                let (message_id, id_error) = apart(message_id);
+                let errors = [id_error, from.err(), to.err(), ts.err(), text.err()];
+                Err(Rejected { errors: errors.into_iter().flatten().collect(), message_id })
+            }
+        }
+    }
+
+    fn required(&self, field: &str, json: Option<&RawValue>, rule: Rule) -> Result<String, ValidationError> {
+        match json {
+            Some(json) => string(field, json, rule),
+            None => {
+                Err(ValidationError::new("missing", &["body", field], "Field required").with_input(self.body))
+            }
+        }
+    }
+}
+
+fn apart<T, E>(result: Result<T, E>) -> (Option<T>, Option<E>) {
+    match result {
+        Ok(value) => (Some(value), None),
+        Err(error) => (None, Some(error)),
+    }
+}
+
+fn optional(field: &str, json: Option<&RawValue>, rule: Rule) -> Result<Option<String>, ValidationError> {
+    json.filter(|json| json.get() != "null").map(|json| string(field, json, rule)).transpose()
+}
+
+fn string(field: &str, json: &RawValue, rule: Rule) -> Result<String, ValidationError> {
+    let error = |kind, msg: &str| ValidationError::new(kind, &["body", field], msg);
+    let result = if !json.get().starts_with('"') {
+        Err(error("string_type", "Input should be a valid string"))
+    } else if let Ok(text) = serde_json::from_str::<String>(json.get()) {
+        rule(&text, &["body", field]).map_or(Ok(text), Err)
+    } else {
+        // Half a surrogate pair, the one thing that is a string to JSON and no text.
+        let msg = "Input should be a valid string, unable to parse raw data as a unicode string";
+        Err(error("string_unicode", msg))
+    };
+    result.map_err(|error| error.with_input(json.get()))
+}
+
+/// Looks at the text of a field at a place, and says what is wrong with it.
+type Rule = fn(&str, &[&str]) -> Option<ValidationError>;
+
+fn is_not_empty(text: &str, loc: &[&str]) -> Option<ValidationError> {
+    let error = || {
+        ValidationError::new("string_too_short", loc, "String should have at least 1 character")
+            .with_ctx(json!({ "min_length": 1 }))
+    };
+    text.is_empty().then(error)
+}
+
+fn is_a_number(text: &str, loc: &[&str]) -> Option<ValidationError> {
+    const PATTERN: &str = r"^\+[0-9]+$";
+    let error = || {
+        let msg = format!("String should match pattern '{PATTERN}'");
+        ValidationError::new("string_pattern_mismatch", loc, msg).with_ctx(json!({ "pattern": PATTERN }))
+    };
+    (!is_msisdn(text)).then(error)
+}
 
 /// A number as the contract writes it: `+` and digits.
 pub fn is_msisdn(text: &str) -> bool {
@@ -76,140 +163,39 @@ pub fn is_msisdn(text: &str) -> bool {
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn is_short_enough(text: &str) -> bool {
-    // A scalar value is at least one byte, so most texts need no counting.
-    text.len() <= MAX_TEXT_CHARS || text.chars().count() <= MAX_TEXT_CHARS
-}
-
-impl Draft<'_> {
-    /// The message, if every rule holds. What does not hold is found out by [`explain`].
-    fn check(self) -> Option<Message> {
-        Some(Message {
-            message_id: self.message_id.valid(|id| !id.is_empty())?,
-            from: self.from.valid(is_msisdn)?,
-            to: self.to.valid(is_msisdn)?,
-            ts: self.ts.valid(is_contract_ts)?,
-            text: match self.text {
-                Field::Absent | Field::Null => None,
-                text => Some(text.valid(is_short_enough)?),
-            },
-        })
-    }
-}
-
-/// The same rules once more, field by field, to name each one that is broken. Off the path of valid
-/// messages, so it may take its time.
-fn explain(text: &str) -> Rejected {
-    let json_error = |error: &serde_json::Error| not_json(byte_offset(text, error), &reason(error));
-    // Unparsed values: a number that is too large for a float is no string, but it is JSON.
-    let fields: BTreeMap<String, &RawValue> = match serde_json::from_str(text) {
-        Ok(fields) => fields,
-        Err(error) => return not_an_object(text).unwrap_or_else(|| json_error(&error)),
-    };
-    let mut known = BTreeMap::new();
-    for (name, raw) in fields.into_iter().filter(|(name, _)| FIELDS.contains(&name.as_str())) {
-        match serde_json::from_str::<Value>(raw.get()) {
-            Ok(value) => known.insert(name, value),
-            // A string that is none, say half a surrogate pair.
-            Err(error) if raw.get().starts_with('"') => return json_error(&error),
-            Err(_) => known.insert(name, json!({})),
-        };
-    }
-    broken_rules(&known, &serde_json::from_str(text).unwrap_or_default())
-}
-
-fn broken_rules(fields: &BTreeMap<String, Value>, body: &Value) -> Rejected {
-    let required = |name: &str, rule: &dyn Fn(&str) -> Option<Fault>| match fields.get(name) {
-        None => Some(Fault::new("missing", &["body", name], "Field required").with_input(body)),
-        Some(Value::String(text)) => rule(text).map(|fault| fault.with_input(&json!(text))),
-        Some(other) => Some(string_type(name, other)),
-    };
-    let msisdn = |name: &'static str| move |text: &str| (!is_msisdn(text)).then(|| pattern_mismatch(name));
-    let faults = [
-        required("message_id", &|id| id.is_empty().then(too_short)),
-        required("from", &msisdn("from")),
-        required("to", &msisdn("to")),
-        required("ts", &|ts| (!is_contract_ts(ts)).then(not_a_ts)),
-        match fields.get("text") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => (!is_short_enough(text)).then(too_long),
-            Some(other) => Some(string_type("text", other)),
-        },
-    ];
-    let message_id = fields.get("message_id").and_then(Value::as_str).map(str::to_owned);
-    Rejected { faults: faults.into_iter().flatten().collect(), message_id }
-}
-
-/// The fault of a body that is JSON, but no object. `None` if it is neither.
-fn not_an_object(text: &str) -> Option<Rejected> {
-    let body: &RawValue = serde_json::from_str(text).ok()?;
-    if body.get().starts_with('{') {
-        return None;
-    }
-    let msg = "Input should be a valid dictionary or object to extract fields from";
-    let fault = Fault::new("model_attributes_type", &["body"], msg);
-    let fault = match serde_json::from_str(text) {
-        Ok(value) => fault.with_input(&value),
-        Err(_) => fault,
-    };
-    Some(Rejected { faults: vec![fault], message_id: None })
-}
-
-fn not_json(offset: usize, reason: &str) -> Rejected {
-    let mut fault =
-        Fault::new("json_invalid", &["body"], "JSON decode error").with_ctx(json!({ "error": reason }));
-    fault.loc.push(json!(offset));
-    fault.input = Some(json!({}));
-    Rejected { faults: vec![fault], message_id: None }
-}
-
-/// serde_json's message without its "at line 1 column 5": `loc` says where.
-fn reason(error: &serde_json::Error) -> String {
-    let full = error.to_string();
-    full.rsplit_once(" at line ").map_or(full.clone(), |(reason, _)| reason.to_owned())
-}
-
-fn byte_offset(text: &str, error: &serde_json::Error) -> usize {
-    let (line, column) = (error.line(), error.column());
-    let before: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    (before + column.saturating_sub(1)).min(text.len())
-}
-
-fn string_type(name: &str, input: &Value) -> Fault {
-    Fault::new("string_type", &["body", name], "Input should be a valid string").with_input(input)
-}
-
-fn too_short() -> Fault {
-    Fault::new("string_too_short", &["body", "message_id"], "String should have at least 1 character")
-        .with_ctx(json!({ "min_length": 1 }))
-}
-
-fn too_long() -> Fault {
-    let msg = format!("String should have at most {MAX_TEXT_CHARS} characters");
-    Fault::new("string_too_long", &["body", "text"], msg).with_ctx(json!({ "max_length": MAX_TEXT_CHARS }))
-}
-
-fn pattern_mismatch(name: &str) -> Fault {
-    let msg = format!("String should match pattern '{MSISDN_PATTERN}'");
-    Fault::new("string_pattern_mismatch", &["body", name], msg).with_ctx(json!({ "pattern": MSISDN_PATTERN }))
-}
-
-fn not_a_ts() -> Fault {
+fn is_a_ts(text: &str, loc: &[&str]) -> Option<ValidationError> {
     let rule = "ts must be a real UTC time of the form YYYY-MM-DDTHH:MM:SSZ";
-    Fault::new("value_error", &["body", "ts"], format!("Value error, {rule}"))
-        .with_ctx(json!({ "error": rule }))
+    (!is_contract_ts(text)).then(|| ValidationError::value_error(loc, rule))
+}
+
+fn is_short_enough(text: &str, loc: &[&str]) -> Option<ValidationError> {
+    // A scalar value is at least one byte, so most texts need no counting.
+    let fits = text.len() <= MAX_TEXT_CHARS || text.chars().count() <= MAX_TEXT_CHARS;
+    let error = || {
+        let msg = format!("String should have at most {MAX_TEXT_CHARS} characters");
+        ValidationError::new("string_too_long", loc, msg).with_ctx(json!({ "max_length": MAX_TEXT_CHARS }))
+    };
+    (!fits).then(error)
+}
+
+fn is_an_instant(text: &str, loc: &[&str]) -> Option<ValidationError> {
+    let rule = "created_at must be an RFC 3339 time";
+    parse_instant(text).is_none().then(|| ValidationError::value_error(loc, rule))
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     const GOOD: &str = r#"{"message_id":"m1","from":"+919876543210","to":"+14155550100","ts":"2025-01-15T10:00:00Z","text":"Hello"}"#;
 
     fn kinds(body: &str) -> Vec<(String, &'static str)> {
         let rejected = Message::parse(body.as_bytes()).unwrap_err();
-        let field = |fault: &Fault| fault.loc.last().and_then(Value::as_str).unwrap_or("").to_owned();
-        rejected.faults.iter().map(|fault| (field(fault), fault.kind)).collect()
+        let field =
+            |error: &ValidationError| error.loc[1..].first().and_then(Value::as_str).unwrap_or("").to_owned();
+        rejected.errors.iter().map(|error| (field(error), error.kind)).collect()
     }
 
     #[test]
@@ -259,9 +245,15 @@ mod tests {
         assert_eq!(kinds("{\"a\":1,}").first().map(|f| f.1), Some("json_invalid"));
         assert_eq!(kinds(&format!("{GOOD} x")).first().map(|f| f.1), Some("json_invalid"));
         assert_eq!(kinds("[1]").first().map(|f| f.1), Some("model_attributes_type"));
-        assert_eq!(kinds(&GOOD.replace("Hello", "\\ud800")).first().map(|f| f.1), Some("json_invalid"));
         assert_eq!(kinds("1e999").first().map(|f| f.1), Some("model_attributes_type"));
         assert!(Message::parse(b"\xff{}").is_err());
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_text_and_hides_no_other_error() {
+        let body = GOOD.replace("Hello", r"\ud800").replace("+14155550100", "");
+        let expected = [("to".into(), "string_pattern_mismatch"), ("text".into(), "string_unicode")];
+        assert_eq!(kinds(&body), expected);
     }
 
     #[test]
@@ -288,5 +280,24 @@ mod tests {
     fn the_id_of_a_refused_body_is_known_where_it_can_be_read() {
         let rejected = Message::parse(br#"{"message_id":"m9"}"#).unwrap_err();
         assert_eq!(rejected.message_id.as_deref(), Some("m9"));
+    }
+
+    #[test]
+    fn an_exported_message_has_the_time_at_which_it_was_stored_or_none() {
+        let parse = |fields: &str| Message::parse_exported(GOOD.replace('}', fields).as_bytes());
+        let time = "2025-01-15T10:00:01.123Z";
+        let (message, created_at) = parse(&format!(r#","created_at":"{time}"}}"#)).unwrap();
+        assert_eq!((message.message_id(), created_at.as_deref()), ("m1", Some(time)));
+        for unknown in ["}", r#","created_at":null}"#, r#","created_at":5,"created_at":null}"#] {
+            assert_eq!(parse(unknown).unwrap().1, None);
+        }
+        for bad in [r#","created_at":5}"#, r#","created_at":"soon"}"#, r#","to":"","created_at":"soon"}"#] {
+            let rejected = parse(bad).unwrap_err();
+            assert_eq!(
+                rejected.errors.last().map(|error| &error.loc[1]),
+                Some(&json!("created_at")),
+                "{bad}"
+            );
+        }
     }
 }

@@ -52,8 +52,14 @@ labels! {
 }
 
 labels! {
-    /// The queues of the pool.
-    Lane { Ingest = "ingest", Read = "read", Probe = "probe" }
+    /// The queues of the pool, in the order in which a free thread looks at them.
+    Priority {
+        Probe = "probe",
+        Ingest = "ingest",
+        Immediate = "immediate",
+        Scrape = "scrape",
+        Read = "read",
+    }
 }
 
 labels! {
@@ -189,7 +195,7 @@ impl Default for Metrics {
             requests: Route::ALL.iter().map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect(),
             webhooks: counters(WebhookResult::ALL.len()),
             closed: counters(CloseCause::ALL.len()),
-            shed: counters(Lane::ALL.len()),
+            shed: counters(Priority::ALL.len()),
             latency_ms: Histogram::new(LATENCY_BOUNDS, 1e3),
             route_seconds: Route::ALL.iter().map(|_| Histogram::new(SECONDS_BOUNDS, 1e6)).collect(),
             batch_messages: Histogram::new(BATCH_BOUNDS, 1.0),
@@ -207,8 +213,8 @@ impl Default for Metrics {
             accept_errors: AtomicU64::new(0),
             connections: AtomicI64::new(0),
             buffered_bytes: AtomicI64::new(0),
-            waiting: Lane::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
-            in_flight: Lane::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
+            waiting: Priority::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
+            in_flight: Priority::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
         }
     }
 }
@@ -231,18 +237,18 @@ impl Metrics {
         self.closed[cause as usize].fetch_add(1, Relaxed);
     }
 
-    pub fn shed(&self, lane: Lane) {
-        self.shed[lane as usize].fetch_add(1, Relaxed);
+    pub fn shed(&self, priority: Priority) {
+        self.shed[priority as usize].fetch_add(1, Relaxed);
     }
 
     /// Requests that wait in a queue of the pool.
-    pub fn waiting(&self, lane: Lane) -> &AtomicI64 {
-        &self.waiting[lane as usize]
+    pub fn waiting(&self, priority: Priority) -> &AtomicI64 {
+        &self.waiting[priority as usize]
     }
 
     /// Requests that are whole and not answered yet.
-    pub fn in_flight(&self, lane: Lane) -> &AtomicI64 {
-        &self.in_flight[lane as usize]
+    pub fn in_flight(&self, priority: Priority) -> &AtomicI64 {
+        &self.in_flight[priority as usize]
     }
 
     pub fn requests_total(&self, route: Route, slot: usize) -> u64 {
@@ -257,8 +263,8 @@ impl Metrics {
         self.closed[cause as usize].load(Relaxed)
     }
 
-    pub fn shed_total(&self, lane: Lane) -> u64 {
-        self.shed[lane as usize].load(Relaxed)
+    pub fn shed_total(&self, priority: Priority) -> u64 {
+        self.shed[priority as usize].load(Relaxed)
     }
 
     pub fn route_seconds(&self, route: Route) -> &Histogram {

@@ -64,6 +64,29 @@ fn adopt(descriptor: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
+/// Lets every signal reach this process: a mask outlives exec(3), and what is blocked stays pending for ever.
+///
+/// To be called before a second thread is started, which inherits the mask of the first.
+#[allow(unsafe_code)]
+pub fn unblock_signals() {
+    // SAFETY: sigemptyset(3) fills in the set that it is given, which is ours and large enough; then it is
+    // initialised. pthread_sigmask(3) reads it, and writes nowhere where the old mask is not asked for.
+    unsafe {
+        let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Undoes an inherited `SIG_IGN` of `SIGCHLD`, under which the kernel forgets how a child has ended (wait(2)).
+#[allow(unsafe_code)]
+pub fn wait_for_children_as_usual() {
+    // SAFETY: the default action of a signal runs no code of this program.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
+}
+
 /// Raises the number of descriptors that this process may open to what it is allowed to, and says
 /// how many that are.
 pub fn raise_descriptor_limit() -> usize {
@@ -130,6 +153,32 @@ mod tests {
         give_back_free_memory();
         let sizes = [1_usize, 4096, 1 << 20];
         assert!(sizes.iter().all(|size| vec![7_u8; *size].iter().all(|byte| *byte == 7)));
+    }
+
+    #[test]
+    fn a_signal_that_was_blocked_is_delivered() {
+        let blocks = |mask: &str| {
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            status.contains(&format!("SigBlk:\t{mask}"))
+        };
+        // The mask is that of this test's own thread.
+        #[allow(unsafe_code)]
+        // SAFETY: as in `unblock_signals`; the set is initialised before a signal is added to it.
+        unsafe {
+            let mut term = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            libc::sigemptyset(term.as_mut_ptr());
+            libc::sigaddset(term.as_mut_ptr(), libc::SIGTERM);
+            libc::pthread_sigmask(libc::SIG_BLOCK, term.as_ptr(), std::ptr::null_mut());
+        }
+        assert!(blocks("0000000000004000"));
+        unblock_signals();
+        assert!(blocks("0000000000000000"));
+    }
+
+    #[test]
+    fn a_child_can_be_waited_for() {
+        wait_for_children_as_usual();
+        assert!(std::process::Command::new("true").status().unwrap().success());
     }
 
     #[test]

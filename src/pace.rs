@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::limits::{BUSY_WEBHOOKS, LONGEST_QUERY_REST, MOST_QUERY_REST, QUERY_REST_LOOK};
-use crate::metrics::{Lane, Metrics};
+use crate::metrics::{Metrics, Priority};
 
 thread_local!(static RESTED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) });
 
@@ -24,11 +24,11 @@ thread_local!(static RESTED_AT: Cell<Duration> = const { Cell::new(Duration::ZER
 pub fn make_way(metrics: &Metrics) {
     let worked_in_all = processor_time_of_this_thread();
     let worked = worked_in_all.saturating_sub(RESTED_AT.replace(worked_in_all));
-    let webhooks = || metrics.in_flight(Lane::Ingest).load(Relaxed);
+    let webhooks = || metrics.in_flight(Priority::Ingest).load(Relaxed);
     if webhooks() < BUSY_WEBHOOKS {
         return;
     }
-    let waiting = metrics.waiting(Lane::Read).load(Relaxed).unsigned_abs();
+    let waiting = metrics.waiting(Priority::Read).load(Relaxed).unsigned_abs();
     let times = u32::try_from(waiting).map_or(MOST_QUERY_REST, |waiting| waiting.clamp(1, MOST_QUERY_REST));
     let mut rest = (worked * times).min(LONGEST_QUERY_REST);
     while !rest.is_zero() {
@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn the_more_queries_wait_the_longer_one_rests() {
         let metrics = Metrics::default();
-        metrics.in_flight(Lane::Ingest).store(BUSY_WEBHOOKS, Relaxed);
+        metrics.in_flight(Priority::Ingest).store(BUSY_WEBHOOKS, Relaxed);
         for (waiting, times) in [(0, 1), (2, 2), (1000, MOST_QUERY_REST)] {
-            metrics.waiting(Lane::Read).store(waiting, Relaxed);
+            metrics.waiting(Priority::Read).store(waiting, Relaxed);
             make_way(&metrics);
             work(Duration::from_millis(5));
             let began = Instant::now();
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_rest_is_taken_once() {
         let metrics = Metrics::default();
-        metrics.in_flight(Lane::Ingest).store(BUSY_WEBHOOKS, Relaxed);
+        metrics.in_flight(Priority::Ingest).store(BUSY_WEBHOOKS, Relaxed);
         work(Duration::from_millis(10));
         make_way(&metrics);
         let before = RESTED_AT.get();

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Failure, print};
+use super::Failure;
+use super::streams::print;
 use crate::store::{self, DatabasePath};
 
 /// What is wrong was said.

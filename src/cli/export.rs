@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::streams::Stdout;
 use super::{EX_IOERR, Failure};
 use crate::csv;
 use crate::filter::{Filter, PageQuery};
@@ -31,7 +32,7 @@ impl Options {
     pub(super) fn filter(&self) -> Result<Filter, String> {
         match PageQuery::parse(&self.query) {
             Ok(query) => Ok(query.filter),
-            Err(faults) => Err(faults.into_iter().map(|fault| fault.msg).collect::<Vec<_>>().join("; ")),
+            Err(errors) => Err(errors.into_iter().map(|error| error.msg).collect::<Vec<_>>().join("; ")),
         }
     }
 }
@@ -52,12 +53,11 @@ pub(super) fn export(database: &Path, filter: Filter, is_csv: bool) -> Result<()
         for message in &slice {
             write_line(&mut lines, message, is_csv).map_err(failed)?;
         }
-        io::stdout().write_all(&lines).map_err(failed)?;
+        Stdout.write_all(&lines).map_err(failed)?;
         lines.clear();
         written += slice.len();
     }
-    let flushed = io::stdout().write_all(&lines).and_then(|()| io::stdout().flush());
-    flushed.map_err(|error| Failure::new(EX_IOERR, format!("cannot write: {error}")))
+    Stdout.write_all(&lines).map_err(|error| Failure::new(EX_IOERR, format!("cannot write: {error}")))
 }
 
 fn write_line(lines: &mut Vec<u8>, message: &StoredMessage, is_csv: bool) -> io::Result<()> {

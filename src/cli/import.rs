@@ -4,9 +4,10 @@
 mod lines;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use super::streams::{Stdin, say_line};
 use super::{EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, Failure};
 use crate::limits::MAX_BATCH;
 use crate::os;
@@ -24,8 +25,8 @@ struct Counts {
 pub(super) fn import(database: &Path, file: Option<&Path>) -> Result<(), Failure> {
     os::lower_priority_of_this_thread();
     let input: Box<dyn BufRead> = match file {
-        None => Box::new(io::stdin().lock()),
-        Some(path) if path == Path::new("-") => Box::new(io::stdin().lock()),
+        None => Box::new(BufReader::new(Stdin)),
+        Some(path) if path == Path::new("-") => Box::new(BufReader::new(Stdin)),
         Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| {
             Failure::new(EX_UNAVAILABLE, format!("cannot read {}: {error}", path.display()))
         })?)),
@@ -91,11 +92,11 @@ fn put(
 impl Counts {
     fn refuse(&mut self, line: u64, why: &str) {
         self.refused += 1;
-        eprintln!("line {line}: {why}");
+        say_line(&format!("line {line}: {why}"));
     }
 
     fn tell(&self) {
         let Self { created, duplicate, refused } = self;
-        eprintln!("{created} messages stored, {duplicate} were there already, {refused} refused");
+        say_line(&format!("{created} messages stored, {duplicate} were there already, {refused} refused"));
     }
 }

@@ -4,6 +4,8 @@ use std::io::{IsTerminal, stderr};
 use std::path::Path;
 
 use super::Failure;
+use super::streams::say;
+use crate::escape::escaped;
 use crate::store::OpenError;
 
 /// Runs something that makes `file` and tells of its progress: so many pages of so many.
@@ -16,13 +18,13 @@ pub(super) fn shown(
     let result = work(&mut |done, all| {
         let percent = done * 100 / all.max(1);
         if is_terminal && last.replace(percent) != Some(percent) {
-            eprint!("\r{percent:3} %");
+            say(&format!("\r{percent:3} %"));
         }
     });
     if is_terminal && last.is_some() {
         match &result {
-            Ok(()) => eprintln!("\r{} written", file.display()),
-            Err(_) => eprintln!(),
+            Ok(()) => say(&format!("\r{} written\n", escaped(&file.to_string_lossy()))),
+            Err(_) => say("\n"),
         }
     }
     Ok(result?)

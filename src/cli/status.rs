@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::app::App;
+use crate::escape::escaped;
 
 /// What the service is doing, as an assignment for [`crate::notify::Notifier::tell`].
 pub(super) fn status(app: &App, address: &str) -> String {
@@ -12,7 +13,7 @@ pub(super) fn status(app: &App, address: &str) -> String {
     let stored = app.metrics.messages_stored.load(Relaxed);
     let connections = app.metrics.connections.load(Relaxed);
     // A path may hold anything, and a line end would begin another assignment.
-    let address = address.replace(char::is_control, "?");
+    let address = escaped(address);
     format!(
         "STATUS=Serving on {address}: {stored} messages stored since the start, {connections} connections"
     )

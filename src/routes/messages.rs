@@ -13,7 +13,7 @@ pub(super) fn get(app: &App, request: &Request) -> Answer {
 fn page(app: &App, request: &Request) -> Response {
     let query = match PageQuery::parse(&request.query) {
         Ok(query) => query,
-        Err(faults) => return problem::invalid(&faults),
+        Err(errors) => return problem::invalid(&errors),
     };
     let page = match app.store.page(&query, request.received) {
         Ok(page) => page,

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::fault::Fault;
 use crate::http::Response;
 use crate::limits::RETRY_AFTER_SECONDS;
 use crate::store::StoreError;
 use crate::url::repeat_query;
+use crate::validation_error::ValidationError;
 
 /// Why a request was refused before a route saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,11 @@ pub(super) fn invalid_signature() -> Response {
     detail(401, "invalid signature")
 }
 
+/// What is accepted instead is said as RFC 9110, section 15.5.16, asks for it.
+pub(super) fn encoded() -> Response {
+    detail(415, "a body with a Content-Encoding is not accepted").header("Accept-Encoding", "identity")
+}
+
 pub(super) fn invalid_token() -> Response {
     detail(401, "invalid token").header("WWW-Authenticate", "Bearer")
 }
@@ -76,10 +81,12 @@ pub(super) fn method_not_allowed(allow: &'static str) -> Response {
     detail(405, "Method Not Allowed").header("Allow", allow)
 }
 
-/// FastAPI's 422: every fault at once.
-pub(super) fn invalid(faults: &[Fault]) -> Response {
-    let entries: Vec<_> = faults.iter().map(Fault::to_json).collect();
-    json_body(422, &json!({ "detail": entries }))
+/// FastAPI's 422: every error at once.
+pub(super) fn invalid(errors: &[ValidationError]) -> Response {
+    let mut body = br#"{"detail":"#.to_vec();
+    serde_json::to_writer(&mut body, errors).expect("strings always serialize, and a Vec takes them");
+    body.push(b'}');
+    Response::json(422, body)
 }
 
 pub(super) fn storage(error: &StoreError) -> Response {

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::exposition::{CONTENT_TYPE, Exposition};
 use crate::http::{Request, Response};
 use crate::metrics::{
-    CloseCause, HistogramReading, Lane, Metrics, Route, STATUSES, STATUSES_FROM_THE_START, WebhookResult,
+    CloseCause, HistogramReading, Metrics, Priority, Route, STATUSES, STATUSES_FROM_THE_START, WebhookResult,
 };
 use crate::procfs::Process;
 use crate::store::sqlite_version;
@@ -62,15 +62,16 @@ fn requests(page: &mut Exposition, metrics: &Metrics) {
     }
     let name = "http_requests_shed_total";
     page.family(name, "counter", "Requests answered 503 because a queue was full, by queue.");
-    for lane in Lane::ALL {
-        page.sample(name, &[("queue", lane.label())], metrics.shed_total(*lane) as f64);
+    for priority in Priority::ALL {
+        page.sample(name, &[("queue", priority.label())], metrics.shed_total(*priority) as f64);
     }
     let name = "http_requests_queued";
     page.family(name, "gauge", "Requests waiting for a thread, by queue.");
-    for lane in Lane::ALL {
-        page.sample(name, &[("queue", lane.label())], metrics.waiting(*lane).load(Relaxed) as f64);
+    for priority in Priority::ALL {
+        page.sample(name, &[("queue", priority.label())], metrics.waiting(*priority).load(Relaxed) as f64);
     }
-    let in_flight = Lane::ALL.iter().map(|lane| metrics.in_flight(*lane).load(Relaxed)).sum::<i64>() as f64;
+    let in_flight =
+        Priority::ALL.iter().map(|priority| metrics.in_flight(*priority).load(Relaxed)).sum::<i64>() as f64;
     page.single(
         "http_requests_in_flight",
         "gauge",

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::{Answer, problem};
 use crate::app::App;
-use crate::fault::Fault;
 use crate::http::{Request, Response};
 use crate::limits::MAX_SINCE_INSTANTS;
 use crate::timestamp::{InstantKey, parse_instant};
 use crate::url::query_parameters;
+use crate::validation_error::ValidationError;
 
 /// The parameter, and the field that answers it.
 const SINCE: &str = "messages_since";
@@ -21,7 +21,7 @@ pub(super) fn get(app: &App, request: &Request) -> Answer {
 fn figures(app: &App, request: &Request) -> Response {
     let instants = match instants(&request.query) {
         Ok(instants) => instants,
-        Err(faults) => return problem::invalid(&faults),
+        Err(errors) => return problem::invalid(&errors),
     };
     let stats = match app.store.stats(&instants, request.received) {
         Ok(stats) => stats,
@@ -47,7 +47,7 @@ fn figures(app: &App, request: &Request) -> Response {
 
 /// The instants that are asked for, separated by commas. Empty is none; of a repeated parameter the
 /// last counts.
-fn instants(query: &str) -> Result<Vec<InstantKey>, Vec<Fault>> {
+fn instants(query: &str) -> Result<Vec<InstantKey>, Vec<ValidationError>> {
     let list = query_parameters(query).filter(|(name, _)| name == SINCE).last().map(|(_, list)| list);
     let Some(list) = list.filter(|list| !list.is_empty()) else {
         return Ok(Vec::new());
@@ -57,21 +57,19 @@ fn instants(query: &str) -> Result<Vec<InstantKey>, Vec<Fault>> {
         let msg =
             format!("List should have at most {MAX_SINCE_INSTANTS} items after validation, not {count}");
         let ctx = json!({ "field_type": "List", "max_length": MAX_SINCE_INSTANTS, "actual_length": count });
-        return Err(vec![Fault::new("too_long", &["query", SINCE], msg).with_ctx(ctx)]);
+        return Err(vec![ValidationError::new("too_long", &["query", SINCE], msg).with_ctx(ctx)]);
     }
-    let (mut instants, mut faults) = (Vec::new(), Vec::new());
+    let (mut instants, mut errors) = (Vec::new(), Vec::new());
     for text in list.split(',') {
         match parse_instant(text) {
             Some(instant) => instants.push(instant),
-            None => faults.push(not_an_instant(text)),
+            None => errors.push(not_an_instant(text)),
         }
     }
-    if faults.is_empty() { Ok(instants) } else { Err(faults) }
+    if errors.is_empty() { Ok(instants) } else { Err(errors) }
 }
 
-fn not_an_instant(text: &str) -> Fault {
+fn not_an_instant(text: &str) -> ValidationError {
     let rule = "messages_since must be RFC 3339 times or dates, separated by commas";
-    Fault::new("value_error", &["query", SINCE], format!("Value error, {rule}"))
-        .with_input(&json!(text))
-        .with_ctx(json!({ "error": rule }))
+    ValidationError::value_error(&["query", SINCE], rule).with_text(text)
 }

@@ -28,13 +28,22 @@ pub(super) fn post(app: &App, request: &Request) -> Answer {
     if !signature.is_some_and(|signature| keys.verify(body, signature)) {
         return failed(problem::invalid_signature(), WebhookResult::InvalidSignature);
     }
+    if request.headers.all("Content-Encoding").any(is_encoded) {
+        return failed(problem::encoded(), WebhookResult::ValidationError);
+    }
     match Message::parse(body) {
         Ok(message) => Answer::AfterCommit(message),
         Err(rejected) => {
             let facts = Facts { message_id: rejected.message_id, result: WebhookResult::ValidationError };
-            Answer::Now(Reply { response: problem::invalid(&rejected.faults), webhook: Some(facts) })
+            Answer::Now(Reply { response: problem::invalid(&rejected.errors), webhook: Some(facts) })
         }
     }
+}
+
+/// RFC 9110, section 8.4: a list of codings, none of which is spoken here.
+fn is_encoded(codings: &str) -> bool {
+    let mut codings = codings.split(',').map(str::trim).filter(|coding| !coding.is_empty());
+    codings.any(|coding| !coding.eq_ignore_ascii_case("identity"))
 }
 
 /// The answer once the writer has spoken.

@@ -1,8 +1,9 @@
 //! The chunked coding of a request body (RFC 9112, section 7.1), decoded as its bytes arrive.
 //!
 //! Strict: a chunk size is hex digits and nothing else before an optional extension, and every line
-//! ends in CRLF. Extensions and trailer fields are read over.
+//! ends in CRLF. Extensions and trailer fields have to be such, and are read over.
 
+use super::head::{is_token_byte, parse_field};
 use crate::limits::{MAX_CHUNK_LINE_BYTES, MAX_HEAD_BYTES};
 use crate::routes::Refusal;
 
@@ -87,6 +88,7 @@ impl Chunked {
                     if line.is_empty() {
                         return Ok((at, Decoded::Whole(std::mem::take(&mut self.body))));
                     }
+                    check_trailer_field(line)?;
                     self.trailer_bytes += line.len();
                     if self.trailer_bytes > MAX_HEAD_BYTES {
                         return Err(Refusal::HeadersTooLarge);
@@ -111,14 +113,70 @@ fn line(input: &[u8], longest: usize) -> Result<Option<&[u8]>, Refusal> {
 }
 
 fn parse_size(line: &[u8]) -> Result<u64, Refusal> {
-    let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
-    // Some senders put spaces before an extension (RFC 9112, section 7.1.1, BWS); never alone.
-    let digits = if digits.len() < line.len() { digits.trim_ascii_end() } else { digits };
-    if digits.is_empty() || digits.len() > 15 || !digits.iter().all(u8::is_ascii_hexdigit) {
+    let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
+    let (digits, extensions) = line.split_at(end);
+    if digits.is_empty() || digits.len() > 15 || !are_extensions(extensions) {
         return Err(MALFORMED);
     }
     let text = std::str::from_utf8(digits).map_err(|_| MALFORMED)?;
     u64::from_str_radix(text, 16).map_err(|_| MALFORMED)
+}
+
+/// Names, each perhaps with a value, in any number (RFC 9112, section 7.1.1). Blanks may stand where the
+/// grammar says BWS, and nowhere else.
+fn are_extensions(mut rest: &[u8]) -> bool {
+    while !rest.is_empty() {
+        let Some(name) = skip_blanks(rest).strip_prefix(b";") else {
+            return false;
+        };
+        let Some(behind) = skip_token(skip_blanks(name)) else {
+            return false;
+        };
+        rest = match skip_blanks(behind).strip_prefix(b"=").map(skip_blanks) {
+            None => behind,
+            Some(value) => match skip_token(value).or_else(|| skip_quoted(value)) {
+                Some(behind) => behind,
+                None => return false,
+            },
+        };
+    }
+    true
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| !matches!(byte, b' ' | b'\t'));
+    &text[end.unwrap_or(text.len())..]
+}
+
+fn skip_token(text: &[u8]) -> Option<&[u8]> {
+    let end = text.iter().position(|byte| !is_token_byte(*byte)).unwrap_or(text.len());
+    (end > 0).then(|| &text[end..])
+}
+
+/// RFC 9110, section 5.6.4.
+fn skip_quoted(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text.strip_prefix(b"\"")?;
+    loop {
+        rest = match rest {
+            [b'"', behind @ ..] => return Some(behind),
+            [b'\\', byte, behind @ ..] | [byte, behind @ ..] if is_text(*byte) => behind,
+            _ => return None,
+        };
+    }
+}
+
+/// What may stand in a quoted string or in the value of a field: no control character but a tab.
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
+}
+
+/// A field like those of the head (RFC 9112, section 7.1.2).
+fn check_trailer_field(line: &[u8]) -> Result<(), Refusal> {
+    let text = String::from_utf8_lossy(line);
+    if !line.iter().all(|byte| is_text(*byte)) || parse_field(&text).is_err() {
+        return Err(Refusal::Malformed("a trailer line is no field"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -171,9 +229,48 @@ mod tests {
             "5\r\nhello\n",
             "1\r\na\r\n0\r\nT: x\n\r\n",
             "10000000000000000\r\n",
+            "5\x0c;x\r\nhello\r\n",
+            "5\x0b;x\r\nhello\r\n",
+            "5\0;x\r\nhello\r\n",
+            "5;x\0\r\nhello\r\n",
+            "5;x=\0\r\nhello\r\n",
+            "5;\r\nhello\r\n",
+            "5;;x\r\nhello\r\n",
+            "5;x=\r\nhello\r\n",
+            "5;x y\r\nhello\r\n",
+            "5;x=\"y\r\nhello\r\n",
+            "5;x=\"\x0c\"\r\nhello\r\n",
+            "5;x \r\nhello\r\n",
+            "5;é\r\nhello\r\n",
         ] {
             assert_eq!(decode(bad), Err(MALFORMED), "{bad:?}");
         }
         assert_eq!(decode(&"0".repeat(300)), Err(MALFORMED));
+    }
+
+    #[test]
+    fn extensions_are_read_over() {
+        for extensions in ["", ";x", " ; x = y", "\t;x=\"a;b \\\" \t\"", ";a;b=c;d=\"\""] {
+            let input = format!("5{extensions}\r\nhello\r\n0{extensions}\r\n\r\n");
+            assert_eq!(decode(&input), Ok(Decoded::Whole(b"hello".to_vec())), "{extensions:?}");
+        }
+    }
+
+    #[test]
+    fn a_trailer_is_made_of_fields() {
+        for good in ["", "A: b\r\n", "A:\r\nX.Odd!: \té\r\n"] {
+            assert_eq!(decode(&format!("0\r\n{good}\r\n")), Ok(Decoded::Whole(Vec::new())), "{good:?}");
+        }
+        for bad in [
+            "no colon\r\n",
+            ": b\r\n",
+            "A : b\r\n",
+            " A: b\r\n",
+            "A: b\r\n\tc\r\n",
+            "A: \0\r\n",
+            "A: \x7f\r\n",
+        ] {
+            assert!(matches!(decode(&format!("0\r\n{bad}\r\n")), Err(Refusal::Malformed(_))), "{bad:?}");
+        }
     }
 }

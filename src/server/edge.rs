@@ -27,7 +27,7 @@ use slab::Slab;
 use super::connection::Connection;
 use super::listener::Listener;
 use super::outbox::{Inbox, Outbox};
-use super::pool::Pool;
+use super::worker_pool::WorkerPool;
 use crate::app::App;
 use crate::limits::{ACCEPTS_PER_TURN, DEADLINE_TICK, READ_CHUNK_BYTES, TIDY_INTERVAL};
 use crate::metrics::CloseCause;
@@ -48,7 +48,7 @@ const INBOX: u64 = u64::MAX - 1;
 pub(super) struct Edge {
     app: Arc<App>,
     bounds: Bounds,
-    pool: Pool,
+    pool: WorkerPool,
     /// `None` once the service is stopping.
     listener: Option<Listener>,
     /// Until when nothing is accepted, after the machine ran out of something.
@@ -76,7 +76,7 @@ impl Edge {
         listener: Listener,
         app: Arc<App>,
         bounds: Bounds,
-        pool: Pool,
+        pool: WorkerPool,
         (outbox, inbox): (Outbox, Inbox),
     ) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;

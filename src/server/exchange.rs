@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::http::{Body, Headers, Request};
 use crate::log::{Level, Line};
-use crate::metrics::{Lane, Route, WebhookResult};
+use crate::metrics::{Priority, Route, WebhookResult};
 use crate::routes::{self, Answer, Refusal, Reply, Resolved, Work, webhook};
 use crate::store::{Inserted, StoreError, Waiter};
 
@@ -43,7 +43,7 @@ impl Exchange {
         outbox: &Outbox,
     ) -> Box<Self> {
         let resolved = routes::resolve(app, &request);
-        app.metrics.in_flight(lane(resolved.work)).fetch_add(1, Relaxed);
+        app.metrics.in_flight(priority(resolved.work)).fetch_add(1, Relaxed);
         Box::new(Self {
             app: Arc::clone(app),
             request,
@@ -55,15 +55,15 @@ impl Exchange {
         })
     }
 
-    pub(super) fn lane(&self) -> Lane {
-        lane(self.resolved.work)
+    pub(super) fn priority(&self) -> Priority {
+        priority(self.resolved.work)
     }
 
     /// Asks `routes`. A message that is to be committed goes to the writer, and comes back through
     /// the outbox.
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
-        if self.lane() == Lane::Read && self.outbox.as_ref().is_some_and(Outbox::is_full) {
+        if self.priority() == Priority::Read && self.outbox.as_ref().is_some_and(Outbox::is_full) {
             return self.shed();
         }
         let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request, self.resolved)));
@@ -98,7 +98,7 @@ impl Exchange {
 
     /// There is no room for it.
     pub(super) fn shed(self: Box<Self>) {
-        self.app.metrics.shed(self.lane());
+        self.app.metrics.shed(self.priority());
         let reply = routes::shed(self.resolved.work);
         self.finish(&reply);
     }
@@ -124,7 +124,7 @@ impl Exchange {
             received: self.request.received,
         };
         record.count_and_log(&self.app, reply);
-        self.app.metrics.in_flight(self.lane()).fetch_sub(1, Relaxed);
+        self.app.metrics.in_flight(self.priority()).fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
         let bytes = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
         outbox::Answer { to: self.to, bytes, close: next == Next::Close }
@@ -132,11 +132,13 @@ impl Exchange {
 }
 
 /// The queue of the pool that a kind of work waits in.
-fn lane(work: Work) -> Lane {
+fn priority(work: Work) -> Priority {
     match work {
-        Work::Webhook => Lane::Ingest,
-        Work::Query | Work::Immediate => Lane::Read,
-        Work::Probe | Work::Scrape => Lane::Probe,
+        Work::Webhook => Priority::Ingest,
+        Work::Query => Priority::Read,
+        Work::Probe => Priority::Probe,
+        Work::Scrape => Priority::Scrape,
+        Work::Immediate => Priority::Immediate,
     }
 }
 
@@ -220,7 +222,7 @@ fn level(status: u16, result: Option<WebhookResult>) -> Level {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
     use std::sync::atomic::AtomicBool;
 
@@ -231,7 +233,7 @@ mod tests {
     use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::{DatabasePath, Store};
 
-    fn app(folder: &Path) -> Arc<App> {
+    pub(in super::super) fn app(folder: &Path) -> Arc<App> {
         let metrics = Arc::default();
         let log = Log::start(Level::Error).unwrap();
         let store = Store::open(
@@ -248,6 +250,16 @@ mod tests {
     }
 
     fn exchange(app: &Arc<App>, method: &str, path: &str) -> (Box<Exchange>, Inbox) {
+        let (outbox, inbox) = outbox().unwrap();
+        (asking(app, method, path, &outbox), inbox)
+    }
+
+    pub(in super::super) fn asking(
+        app: &Arc<App>,
+        method: &str,
+        path: &str,
+        outbox: &Outbox,
+    ) -> Box<Exchange> {
         let request = Request {
             method: method.into(),
             path: path.into(),
@@ -258,11 +270,10 @@ mod tests {
             id: "id-1".into(),
             received: Instant::now(),
         };
-        let (outbox, inbox) = outbox().unwrap();
-        (Exchange::new(app, request, Next::KeepOpen, Address { key: 3, serial: 7 }, &outbox), inbox)
+        Exchange::new(app, request, Next::KeepOpen, Address { key: 3, serial: 7 }, outbox)
     }
 
-    fn answers(inbox: &Inbox) -> Vec<String> {
+    pub(in super::super) fn answers(inbox: &Inbox) -> Vec<String> {
         let finish = |returned| match returned {
             Returned::Answer(answer) => Some(answer),
             Returned::Rest(rest) => rest(),
@@ -282,7 +293,7 @@ mod tests {
         assert!(answers[0].starts_with("HTTP/1.1 500 "), "{answers:?}");
         assert!(answers[0].ends_with(r#"{"detail":"Internal Server Error"}"#), "{answers:?}");
         assert_eq!(
-            (app.metrics.panics.load(Relaxed), app.metrics.in_flight(Lane::Read).load(Relaxed)),
+            (app.metrics.panics.load(Relaxed), app.metrics.in_flight(Priority::Read).load(Relaxed)),
             (1, 0)
         );
     }

@@ -4,6 +4,7 @@
 //! 6.1, 6.3 and 11.2): whatever two parsers could read in two ways is refused. tiny_http judges
 //! the syntax of each header field; what it is known to let through is refused here before it.
 
+use super::authority;
 use crate::http::Headers;
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::routes::Refusal;
@@ -92,7 +93,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Head, RefusedHead> {
     let mut lines = text.split("\r\n");
     let request_line = lines.next().unwrap_or_default();
     let (method, target, is_1_0) = parse_request_line(request_line)?;
-    let (path, query) = split_target(target);
+    let (path, query) = split_target(target)?;
     let path = decode_path(path);
     let refused = |refusal| RefusedHead {
         refusal,
@@ -108,10 +109,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Head, RefusedHead> {
         let (name, value) = parse_field(line).map_err(refused)?;
         headers.push(name, value);
     }
-    let hosts = headers.all("Host").count();
-    if hosts > 1 || (hosts == 0 && !is_1_0) {
-        return Err(refused(Refusal::Malformed("exactly one Host header is needed")));
-    }
+    check_host(&headers, is_1_0).map_err(refused)?;
     let framing = framing(&headers, is_1_0).map_err(refused)?;
     let expects_continue = expectation(&headers).map_err(refused)? && !is_1_0;
     let says = |token: &str| {
@@ -144,6 +142,9 @@ fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
     if !is_token(method) || target.is_empty() {
         return Err(malformed);
     }
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(Refusal::Malformed("the target holds bytes that have to be percent-encoded"));
+    }
     match version.as_bytes() {
         b"HTTP/1.1" => Ok((method, target, false)),
         b"HTTP/1.0" => Ok((method, target, true)),
@@ -156,23 +157,41 @@ fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
     }
 }
 
-/// Path and query of a target in any of its forms (RFC 9112, section 3.2).
-fn split_target(target: &str) -> (&str, &str) {
+/// Path and query of a target in one of the forms that a server is asked in (RFC 9112, section 3.2):
+/// a path, a URL, or `*`.
+fn split_target(target: &str) -> Result<(&str, &str), Refusal> {
     let is_absolute =
         |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
     let origin = match ["http://", "https://"].into_iter().find(|scheme| is_absolute(scheme)) {
         Some(scheme) => {
             let rest = &target[scheme.len()..];
-            rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+            let (authority, origin) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            if !authority::is_valid(authority) {
+                return Err(Refusal::Malformed("the target names no host"));
+            }
+            origin
         }
-        None => target,
+        None if target.starts_with('/') || target == "*" => target,
+        None => return Err(Refusal::Malformed("the target is no path and no URL")),
     };
-    origin.split_once('?').unwrap_or((origin, ""))
+    let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
+    Ok((if path.is_empty() { "/" } else { path }, query))
+}
+
+/// One, and what it takes to name a host and a port (RFC 9112, section 3.2). HTTP/1.0 knows none.
+fn check_host(headers: &Headers, is_1_0: bool) -> Result<(), Refusal> {
+    let mut hosts = headers.all("Host");
+    match (hosts.next(), hosts.next()) {
+        (None, None) if is_1_0 => Ok(()),
+        (Some(host), None) if authority::is_valid(host) => Ok(()),
+        (Some(_), None) => Err(Refusal::Malformed("the Host header names no host")),
+        _ => Err(Refusal::Malformed("exactly one Host header is needed")),
+    }
 }
 
 /// One header field, as tiny_http reads it; where HTTP allows more than tiny_http can hold
 /// (RFC 9110, sections 5.5 and 5.6.2: bytes beyond ASCII, tabs, odd names), as it stands.
-fn parse_field(line: &str) -> Result<(String, String), Refusal> {
+pub(super) fn parse_field(line: &str) -> Result<(String, String), Refusal> {
     let (name, value) = line.split_once(':').unwrap_or_default();
     // Refuses the space before a colon and the leading space of a folded line as well.
     if !is_token(name) {
@@ -211,10 +230,13 @@ fn expectation(headers: &Headers) -> Result<bool, Refusal> {
     Ok(expects)
 }
 
-/// RFC 9110, section 5.6.2.
 fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// RFC 9110, section 5.6.2.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -244,7 +266,7 @@ mod tests {
     #[test]
     fn targets_of_every_form_have_a_path() {
         for (target, path) in
-            [("http://h:1/x?y", "/x"), ("http://h", "/"), ("HTTP://h?y", ""), ("*", "*"), ("/é", "/é")]
+            [("http://h:1/x?y", "/x"), ("http://h", "/"), ("HTTP://h?y", "/"), ("*", "*"), ("/%C3%A9", "/é")]
         {
             assert_eq!(read(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")).unwrap().path, path);
         }
@@ -297,6 +319,20 @@ mod tests {
             "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
             "G@T / HTTP/1.1\r\nHost: x\r\n\r\n",
             "GET / http/1.1\r\nHost: x\r\n\r\n",
+            "GET\t/\tHTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /a\tb HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /é HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET messages HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET ?q=1 HTTP/1.1\r\nHost: x\r\n\r\n",
+            "CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET http:///messages HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET http://a@b/messages HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: a@b\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n",
             "\u{16}\u{3}\u{1}",
         ] {
             assert!(matches!(read(head), Err(Refusal::Malformed(_))), "{head:?}");

@@ -2,7 +2,7 @@
 //! service is for.
 //!
 //! [`listener`] → [`edge`] (all sockets, one thread) with one [`connection`] each, whose bytes become requests in
-//! [`incoming`] → [`pool`] →
+//! [`incoming`] → [`worker_pool`] →
 //! [`exchange`] → routes; the answer goes through [`outbox`] back to the edge.
 //!
 //! The only home of `tiny_http` and `threadpool`. tiny_http parses header fields ([`head`]) and
@@ -10,6 +10,7 @@
 //! bound on time or size, hangs for ever on HTTP/2.0, and trims away what tells a folded header
 //! from a smuggled one.
 
+mod authority;
 mod chunked;
 mod connection;
 mod edge;
@@ -18,9 +19,11 @@ mod head;
 mod incoming;
 mod listener;
 mod outbox;
-mod pool;
+mod priorities;
+
 mod reply;
 mod request_id;
+mod worker_pool;
 
 use std::io;
 use std::sync::Arc;
@@ -31,14 +34,14 @@ use std::time::{Duration, Instant};
 use crate::app::App;
 use crate::http::Body;
 use crate::limits::EDGE_LOOK;
-use crate::routes::Refusal;
+use crate::routes::{self, Refusal};
 
 pub use edge::Bounds;
 pub use listener::{BindError, Listener};
 
 use edge::Edge;
 use outbox::Waker;
-use pool::Pool;
+use worker_pool::WorkerPool;
 
 /// A running server.
 pub struct Server {
@@ -78,7 +81,7 @@ impl Stopper {
 impl Server {
     /// Starts all threads. Connections are served from here on.
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
-        let pool = Pool::start(workers, &app.metrics)?;
+        let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
         let (outbox, inbox) = outbox::outbox()?;
         let waker = outbox.waker();
         let edge = Edge::new(listener, Arc::clone(&app), bounds, pool, (outbox, inbox))?;

@@ -22,25 +22,40 @@ use super::schema;
 use crate::limits::{CHECKPOINT_PAGES, CHECKPOINT_REST_PAGES, LONG_WAL_PAGES, MOST_WAL_PAGES};
 use crate::os;
 
-/// Moves what the log holds now. Ends by itself when the last handle is dropped.
-#[derive(Clone)]
-pub(super) struct Mover(Sender<()>);
+/// Moves what the log holds now. When it has been dropped its connection is closed.
+pub(super) struct Mover {
+    /// `None` once it is to end.
+    wake: Option<Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
 
 impl Mover {
     pub(super) fn start(database: &Path, readers: Arc<Readers>) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
         let database = database.to_owned();
-        thread::Builder::new().name("checkpointer".into()).spawn(move || {
+        let thread = thread::Builder::new().name("checkpointer".into()).spawn(move || {
             os::lower_priority_of_this_thread();
             // A panic costs the connection; the writer moves everything by itself meanwhile.
             while catch_unwind(AssertUnwindSafe(|| serve(&database, &readers, &woken))).is_err() {}
         })?;
-        Ok(Self(wake))
+        Ok(Self { wake: Some(wake), thread: Some(thread) })
     }
 
     fn wake(&self) {
-        // If one is waiting already it stands for both.
-        let _ = self.0.try_send(());
+        if let Some(wake) = &self.wake {
+            // If one is waiting already it stands for both.
+            let _ = wake.try_send(());
+        }
+    }
+}
+
+impl Drop for Mover {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has ended nothing but its connection.
+            let _ = thread.join();
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::database_path::DatabasePath;
 use super::files::{READ_WRITE, folder_of, open_regular};
 use super::index::{self, changes};
 use super::open_error::from_sqlite;
-use super::retention::clock;
+use super::retention::due;
 use super::schema;
 use super::transactor::in_transaction;
 use super::{OpenError, forgotten, lock, scrub, temporary};
@@ -156,7 +156,7 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
 fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
     let salt = forgotten::Salt::read(connection)?;
     // A clock that was set back is no reason to forget an id at once.
-    let at = clock::now().max(clock::read(connection)?.unwrap_or(0));
+    let at = due::now().max(due::read(connection)?.unwrap_or(0));
     let mut delete = connection.prepare_cached(
         "DELETE FROM messages WHERE rowid = ?1 AND from_msisdn = ?2 AND CAST(message_id AS BLOB) IS ?3",
     )?;

@@ -39,6 +39,11 @@ impl Salt {
     }
 }
 
+/// True if any id is remembered.
+pub(super) fn are_any(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM messages_forgotten LIMIT 1")?.exists([])
+}
+
 /// A message with this id was there and is gone.
 pub(super) fn is_remembered(
     connection: &Connection,

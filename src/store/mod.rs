@@ -24,6 +24,7 @@ mod import;
 mod index;
 mod indexer;
 mod lag;
+mod last_close;
 mod lock;
 mod log_bound;
 mod logs;
@@ -83,6 +84,7 @@ pub struct Store {
     indexer: Indexer,
     retention: Retention,
     readers: Arc<Readers>,
+    log: Log,
     /// Tells other processes that the database is in use, whatever becomes of the connections.
     _lock: Lock,
 }
@@ -185,7 +187,6 @@ impl Store {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let last_write = retention::clock::last_write(path);
         let (connection, lock) = prepare::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
@@ -203,15 +204,14 @@ impl Store {
         let retention = Retention::start(retention::Parts {
             database: path.to_path_buf(),
             days: retention_days,
-            last_write,
             chores: writer.chores(),
             readers: Arc::clone(&readers),
             indexer: indexer.wake(),
             metrics,
-            log,
+            log: log.clone(),
         });
         let retention = retention.map_err(unusable)?;
-        Ok(Self { path: path.to_path_buf(), writer, indexer, retention, readers, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), writer, indexer, retention, readers, log, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -271,11 +271,26 @@ impl Store {
         Some(Disk { bytes: bytes(disk.f_blocks), free_bytes: bytes(disk.f_bavail) })
     }
 
-    /// Commits what waits and ends the writer. Inserts after this are answered with an error.
+    /// Commits what waits, then closes every connection, the writer's last: so all messages are in the one
+    /// file, and no log is beside it. Queries that are running are given up, within [`CLOSE_PATIENCE`];
+    /// whatever comes after this is answered with an error.
+    ///
+    /// [`CLOSE_PATIENCE`]: readers::CLOSE_PATIENCE
     pub fn stop(&self) {
         self.retention.stop();
-        self.writer.stop();
+        let last = self.writer.stop();
+        self.readers.close();
         self.indexer.stop();
+        if let Some(last) = last {
+            last.close(&self.log);
+        }
+    }
+}
+
+/// A start that fails behind the store ends like a stop.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

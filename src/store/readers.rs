@@ -29,6 +29,10 @@ use crate::{os, pace};
 
 pub(super) use held::Held;
 
+/// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
+/// work, but a disk may keep it waiting.
+pub(super) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
 /// No generation has this number.
 const NONE: u64 = u64::MAX;
 
@@ -54,6 +58,8 @@ pub(super) struct Readers {
     /// The query after which memory was given back.
     rested_after: AtomicU64,
     log: Arc<LogLength>,
+    /// The store is stopping: no connection is opened any more, and queries end.
+    closing: Arc<AtomicBool>,
     /// As many places as there may be connections.
     idle: Receiver<Place>,
     give_back: Sender<Place>,
@@ -112,6 +118,7 @@ impl Readers {
             asked: AtomicU64::new(0),
             rested_after: AtomicU64::new(0),
             log: Arc::default(),
+            closing: Arc::default(),
             idle,
             give_back,
             for_probes: Mutex::default(),
@@ -134,6 +141,9 @@ impl Readers {
         }
         let place = self.idle.recv_deadline(given_up_at).map_err(|_| StoreError::TooSlow)?;
         let mut place = Borrowed { readers: self, place };
+        if self.closing.load(SeqCst) {
+            return Err(StoreError::Stopping);
+        }
         let Place { with_index, without } = &mut place.place;
         if self.uses_index(self.generation()) {
             let indexed = |connection: &Connection, tails: &mut Tails| {
@@ -177,6 +187,9 @@ impl Readers {
     /// Ok if the database answers and has its schema.
     pub(super) fn answer(&self) -> Result<(), StoreError> {
         let mut place = self.for_probes.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.closing.load(SeqCst) {
+            return Err(StoreError::Stopping);
+        }
         self.run(
             &mut place.without,
             |_, _| Ok(()),
@@ -211,7 +224,10 @@ impl Readers {
         if is_sound && self.is_current(&reader) {
             *place = Some(reader);
         }
-        result
+        match result {
+            Err(StoreError::TooSlow) if self.closing.load(SeqCst) => Err(StoreError::Stopping),
+            result => result,
+        }
     }
 
     fn open(
@@ -224,8 +240,11 @@ impl Readers {
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = Arc::<Times>::default();
         let (seen, started, metrics) = (Arc::clone(&times), self.started, Arc::clone(&self.metrics));
-        let log = Arc::clone(&self.log);
+        let (log, closing) = (Arc::clone(&self.log), Arc::clone(&self.closing));
         let at_intervals = move || {
+            if closing.load(Relaxed) {
+                return true;
+            }
             let now = started.elapsed().as_millis() as u64;
             let at_work = Duration::from_millis(now.saturating_sub(seen.began.load(Relaxed)));
             if at_work > QUERY_WITHOUT_REST && !log.is_waited_for.load(Relaxed) {
@@ -330,6 +349,21 @@ impl Readers {
         *self.for_probes.lock().unwrap_or_else(PoisonError::into_inner) = Place::default();
     }
 
+    /// Closes every connection. Queries that are running are given up; those that come are refused.
+    pub(super) fn close(&self) {
+        self.closing.store(true, SeqCst);
+        let deadline = Instant::now() + CLOSE_PATIENCE;
+        // Held until all of them are here, so that none is borrowed again meanwhile.
+        let places: Vec<Place> =
+            (0..READ_CONNECTIONS).map_while(|_| self.idle.recv_deadline(deadline).ok()).collect();
+        for place in places {
+            drop(place);
+            // Whoever waits for it hears that the store is stopping.
+            let _ = self.give_back.send(Place::default());
+        }
+        *self.for_probes.lock().unwrap_or_else(PoisonError::into_inner) = Place::default();
+    }
+
     fn millis(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.started).as_millis() as u64
     }
@@ -393,5 +427,39 @@ mod tests {
         readers.rest_if_not_asked();
         assert_eq!(readers.rested_after.load(Relaxed), readers.asked.load(Relaxed));
         assert!(Held::none(&Arc::new(readers)).hold(), "all are there");
+    }
+
+    #[test]
+    fn a_store_that_stops_gives_running_queries_up_and_takes_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        drop(prepare::prepare(&path).unwrap());
+        let readers = Arc::new(Readers::new(&path, Arc::default()));
+        let asked_for_a_minute = Instant::now() + 6 * QUERY_DEADLINE;
+        let (begins, has_begun) = bounded(READ_CONNECTIONS);
+        let query = |readers: Arc<Readers>, begins: Sender<()>| {
+            thread::spawn(move || {
+                readers.with(asked_for_a_minute, false, |Snapshot { connection, .. }| {
+                    begins.send(()).unwrap();
+                    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                                   SELECT max(i) FROM n";
+                    Ok(connection.query_row(endless, [], |row| row.get::<_, i64>(0))?)
+                })
+            })
+        };
+        let running: Vec<_> =
+            (0..READ_CONNECTIONS).map(|_| query(Arc::clone(&readers), begins.clone())).collect();
+        running.iter().for_each(|_| has_begun.recv().unwrap());
+        let waiting = query(Arc::clone(&readers), begins);
+        readers.answer().unwrap();
+        readers.close();
+        for query in running.into_iter().chain([waiting]) {
+            assert_eq!(query.join().unwrap(), Err(StoreError::Stopping));
+        }
+        assert!(has_begun.try_recv().is_err(), "the one that waited has not begun");
+        assert_eq!(readers.with(Instant::now(), false, |_| Ok(())), Err(StoreError::Stopping));
+        assert_eq!(readers.answer(), Err(StoreError::Stopping));
+        // Theirs was the last connection, so there is no log any more.
+        assert!(!super::super::files::wal_path(&path).exists());
     }
 }

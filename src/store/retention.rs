@@ -1,15 +1,14 @@
 //! The thread that lets go of what is old: messages after `RETENTION_DAYS`, ids of such messages some days
 //! later, and changes that the index has taken account of.
 //!
-//! - It decides, on a connection for reading ([`age`], [`mod@clock`]); the writer deletes, between two batches
+//! - It decides, on a connection for reading ([`age`], [`due`]); the writer deletes, between two batches
 //!   of messages, one small slice at a time. A webhook never waits for more than one slice.
 //! - The next slice waits until the index knows of the last, because queries do, and rests for several
 //!   times as long as a slice took while webhooks come.
 //! - What fails is tried again a moment later, from what the file then holds.
 
 pub(super) mod age;
-mod belief;
-pub(super) mod clock;
+pub(super) mod due;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,10 +33,14 @@ use crate::limits::{
     RETENTION_LOOK,
 };
 use crate::log::{Level, Line, Log};
-use crate::metrics::{Lane, Metrics};
+use crate::metrics::{Metrics, Priority};
 use crate::os;
-use age::{Calendar, Front, Leaving};
-use clock::Clock;
+use crate::timestamp::InstantKey;
+use age::{Calendar, Leaving};
+use due::Verdict;
+
+/// Messages whose age is looked at in one snapshot, before the first of them is deleted: some milliseconds.
+const EXPIRY_SCAN: usize = 4096;
 
 /// The handle of the thread.
 pub(super) struct Retention {
@@ -50,8 +53,6 @@ pub(super) struct Parts {
     pub(super) database: PathBuf,
     /// Messages stay for so many days; `None` for ever.
     pub(super) days: Option<u32>,
-    /// When somebody wrote to the database last, before it was opened: seconds since the Unix epoch.
-    pub(super) last_write: Option<i64>,
     pub(super) chores: Chores,
     pub(super) readers: Arc<Readers>,
     pub(super) indexer: Wake,
@@ -110,10 +111,13 @@ struct Work {
     stopped: Receiver<()>,
     /// The service is stopping.
     stopping: bool,
-    clock: Clock,
     /// By which messages may be deleted: seconds since the Unix epoch.
     now: i64,
-    expired_at: Option<Instant>,
+    /// When the newest message was stored by which the clock was doubted last.
+    doubted_for: Option<InstantKey>,
+    looked_at: Option<Instant>,
+    /// The last pass was cut short.
+    is_late: bool,
     ids_at: Option<Instant>,
     /// The last change that the index knew, and when.
     known: Option<(i64, Instant)>,
@@ -125,15 +129,15 @@ struct Work {
 
 impl Work {
     fn new(parts: Parts, stopped: Receiver<()>) -> Self {
-        let clock = Clock::new(parts.last_write);
         Self {
             parts,
             open: None,
             stopped,
             stopping: false,
-            clock,
             now: 0,
-            expired_at: None,
+            doubted_for: None,
+            looked_at: None,
+            is_late: false,
             ids_at: None,
             known: None,
             removed: 0,
@@ -175,61 +179,93 @@ impl Work {
     fn look(&mut self) -> Result<(), StoreError> {
         // A panic may have left it as it was.
         self.parts.readers.set_deleting(false);
-        let messages = self.messages()?;
-        let log = self.parts.days.map(|_| &self.parts.log);
-        self.now = self.clock.look(&messages, log)?;
         self.remove_changes()?;
         let is_due = |last: Option<Instant>, interval| last.is_none_or(|last| last.elapsed() >= interval);
-        if let Some(days) = self.parts.days
-            && is_due(self.expired_at, EXPIRY_INTERVAL)
-        {
+        if !is_due(self.looked_at, EXPIRY_INTERVAL) || !self.may_delete()? {
+            return Ok(());
+        }
+        let mut is_done = true;
+        if let Some(days) = self.parts.days {
             let began = Instant::now();
             self.parts.readers.set_deleting(true);
             let expired = self.expire(days);
             self.parts.readers.set_deleting(false);
-            let expired = expired?;
+            let (expired, is_finished) = expired?;
+            is_done = is_finished;
             if expired > 0 {
                 let took = began.elapsed().as_millis() as u64;
                 let line = Line::event(Level::Info, "expired").number("messages", expired);
                 self.parts.log.write(&line.thousandths("seconds", took));
             }
-            if let Some(believed) = self.clock.believed() {
-                self.parts.chores.run(move |connection| clock::write(connection, believed))?;
-            }
-            self.expired_at = Some(Instant::now());
         }
         if is_due(self.ids_at, IDS_INTERVAL) {
             self.forget_ids()?;
             self.ids_at = Some(Instant::now());
         }
+        // What is left over is gone on with at the next look.
+        self.looked_at = is_done.then(Instant::now);
+        self.is_late = !is_done;
         Ok(())
     }
 
-    /// Deletes every message that is too old. Gives their number.
-    fn expire(&mut self, days: u32) -> Result<u64, StoreError> {
+    /// Whether something could be too old, and the clock is one to go by. What follows from this look is kept.
+    fn may_delete(&mut self) -> Result<bool, StoreError> {
+        let messages = self.messages()?;
+        if self.parts.days.is_none() && !forgotten::are_any(&messages)? {
+            return Ok(false);
+        }
+        self.now = due::now();
+        let calendar = Calendar::new(self.now, 0);
+        let ahead = age::newest(&messages)?.filter(|date| calendar.is_future(date));
+        let is_before_newest = ahead.is_some() && ahead != self.doubted_for;
+        let verdict = due::verdict(due::read(&messages)?, is_before_newest, self.now);
+        let keep = due::not_before(verdict, self.now);
+        if let Some(not_before) = keep {
+            self.parts.chores.run(move |connection| due::write(connection, not_before))?;
+        }
+        if let (Verdict::Doubt(doubt), Some(until), true) = (verdict, keep, self.parts.days.is_some()) {
+            let line = Line::event(Level::Warning, "expiry_waits").text("until", &due::rfc3339(until));
+            self.parts.log.write(&line.text("detail", doubt.text()));
+        }
+        // The day that is waited for is for this as well; garbage must not hold everything up for ever.
+        self.doubted_for = ahead;
+        Ok(verdict == Verdict::Delete)
+    }
+
+    /// Deletes every message that is too old, as far as it comes before the next look. Gives their number, and
+    /// whether that was all.
+    fn expire(&mut self, days: u32) -> Result<(u64, bool), StoreError> {
         let calendar = Calendar::new(self.now, days);
         let messages = self.messages()?;
-        let (mut front, mut expired, pass_began) = (Front::default(), 0, Instant::now());
-        while !self.stopping {
-            let leaving = front.next(&messages, &calendar, EXPIRY_SLICE)?;
-            if leaving.is_empty() {
-                break;
+        let (mut expired, pass_began) = (0, Instant::now());
+        while let Some(last) = age::last_too_old(&messages, &calendar, EXPIRY_SCAN)? {
+            loop {
+                if self.stopping || pass_began.elapsed() >= EXPIRY_INTERVAL {
+                    return Ok((expired, false));
+                }
+                let leaving = age::first(&messages, &calendar, last, EXPIRY_SLICE)?;
+                if leaving.is_empty() {
+                    break;
+                }
+                expired += self.expire_slice(&messages, leaving)?;
             }
-            let (began, at) = (Instant::now(), self.now);
-            let deleted = self.parts.chores.run(move |connection| delete(connection, &leaving, at))?;
-            let took = began.elapsed();
-            self.parts.indexer.changed();
-            self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
-            expired += deleted;
-            self.wait_for_index(&messages)?;
-            let is_busy = self.parts.metrics.in_flight(Lane::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
-            // Where messages come faster than they go, the file would grow for ever.
-            let is_late = pass_began.elapsed() >= EXPIRY_INTERVAL;
-            let times = if is_busy && !is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
-            self.pause((took * times).min(LONGEST_EXPIRY_REST));
-            self.remove_changes()?;
         }
-        Ok(expired)
+        Ok((expired, true))
+    }
+
+    fn expire_slice(&mut self, messages: &Connection, leaving: Vec<Leaving>) -> Result<u64, StoreError> {
+        let (began, at) = (Instant::now(), self.now);
+        let deleted = self.parts.chores.run(move |connection| delete(connection, &leaving, at))?;
+        let took = began.elapsed();
+        self.parts.indexer.changed();
+        self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
+        self.wait_for_index(messages)?;
+        let is_busy = self.parts.metrics.in_flight(Priority::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
+        // Where messages come faster than they go, the file would grow for ever.
+        let times = if is_busy && !self.is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
+        self.pause((took * times).min(LONGEST_EXPIRY_REST));
+        self.remove_changes()?;
+        Ok(deleted)
     }
 
     fn wait_for_index(&self, messages: &Connection) -> Result<(), StoreError> {

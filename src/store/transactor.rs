@@ -16,6 +16,7 @@ use rusqlite::{Connection, Statement, params};
 use super::checkpoint::{LogWatch, Mover};
 use super::files::{FileId, file_id};
 use super::forgotten::{self, Salt};
+use super::last_close::LastConnection;
 use super::readers::Readers;
 use super::{OpenError, StoreError, files, lag, schema};
 use crate::clock::now_rfc3339;
@@ -130,6 +131,16 @@ impl Transactor {
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.log.holds_queries_up())
+    }
+
+    /// The connection alone, opened once more if need be: to be the last of this process.
+    pub(super) fn retire(mut self) -> LastConnection {
+        self.last_failure = None;
+        let opened = self.opened().map(|_| ());
+        let Self { path, open, mover, .. } = self;
+        drop(mover);
+        let connection = opened.and_then(|()| open.map(|open| open.connection).ok_or(StoreError::Lost));
+        LastConnection::new(path, connection)
     }
 
     /// Runs a transaction on the open connection, opening one if need be, and draws the

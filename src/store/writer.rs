@@ -7,10 +7,12 @@
 //! - A failed transaction answers every waiter of its batch with the error; where one message alone
 //!   could be at fault, each is tried once more by itself.
 //! - A panic answers its batch with [`StoreError::Lost`], and the thread goes on.
+//! - To stop is a state and no command, so no panic loses it: the thread ends when nothing waits any more.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ use rusqlite::Connection;
 use super::StoreError;
 use super::checkpoint::Mover;
 use super::indexer::Wake;
+use super::last_close::LastConnection;
 use super::readers::Readers;
 use super::transactor::{Inserted, Proof, Transactor};
 use crate::limits::{FAILURE_STANDS, HELD_QUERY_LOOK, MAX_BATCH, PROBE_TIMEOUT, WRITER_QUEUE};
@@ -61,7 +64,6 @@ enum Command {
     Chore(Chore),
     /// Answered by being dropped, as soon as it is taken up.
     Look(Sender<()>),
-    Stop,
 }
 
 /// Something small that is done in a transaction of its own.
@@ -90,7 +92,8 @@ impl Chores {
 /// The handle of the writer thread.
 pub(super) struct Writer {
     commands: Sender<Command>,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    stopping: Arc<AtomicBool>,
+    thread: Mutex<Option<thread::JoinHandle<LastConnection>>>,
     proof: Proof,
     /// What the last prober heard, and when.
     last_proof: Mutex<Option<(Instant, Result<(), StoreError>)>>,
@@ -109,13 +112,19 @@ impl Writer {
         let proof = Proof::default();
         let mover = Mover::start(path, Arc::clone(&readers))?;
         let mut transactor = Transactor::new(path, connection, readers, mover, proof.clone(), metrics, log);
+        let stopping = Arc::<AtomicBool>::default();
+        let is_stopping = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
             // A panic answers the batch it struck with `Lost` and costs the connection, not the service.
-            while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox, &wake))).is_err() {
+            while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox, &is_stopping, &wake)))
+                .is_err()
+            {
                 transactor.give_up_connection();
             }
+            transactor.retire()
         })?;
-        Ok(Self { commands, thread: Mutex::new(Some(thread)), proof, last_proof: Mutex::new(None) })
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { commands, stopping, thread, proof, last_proof: Mutex::new(None) })
     }
 
     pub(super) fn chores(&self) -> Chores {
@@ -183,13 +192,14 @@ impl Writer {
         self.commands.len()
     }
 
-    pub(super) fn stop(&self) {
-        // An error means that the thread is gone already.
-        let _ = self.commands.send(Command::Stop);
+    /// Waits until everything that was queued is committed, and answered. Gives the connection that
+    /// did it, once.
+    pub(super) fn stop(&self) -> Option<LastConnection> {
+        self.stopping.store(true, SeqCst);
+        // It may be waiting for something to do. An error means that the thread has ended already.
+        let _ = self.commands.send(Command::Look(bounded(0).0));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        thread?.join().ok()
     }
 }
 
@@ -199,20 +209,22 @@ struct Batch {
     waiters: Vec<Waiter>,
     probes: Vec<Sender<Result<(), StoreError>>>,
     chores: Vec<Chore>,
-    stop: bool,
 }
 
 impl Batch {
     /// Waits for one command, then takes what else is there. Waits for a moment only where queries are
-    /// held up.
-    fn take(inbox: &Receiver<Command>, queries_are_held_up: bool) -> Self {
+    /// held up. `None` when nothing waits and nothing more is to come.
+    fn take(inbox: &Receiver<Command>, stopping: &AtomicBool, queries_are_held_up: bool) -> Option<Self> {
         let mut batch = Self::default();
         let first = match queries_are_held_up {
+            // Whoever sets it sends something afterwards.
+            _ if stopping.load(SeqCst) => inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
             true => inbox.recv_timeout(HELD_QUERY_LOOK),
             false => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
-        // Every handle is gone.
-        batch.stop = matches!(first, Err(RecvTimeoutError::Disconnected));
+        if matches!(first, Err(RecvTimeoutError::Disconnected)) {
+            return None;
+        }
         let mut next = first.ok();
         while let Some(command) = next {
             match command {
@@ -223,22 +235,20 @@ impl Batch {
                 Command::Prove(probe) => batch.probes.push(probe),
                 Command::Chore(chore) => batch.chores.push(chore),
                 Command::Look(look) => drop(look),
-                Command::Stop => batch.stop = true,
             }
-            if batch.stop || batch.messages.len() >= MAX_BATCH {
-                return batch;
+            if batch.messages.len() >= MAX_BATCH {
+                break;
             }
             next = inbox.try_recv().ok();
         }
-        batch
+        Some(batch)
     }
 }
 
-/// Works until told to stop, and commits everything that was queued before that.
-fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, indexer: &Wake) {
-    loop {
-        let Batch { messages, waiters, probes, chores, stop } =
-            Batch::take(inbox, transactor.holds_queries_up());
+/// Works until told to stop, and commits everything that is queued then.
+fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, stopping: &AtomicBool, indexer: &Wake) {
+    while let Some(batch) = Batch::take(inbox, stopping, transactor.holds_queries_up()) {
+        let Batch { messages, waiters, probes, chores } = batch;
         if !messages.is_empty() {
             commit_all(transactor, &messages, waiters);
             indexer.wake();
@@ -252,9 +262,6 @@ fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, indexer: &Wake)
         }
         // After probes as well: each writes to the log, and for a month there may be nothing else.
         transactor.checkpoint_if_due();
-        if stop {
-            return;
-        }
     }
 }
 
@@ -286,6 +293,20 @@ mod tests {
     use super::super::prepare;
     use super::*;
 
+    fn writer(path: &Path) -> Writer {
+        let log = Log::start(crate::log::Level::Error).unwrap();
+        let (connection, _lock) = prepare::prepare(path).unwrap();
+        let metrics = Arc::<Metrics>::default();
+        let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
+        let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();
+        Writer::start(path, connection, readers, indexer.wake(), metrics, log).unwrap()
+    }
+
+    fn message(id: &str) -> Message {
+        let body = format!(r#"{{"message_id":"{id}","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}}"#);
+        Message::parse(body.as_bytes()).unwrap()
+    }
+
     #[test]
     fn a_waiter_that_nobody_answers_hears_that_its_message_may_be_lost() {
         let (sender, heard) = bounded(2);
@@ -300,18 +321,7 @@ mod tests {
     #[test]
     fn a_panic_in_the_writer_answers_its_batch_and_the_next_one_is_stored() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.db");
-        let log = Log::start(crate::log::Level::Error).unwrap();
-        let (connection, _lock) = prepare::prepare(&path).unwrap();
-        let metrics = Arc::<Metrics>::default();
-        let readers = Arc::new(Readers::new(&path, Arc::clone(&metrics)));
-        let indexer = Indexer::start(&path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();
-        let writer = Writer::start(&path, connection, readers, indexer.wake(), metrics, log).unwrap();
-        let message = |id: &str| {
-            let body =
-                format!(r#"{{"message_id":"{id}","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}}"#);
-            Message::parse(body.as_bytes()).unwrap()
-        };
+        let writer = writer(&folder.path().join("app.db"));
         let (sender, heard) = bounded(1);
         // What answers on the writer's thread can panic like anything else there.
         writer.insert(message("m1"), Waiter::new(|_| panic!("on purpose")));
@@ -326,5 +336,31 @@ mod tests {
         });
         assert!(outcome.take(100_000_000).any(|outcome| outcome == Ok(Inserted::Created)));
         writer.stop();
+    }
+
+    #[test]
+    fn a_panic_in_the_last_batch_does_not_keep_the_writer_from_stopping() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Arc::new(writer(&folder.path().join("app.db")));
+        let (go_on, gone_on) = bounded::<()>(0);
+        let (begins, begun) = bounded(1);
+        writer.insert(
+            message("m1"),
+            Waiter::new(move |_| {
+                begins.send(()).unwrap();
+                let _ = gone_on.recv();
+            }),
+        );
+        // While the writer is held up here, one that panics and the stop come to wait for it together.
+        begun.recv().unwrap();
+        writer.insert(message("m2"), Waiter::new(|_| panic!("on purpose")));
+        let (stopped, has_stopped) = bounded(1);
+        let stopping = Arc::clone(&writer);
+        thread::spawn(move || stopped.send(stopping.stop().is_some()).unwrap());
+        while writer.queue_depth() < 2 {
+            thread::yield_now();
+        }
+        drop(go_on);
+        assert_eq!(has_stopped.recv_timeout(Duration::from_secs(60)), Ok(true));
     }
 }

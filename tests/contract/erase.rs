@@ -195,6 +195,7 @@ fn an_index_is_made_anew_that_knows_nothing_of_it() {
     agrees(&service);
     service.store(&message("m1"));
     agrees(&service);
+    is_indexed(&service);
     index_is_whole(&service.stop());
 }
 

@@ -70,7 +70,7 @@ fn a_slash_too_many_leads_to_the_path_itself() {
     }
     let queries = [
         ("/messages/?from=%2B91&limit=1", "/messages?from=%2B91&limit=1"),
-        ("/messages/?q=é\t<%0d%0a>//evil.example", "/messages?q=%C3%A9%09<%0d%0a>//evil.example"),
+        ("/messages/?q=%C3%A9<%0d%0a>//evil.example", "/messages?q=%C3%A9<%0d%0a>//evil.example"),
         ("/messages%2F?q=x", "/messages?q=x"),
         ("http://evil.example/messages/", "/messages"),
         ("/docs/?", "/docs"),

@@ -75,6 +75,14 @@ fn a_malformed_request_line_is_answered_with_400_and_closed() {
         "GET /health/live HTTP\r\n\r\n",
         "GET /health/live HTTP/x.y\r\n\r\n",
         "complete nonsense\r\n\r\n",
+        "GET /health/live\t HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /health/l\u{7f}ive HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /messages?q=é HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /messages#top HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET messages HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET http://a@x/health/live HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET http:///health/live HTTP/1.1\r\nHost: x\r\n\r\n",
+        "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n",
         "\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03\r\n\r\n",
     ];
     for bytes in cases {
@@ -82,6 +90,37 @@ fn a_malformed_request_line_is_answered_with_400_and_closed() {
         assert!(received.starts_with("HTTP/1.1 400 "), "{bytes:?}: {received:?}");
         assert!(!received.contains("smuggled"), "{bytes:?}: {received:?}");
         service.get("/health/live").expect(200);
+    }
+}
+
+#[test]
+fn a_host_that_names_no_host_is_answered_with_400_and_closed() {
+    let service = Service::start();
+    let cases = [
+        "",
+        "Host:\r\n",
+        "Host: local host\r\n",
+        "Host: user@localhost\r\n",
+        "Host: localhost:x\r\n",
+        "Host: localhost:65536\r\n",
+        "Host: localhost:80:80\r\n",
+        "Host: a, b\r\n",
+        "Host: a,b\r\n",
+        "Host: localhost/\r\n",
+        "Host: [::1\r\n",
+        "Host: löcal\r\n",
+        "Host: localhost\r\nHost: localhost\r\n",
+    ];
+    for host in cases {
+        let received = answered(&service, format!("GET /health/live HTTP/1.1\r\n{host}\r\n").as_bytes());
+        assert!(received.starts_with("HTTP/1.1 400 "), "{host:?}: {received:?}");
+        assert!(!received.contains("smuggled"), "{host:?}: {received:?}");
+    }
+    for host in ["localhost", "LOCALHOST:8000", "localhost:", "127.0.0.1:1", "[::1]:8000", "a_b.example."] {
+        let request = format!("GET /health/live HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut client = service.connect();
+        client.send(request.as_bytes());
+        client.receive().expect(200);
     }
 }
 
@@ -124,6 +163,14 @@ fn a_malformed_chunked_body_stores_nothing() {
         format!("{size:x}{body}\r\n0\r\n\r\n"),
         format!("fffffffffffffffff\r\n{body}\r\n0\r\n\r\n"),
         format!("{size:x}\r\n{body}0\r\n\r\n"),
+        format!("{size:x}\x0c;a=b\r\n{body}\r\n0\r\n\r\n"),
+        format!("{size:x}\x0c\r\n{body}\r\n0\r\n\r\n"),
+        format!("{size:x};a\0=b\r\n{body}\r\n0\r\n\r\n"),
+        format!("{size:x};\r\n{body}\r\n0\r\n\r\n"),
+        format!("{size:x}\r\n{body}\r\n0\r\nno field\r\n\r\n"),
+        format!("{size:x}\r\n{body}\r\n0\r\nA : b\r\n\r\n"),
+        format!("{size:x}\r\n{body}\r\n0\r\nA: b\r\n folded\r\n\r\n"),
+        format!("{size:x}\r\n{body}\r\n0\r\nA: \0\r\n\r\n"),
     ];
     for chunks in chunks {
         let received = answered(&service, format!("{head}{chunks}").as_bytes());

@@ -7,6 +7,7 @@ mod command_line;
 mod concurrency;
 mod configuration;
 mod creation;
+mod end_of_life;
 mod erase;
 mod export;
 mod exposition;

@@ -95,7 +95,7 @@ fn it_names_parameters_and_answers() {
         );
     }
     for (path, method, statuses) in [
-        ("/webhook", "post", ["200", "401", "413", "422", "503"].as_slice()),
+        ("/webhook", "post", ["200", "401", "413", "415", "422", "503"].as_slice()),
         ("/messages", "get", &["200", "401", "422"]),
         ("/stats", "get", &["200", "401", "422"]),
         ("/health/live", "get", &["200"]),

@@ -258,6 +258,10 @@ fn no_signed_body_is_a_failure_of_the_service() {
             answer.status,
             String::from_utf8_lossy(&body)
         );
+        if answer.status == 422 {
+            let named = answer.json()["detail"].as_array().map_or(0, Vec::len);
+            assert!(named > 0, "{:?}", String::from_utf8_lossy(&body));
+        }
     }
     service.get("/health/ready").expect(200);
 }

@@ -13,8 +13,23 @@ use crate::setup::Setup;
 
 const EXPIRED: &str = "store_messages_expired_total";
 
-/// Messages of an older file, the first of them stored so many days ago and the others yesterday.
+/// Messages of an older file, the first of them stored so many days ago and the others yesterday, in which
+/// old ones were looked for an hour ago.
 fn file_with_old(old: usize, days: usize, young: usize) -> Setup {
+    let mut setup = file_never_looked_at(old, days, young);
+    // To import nothing brings it up to date.
+    assert_eq!(setup.run(&["import"]).code, Some(0));
+    last_look(&setup, -3600);
+    setup
+}
+
+/// As if old messages had been looked for so many seconds from now.
+fn last_look(setup: &Setup, seconds: i64) {
+    let sql = "UPDATE messages_retention SET believed_clock = strftime('%s', 'now') + ?1";
+    setup.database().execute(sql, [seconds]).expect("it is SQL");
+}
+
+fn file_never_looked_at(old: usize, days: usize, young: usize) -> Setup {
     let setup = older_file(old + young);
     let dated = format!(
         "UPDATE messages SET created_at =
@@ -172,25 +187,99 @@ fn of_messages_that_have_gone_nothing_is_noted_in_the_database() {
     index_is_whole(&service.stop());
 }
 
-#[test]
-fn a_clock_far_ahead_of_the_last_run_deletes_nothing() {
-    let service = file_with_old(300, 31, 100).with("RETENTION_DAYS", "60").start();
-    agrees(&service);
-    has_looked(&service);
-    let setup = service.stop();
-    // As if the clock were a year ahead now: by it everything is too old.
-    let ahead = "UPDATE messages_retention SET believed_clock = believed_clock - 31536000;
-        UPDATE messages SET created_at = strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-365 days')";
-    setup.database().execute_batch(ahead).expect("it is SQL");
-    let service = setup.start();
-    assert_eq!(event(&service, "clock_doubted")["level"], "WARNING");
+const HOUR: i64 = 3600;
+const DAY: i64 = 24 * HOUR;
+
+/// Nothing goes, and the log says for how long: a day from now.
+#[track_caller]
+fn waits_for_a_day(service: &Service, why: &str) {
+    let line = event(service, "expiry_waits");
+    assert_eq!((&line["level"], line["detail"].as_str()), (&json!("WARNING"), Some(why)), "{line}");
+    has_looked(service);
+    assert_eq!(service.metric(EXPIRED), 0.0);
+    let kept = "SELECT believed_clock - strftime('%s', 'now') FROM messages_retention";
+    let left = number(&service.database(), kept);
+    assert!((DAY - 60..=DAY).contains(&left), "{left} seconds");
+    let said = service.stdout.json().into_iter().filter(|line| line["event"] == "expiry_waits").count();
+    assert_eq!(said, 1, "it is said once");
+}
+
+/// It goes on waiting when it is started again, and deletes when the day is over.
+#[track_caller]
+fn goes_on_after_that_day(service: Service, old: u32) {
+    let service = service.restart();
     has_looked(&service);
     assert_eq!(service.metric(EXPIRED), 0.0);
-    assert_eq!(service.get("/stats").json()["total_messages"], 400);
-    // By the time that was believed, some are too old.
-    let service = service.stop().with("RETENTION_DAYS", "30").start();
+    assert!(!service.stdout.json().iter().any(|line| line["event"] == "expiry_waits"), "it was said");
+    let setup = service.stop();
+    last_look(&setup, -1);
+    let service = setup.start();
+    service.counted(EXPIRED, f64::from(old));
+}
+
+#[test]
+fn where_nobody_has_looked_before_nothing_goes_for_a_day() {
+    let service = file_never_looked_at(300, 31, 100).with("RETENTION_DAYS", "30").start();
+    waits_for_a_day(&service, "nobody has looked for old messages in this database before");
+    goes_on_after_that_day(service, 300);
+}
+
+#[test]
+fn after_a_run_without_the_setting_a_clock_far_ahead_deletes_nothing() {
+    let setup = file_never_looked_at(300, 1, 100);
+    let service = setup.start();
+    // As if the clock had been a year ahead, and a message had come.
+    service.store(&message("ahead"));
+    let setup = service.stop();
+    let ahead = "UPDATE messages SET created_at = strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '-365 days')
+        WHERE message_id <> 'ahead'";
+    setup.database().execute_batch(ahead).expect("it is SQL");
+    let service = setup.with("RETENTION_DAYS", "30").start();
+    waits_for_a_day(&service, "nobody has looked for old messages in this database before");
+}
+
+#[test]
+fn a_look_of_long_ago_is_no_reason_to_believe_the_clock() {
+    for ago in [DAY + 60, 365 * DAY] {
+        let setup = file_with_old(300, 31, 100).with("RETENTION_DAYS", "30");
+        last_look(&setup, -ago);
+        let service = setup.start();
+        waits_for_a_day(&service, "the clock was set, or the service was off for more than a day");
+        goes_on_after_that_day(service, 300);
+    }
+}
+
+#[test]
+fn a_restored_backup_brings_its_last_look_along() {
+    let service = file_with_old(300, 31, 100).start();
+    let mut setup = service.stop();
+    last_look(&setup, -40 * DAY);
+    assert_eq!(setup.run(&["backup", "kept.db"]).code, Some(0));
+    last_look(&setup, -HOUR);
+    assert_eq!(setup.run(&["restore", "kept.db"]).code, Some(0));
+    let service = setup.with("RETENTION_DAYS", "30").start();
+    waits_for_a_day(&service, "the clock was set, or the service was off for more than a day");
+}
+
+#[test]
+fn a_clock_that_was_set_back_deletes_nothing_for_a_day() {
+    let setup = file_with_old(300, 31, 100).with("RETENTION_DAYS", "30");
+    last_look(&setup, 365 * DAY);
+    let service = setup.start();
+    waits_for_a_day(&service, "the clock was set back by more than a day");
+    goes_on_after_that_day(service, 300);
+}
+
+#[test]
+fn a_message_from_the_future_holds_deletion_up_for_a_day_and_not_for_ever() {
+    let setup = file_with_old(300, 31, 100).with("RETENTION_DAYS", "30");
+    let future = "UPDATE messages SET created_at = '2099-01-01T00:00:00Z' WHERE rowid = 400";
+    setup.database().execute_batch(future).expect("it is SQL");
+    let mut service = setup.start();
+    waits_for_a_day(&service, "the newest message was stored at a time that has not come yet");
+    // As if the day were over in a moment: whoever has waited knows for what.
+    last_look(service.setup(), 2);
     service.counted(EXPIRED, 300.0);
-    assert_eq!(service.get("/stats").json()["total_messages"], 100);
 }
 
 #[test]

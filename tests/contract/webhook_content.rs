@@ -1,9 +1,12 @@
 //! Section 2: what a body may hold, and that it survives byte for byte.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
-use crate::fixtures::{ids, message, message_with};
+use crate::fixtures::{SECRET, ids, message, message_with, sign};
 use crate::service::Service;
+use crate::setup::Setup;
 
 #[test]
 fn text_survives_byte_for_byte() {
@@ -96,6 +99,82 @@ fn of_duplicate_keys_the_last_wins() {
 }
 
 #[test]
+fn an_earlier_value_of_a_duplicate_key_may_be_whatever_it_is() {
+    let service = Service::start();
+    let halves = [r#""\ud800""#, r#""\ude00\ud83d""#, "1e999", "-1e999", "[1e999]", r#"{"\udc00":"\ud800"}"#];
+    for (number, earlier) in halves.iter().enumerate() {
+        let id = format!("m{number}");
+        for field in ["message_id", "from", "to", "ts", "text"] {
+            let body = format!(r#"{{"{field}":{earlier},{}"#, &message(&id).to_string()[1..]);
+            let answer = service.post_bytes(body.as_bytes());
+            assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+        }
+    }
+    service.resulted("created", halves.len() as f64);
+    let escaped =
+        r#"{"message_id":"\ud800","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z","\u006dessage_id":"m9"}"#;
+    service.post_bytes(escaped.as_bytes()).expect(200);
+    assert_eq!(ids(&service.get("/messages")).last().map(String::as_str), Some("m9"));
+}
+
+#[test]
+fn a_name_that_a_library_keeps_for_itself_is_a_name_like_any_other() {
+    let service = Service::start();
+    let rest = &message("m1").to_string()[1..];
+    for name in ["$serde_json::private::RawValue", "$serde_json::private::Number", r"\ud800", "__proto__", ""]
+    {
+        for value in ["5", "\"5\"", "{}", "\"{\\\"message_id\\\":1}\""] {
+            let alone = service.post_bytes(format!(r#"{{"{name}":{value}}}"#).as_bytes());
+            let detail = alone.expect(422).json()["detail"].clone();
+            assert_eq!(detail.as_array().map(Vec::len), Some(4), "{name} {value}: {detail}");
+            let beside = service.post_bytes(format!(r#"{{"{name}":{value},{rest}"#).as_bytes());
+            assert_eq!(beside.status, 200, "{name} {value}: {}", beside.text());
+            let within = format!(r#"{{"message_id":{{"{name}":{value}}},"message_id":"m1",{}"#, &rest[18..]);
+            let within = service.post_bytes(within.as_bytes());
+            assert_eq!(within.status, 200, "{name} {value}: {}", within.text());
+        }
+    }
+    service.resulted("created", 1.0);
+}
+
+#[test]
+fn one_byte_order_mark_is_passed_over_and_signed_like_the_rest() {
+    let service = Service::start();
+    let valid = message("m1").to_string();
+    service.post_bytes(format!("\u{feff}{valid}").as_bytes()).expect(200);
+    service.post_bytes(format!("\u{feff}\r\n {valid}").as_bytes()).expect(200);
+    for body in [format!("\u{feff}\u{feff}{valid}"), format!(" \u{feff}{valid}"), format!("{valid}\u{feff}")]
+    {
+        let answer = service.post_bytes(body.as_bytes());
+        assert_eq!(answer.expect(422).json()["detail"][0]["type"], "json_invalid", "{body}");
+    }
+    let signature = sign(SECRET, valid.as_bytes());
+    let unsigned = format!("\u{feff}{valid}");
+    service.post_signed(&[("X-Signature", &signature)], unsigned.as_bytes()).expect(401);
+    service.resulted("created", 1.0);
+}
+
+#[test]
+fn a_body_that_is_encoded_is_refused_once_it_is_known_who_sent_it() {
+    let service = Service::start();
+    let body = message("m1").to_string();
+    let signature = sign(SECRET, body.as_bytes());
+    let post = |headers: &[(&str, &str)]| service.post_signed(headers, body.as_bytes());
+    for coding in ["gzip", "deflate", "br", "identity, gzip", "x", "identity;q=1"] {
+        let answer = post(&[("X-Signature", &signature), ("Content-Encoding", coding)]);
+        assert!(answer.expect(415).json()["detail"].is_string(), "{coding}");
+        assert_eq!(answer.header("Accept-Encoding"), Some("identity"), "{coding}");
+        post(&[("X-Signature", "00"), ("Content-Encoding", coding)]).expect(401);
+    }
+    service.resulted("validation_error", 6.0);
+    for coding in ["identity", "Identity", "", "identity,identity"] {
+        post(&[("X-Signature", &signature), ("Content-Encoding", coding)]).expect(200);
+    }
+    post(&[("X-Signature", &signature), ("Content-Encoding", "identity"), ("Content-Encoding", "gzip")])
+        .expect(415);
+}
+
+#[test]
 fn unknown_fields_are_ignored_whatever_they_hold() {
     let service = Service::start();
     let nested = format!("{}{}", "[".repeat(100), "]".repeat(100));
@@ -117,17 +196,42 @@ fn unknown_fields_are_ignored_whatever_they_hold() {
 }
 
 #[test]
-fn hostile_nesting_is_answered_and_survived() {
-    let service = Service::start();
-    for open in ["[", "{\"a\":", "[{\"a\":"] {
-        let bare = open.repeat(60_000 / open.len());
-        let status = service.post_bytes(bare.as_bytes()).status;
-        assert_eq!(status, 422, "{open}");
+fn no_nesting_is_too_deep_for_a_field_that_is_ignored() {
+    let service = Setup::new().with("MAX_BODY_BYTES", "16777216").start();
+    for (number, (open, close)) in [("[", "]"), ("{\"a\":", "}"), ("[{\"a\":", "}]")].iter().enumerate() {
+        let depth = (15 << 20) / (open.len() + close.len());
+        let bare = open.repeat(depth);
+        let refused = service.post_bytes(bare.as_bytes());
+        assert_eq!(refused.expect(422).json()["detail"][0]["type"], "json_invalid", "{open}");
+        let closed = format!("{bare}null{}", close.repeat(depth));
+        let body = format!(r#"{{"extra":{closed},{}"#, &message(&format!("m{number}")).to_string()[1..]);
+        service.post_bytes(body.as_bytes()).expect(200);
+        let body = format!(r#"{{"message_id":{closed}}}"#);
+        let refused = service.post_bytes(body.as_bytes());
+        assert_eq!(refused.expect(422).json()["detail"][0]["type"], "string_type", "{open}");
     }
-    let closed = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
-    let body = format!(r#"{{"extra":{closed},{}"#, &message("m1").to_string()[1..]);
-    let status = service.post_bytes(body.as_bytes()).status;
-    // Whether so deep a value is still JSON is the service's choice.
-    assert!(status == 200 || status == 422, "{status}");
     service.get("/health/ready").expect(200);
+}
+
+#[test]
+fn saying_what_is_wrong_with_a_large_body_takes_no_more_memory_than_the_body() {
+    const BODY: usize = 16 << 20;
+    let service = Setup::new().with("MAX_BODY_BYTES", &BODY.to_string()).start();
+    let numbers = "0,".repeat(BODY / 2 - 32);
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", service.pid())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+        peak.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+    };
+    // What the body itself takes on its way in, whatever comes of it.
+    let ignored = format!(r#"{{"extra":[{numbers}0],"text":null}}"#);
+    service.post_bytes(ignored.as_bytes()).expect(422);
+    let before = peak();
+    for field in ["message_id", "text"] {
+        let body = format!(r#"{{"{field}":[{numbers}0]}}"#);
+        let detail = service.post_bytes(body.as_bytes()).expect(422).json()["detail"].clone();
+        assert!(detail.to_string().len() < 4096, "{field}: {} bytes", detail.to_string().len());
+    }
+    service.post_bytes(format!("[{numbers}0]").as_bytes()).expect(422);
+    assert!(peak() < before + BODY, "{} MiB, then {}", before >> 20, peak() >> 20);
 }

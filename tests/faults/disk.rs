@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::fixtures::{eventually, message};
+use serde_json::json;
+
+use crate::fixtures::{eventually, message, message_with};
 use crate::load::{Load, is_refused, is_sound, skipped, tells, turns_ready, turns_unready};
 use crate::service::Service;
 use crate::setup::Setup;
@@ -162,4 +164,28 @@ fn a_service_that_starts_on_a_disk_nearly_full_refuses_until_there_is_room() {
     turns_ready(&service);
     service.store(&message("m1"));
     is_sound(&service);
+}
+
+#[test]
+fn a_stop_on_a_full_disk_says_that_the_log_is_left_and_ends_in_order() {
+    let setup = Setup::new();
+    let Some(disk) = Disk::mount(&setup, "16m") else {
+        return;
+    };
+    let mut service = on(setup, &disk.folder).start();
+    let text = "long ".repeat(800);
+    for number in 0..200 {
+        service.store(&message_with(&format!("m{number}"), &json!({"text": text})));
+    }
+    let ballast = disk.fill();
+    service.signal("TERM");
+    assert_eq!(service.wait().code(), Some(0));
+    let log = service.stdout.to_the_end();
+    let line = log.lines().find(|line| line.contains(r#""event":"log_left""#)).expect("it is said");
+    assert!(line.contains("the disk is full"), "{line}");
+    fs::remove_file(ballast).expect("the folder is ours");
+    let service = service.kill().start();
+    assert_eq!(service.get("/stats").json()["total_messages"], 200);
+    service.stop();
+    assert!(!disk.folder.join("app.db-wal").exists());
 }

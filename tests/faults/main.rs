@@ -14,6 +14,7 @@ mod fixtures;
 #[path = "../contract/http_client.rs"]
 mod http_client;
 mod index;
+mod inherited;
 mod load;
 mod locks;
 mod order;

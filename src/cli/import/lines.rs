@@ -1,21 +1,18 @@
 //! Lines of an import: objects of JSON, one on each line, or comma-separated values whose first line names
 //! the columns. Which of the two it is shows in the first line.
 //!
-//! A message is made by [`Message::parse`] alone, from the values as from the object, so that no other
+//! A message is made by [`Message::parse_exported`] alone, from the values as from the object, so that no other
 //! rules can slip in.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::super::export::COLUMNS;
 use crate::csv;
 use crate::limits::MAX_IMPORT_LINE_BYTES;
 use crate::message::{Message, Rejected};
 use crate::store::Incoming;
-use crate::timestamp::parse_instant;
+use crate::validation_error::ValidationError;
 
 /// Columns that have to be there.
 const REQUIRED: [&str; 4] = ["message_id", "from", "to", "ts"];
@@ -130,14 +127,8 @@ fn columns(line: &[u8]) -> Option<Vec<String>> {
 }
 
 fn from_json(line: &[u8]) -> Result<Incoming, String> {
-    let message = Message::parse(line).map_err(|rejected| reason(&rejected))?;
-    // It was an object, or it would not have become a message.
-    let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(line).unwrap_or_default();
-    let created_at = match fields.get("created_at") {
-        None => None,
-        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| NOT_A_TIME.to_owned())?,
-    };
-    with_time(message, created_at)
+    let (message, created_at) = Message::parse_exported(line).map_err(|rejected| reason(&rejected))?;
+    Ok(Incoming { message, created_at })
 }
 
 fn from_row(columns: &[String], row: &[u8]) -> Result<Incoming, String> {
@@ -146,37 +137,16 @@ fn from_row(columns: &[String], row: &[u8]) -> Result<Incoming, String> {
     if values.len() != columns.len() {
         return Err(format!("it has {} values for {} columns", values.len(), columns.len()));
     }
-    let mut fields = Map::new();
-    for (name, value) in columns.iter().zip(values) {
-        if COLUMNS.contains(&name.as_str())
-            && let Some(value) = value
-        {
-            fields.insert(name.clone(), Value::String(value));
-        }
-    }
-    let created_at = match fields.remove("created_at") {
-        Some(Value::String(time)) => Some(time),
-        _ => None,
-    };
-    let body = Value::Object(fields).to_string();
-    let message = Message::parse(body.as_bytes()).map_err(|rejected| reason(&rejected))?;
-    with_time(message, created_at)
+    let fields = columns.iter().zip(values).filter(|(_, value)| value.is_some());
+    let object: Map<String, Value> = fields.map(|(name, value)| (name.clone(), value.into())).collect();
+    from_json(Value::Object(object).to_string().as_bytes())
 }
 
-const NOT_A_TIME: &str = "created_at: it must be an RFC 3339 time";
-
-fn with_time(message: Message, created_at: Option<String>) -> Result<Incoming, String> {
-    if created_at.as_ref().is_some_and(|time| parse_instant(time).is_none()) {
-        return Err(NOT_A_TIME.to_owned());
-    }
-    Ok(Incoming { message, created_at })
-}
-
-/// Every fault with its field, and nothing of what the message says.
+/// Every error with its field, and nothing of what the message says.
 fn reason(rejected: &Rejected) -> String {
-    let fault = |fault: &crate::fault::Fault| match fault.loc.get(1).and_then(Value::as_str) {
-        Some(field) => format!("{field}: {}", fault.msg),
-        None => fault.msg.clone(),
+    let error = |error: &ValidationError| match error.loc.get(1).and_then(Value::as_str) {
+        Some(field) => format!("{field}: {}", error.msg),
+        None => error.msg.clone(),
     };
-    rejected.faults.iter().map(fault).collect::<Vec<_>>().join("; ")
+    rejected.errors.iter().map(error).collect::<Vec<_>>().join("; ")
 }

@@ -15,7 +15,7 @@ use super::super::request_id;
 use super::Edge;
 use crate::http::{Body, Request};
 use crate::limits::{MAX_BUFFERED_BYTES, READS_PER_TURN, SLOW_READER_GRACE, SMALL_BUFFER_BYTES};
-use crate::metrics::{CloseCause, Lane};
+use crate::metrics::{CloseCause, Priority};
 use crate::routes::Refusal;
 
 impl Edge {
@@ -162,7 +162,7 @@ impl Edge {
         let to = Address { key, serial: connection.serial };
         let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
         // Answers to queries are what grows; those to webhooks and probes are small.
-        if exchange.lane() == Lane::Read && self.outbox.is_full() {
+        if exchange.priority() == Priority::Read && self.outbox.is_full() {
             exchange.shed();
         } else if let Err(exchange) = self.pool.submit(exchange) {
             exchange.shed();

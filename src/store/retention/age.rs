@@ -8,13 +8,15 @@
 //! - A date that cannot be right (none, before the time of such messages, in the future) says nothing; the message
 //!   goes with the next one that is too old.
 
-use std::time::{Duration, UNIX_EPOCH};
-
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::clock::write_rfc3339;
-use crate::limits::{CLOCK_STEP, EARLIEST_DATE};
+use super::due::rfc3339;
 use crate::timestamp::{InstantKey, parse_instant};
+
+/// A `created_at` before this was written by a clock that had lost its battery, or by nobody.
+const EARLIEST_DATE: &str = "2010-01-01";
+/// A clock that is put right by so many seconds or less is no cause for doubt.
+const CLOCK_TOLERANCE: i64 = 3600;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Age {
@@ -35,16 +37,18 @@ impl Calendar {
     /// `now` in seconds since the Unix epoch.
     pub(super) fn new(now: i64, days: u32) -> Self {
         let cut = now.saturating_sub(i64::from(days) * 86_400);
-        let latest = now.saturating_add(CLOCK_STEP.as_secs() as i64);
+        let latest = now.saturating_add(CLOCK_TOLERANCE);
         Self { earliest: parse_instant(EARLIEST_DATE), cut: key(cut), latest: key(latest) }
     }
 
+    /// True if the clock that this calendar goes by has not come so far yet.
+    pub(super) fn is_future(&self, date: &InstantKey) -> bool {
+        *date > self.latest
+    }
+
     fn age(&self, created_at: &[u8]) -> Age {
-        let text = String::from_utf8_lossy(created_at);
-        // Some wrote UTC without saying so.
-        let date = parse_instant(&text).or_else(|| parse_instant(&format!("{text}Z")));
-        match date {
-            Some(date) if Some(&date) < self.earliest.as_ref() || date > self.latest => Age::Unknown,
+        match date(created_at) {
+            Some(date) if Some(&date) < self.earliest.as_ref() || self.is_future(&date) => Age::Unknown,
             Some(date) if date < self.cut => Age::Old,
             Some(_) => Age::Young,
             None => Age::Unknown,
@@ -53,10 +57,14 @@ impl Calendar {
 }
 
 fn key(seconds: i64) -> InstantKey {
-    let since_epoch = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-    let mut text = String::new();
-    write_rfc3339(&mut text, UNIX_EPOCH + since_epoch);
-    InstantKey::of(&text)
+    InstantKey::of(&rfc3339(seconds))
+}
+
+/// A `created_at` in any form that has been written.
+fn date(created_at: &[u8]) -> Option<InstantKey> {
+    let text = String::from_utf8_lossy(created_at);
+    // Some wrote UTC without saying so.
+    parse_instant(&text).or_else(|| parse_instant(&format!("{text}Z")))
 }
 
 /// A message that is to go: its row, and by what it is known if that row has been given to another.
@@ -75,63 +83,55 @@ impl Leaving {
 
 const COLUMNS: &str = "rowid, CAST(message_id AS BLOB), CAST(created_at AS BLOB)";
 
-/// The way through the messages from the oldest on.
-#[derive(Default)]
-pub(super) struct Front {
-    /// A message that is too old, and behind which nothing has been looked at.
-    end: Option<Leaving>,
-}
-
-impl Front {
-    /// The first messages, up to `most` of them, that are too old.
-    pub(super) fn next(
-        &mut self,
-        messages: &Connection,
-        calendar: &Calendar,
-        most: usize,
-    ) -> rusqlite::Result<Vec<Leaving>> {
-        self.end.take_if(|end| !is_there(messages, end));
-        if self.end.is_none() {
-            self.end = find_end(messages, calendar, most)?;
-        }
-        let Some(end) = &self.end else {
-            return Ok(Vec::new());
-        };
-        let mut statement = messages.prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM messages WHERE rowid <= ?1 ORDER BY rowid LIMIT ?2"
-        ))?;
-        let leaving = statement.query_map((end.row, most as i64), Leaving::read)?;
-        leaving.collect()
-    }
-}
-
-fn is_there(messages: &Connection, end: &Leaving) -> bool {
+/// The row up to which all may go: the last one that is too old before the first that is not, of about so many;
+/// looks on past those whose age nobody knows. `None` if there is none.
+pub(super) fn last_too_old(
+    messages: &Connection,
+    calendar: &Calendar,
+    most: usize,
+) -> rusqlite::Result<Option<i64>> {
     let mut statement =
-        match messages.prepare_cached(&format!("SELECT {COLUMNS} FROM messages WHERE rowid = ?1")) {
-            Ok(statement) => statement,
-            Err(_) => return false,
-        };
-    statement.query_row([end.row], Leaving::read).optional().is_ok_and(|found| found.as_ref() == Some(end))
-}
-
-/// The last message that is too old, of about so many: looks on past those whose age nobody knows.
-fn find_end(messages: &Connection, calendar: &Calendar, most: usize) -> rusqlite::Result<Option<Leaving>> {
-    let mut statement = messages.prepare_cached(&format!("SELECT {COLUMNS} FROM messages ORDER BY rowid"))?;
+        messages.prepare_cached("SELECT rowid, CAST(created_at AS BLOB) FROM messages ORDER BY rowid")?;
     let mut rows = statement.query([])?;
-    let (mut end, mut seen) = (None, 0);
+    let (mut last, mut seen) = (None, 0);
     while let Some(row) = rows.next()? {
-        let leaving = Leaving::read(row)?;
         seen += 1;
-        match calendar.age(leaving.created_at.as_deref().unwrap_or_default()) {
-            Age::Old => end = Some(leaving),
+        match calendar.age(&row.get::<_, Option<Vec<u8>>>(1)?.unwrap_or_default()) {
+            Age::Old => last = Some(row.get(0)?),
             Age::Young => break,
             Age::Unknown => {}
         }
-        if end.is_some() && seen >= most {
+        if last.is_some() && seen >= most {
             break;
         }
     }
-    Ok(end)
+    Ok(last)
+}
+
+/// The first messages, up to `most` of them, of those up to that row. None behind one that is not too old: where
+/// everything has gone, the numbers of rows are given again.
+pub(super) fn first(
+    messages: &Connection,
+    calendar: &Calendar,
+    through: i64,
+    most: usize,
+) -> rusqlite::Result<Vec<Leaving>> {
+    let mut statement = messages.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM messages WHERE rowid <= ?1 ORDER BY rowid LIMIT ?2"
+    ))?;
+    let leaving = statement.query_map((through, most as i64), Leaving::read)?;
+    let is_young =
+        |leaving: &Leaving| calendar.age(leaving.created_at.as_deref().unwrap_or_default()) == Age::Young;
+    leaving.take_while(|found| !found.as_ref().is_ok_and(is_young)).collect()
+}
+
+/// When the message was stored that was stored last, as far as that can be read.
+pub(super) fn newest(messages: &Connection) -> rusqlite::Result<Option<InstantKey>> {
+    let newest = messages
+        .prepare_cached("SELECT CAST(created_at AS BLOB) FROM messages ORDER BY rowid DESC LIMIT 1")?
+        .query_row([], |row| row.get::<_, Option<Vec<u8>>>(0))
+        .optional()?;
+    Ok(newest.flatten().and_then(|created_at| date(&created_at)))
 }
 
 #[cfg(test)]
@@ -150,19 +150,14 @@ mod tests {
             messages.execute("INSERT INTO messages VALUES (?1, ?2)", (format!("m{n}"), date)).unwrap();
         }
         let calendar = Calendar::new(NOW, 30);
-        let mut front = Front::default();
         let mut gone = Vec::new();
-        loop {
-            let next = front.next(&messages, &calendar, most).unwrap();
-            assert!(next.len() <= most);
-            if next.is_empty() {
-                return gone;
-            }
-            for message in next {
+        while let Some(last) = last_too_old(&messages, &calendar, most).unwrap() {
+            for message in first(&messages, &calendar, last, most).unwrap() {
                 messages.execute("DELETE FROM messages WHERE rowid = ?1", [message.row]).unwrap();
                 gone.push(message.row);
             }
         }
+        gone
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A webhook's body: whatever it is, it is a message that keeps every rule, or a list of faults.
+//! A webhook's body: whatever it is, it is a message that keeps every rule, or a list of errors.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,6 +16,6 @@ fuzz_target!(|body: &[u8]| {
             assert!(is_contract_ts(message.ts()));
             assert!(parse_instant(message.ts()).is_some(), "what is stored can be searched for");
         }
-        Err(rejected) => assert!(!rejected.faults.is_empty(), "a refusal says why"),
+        Err(rejected) => assert!(!rejected.errors.is_empty(), "a refusal says why"),
     }
 });

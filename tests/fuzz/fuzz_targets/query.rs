@@ -1,4 +1,4 @@
-//! A query string: whatever it is, it is a page within its bounds, or a list of faults.
+//! A query string: whatever it is, it is a page within its bounds, or a list of errors.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,6 +16,6 @@ fuzz_target!(|query: &str| {
                 assert_eq!(next.limit, page.limit);
             }
         }
-        Err(faults) => assert!(!faults.is_empty(), "a refusal says why"),
+        Err(errors) => assert!(!errors.is_empty(), "a refusal says why"),
     }
 });

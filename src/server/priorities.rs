@@ -1,0 +1,139 @@
+//! The priorities decide which of the waiting requests a free thread takes up.
+//!
+//! - Probes come first, then webhooks, then what costs next to nothing, then scrapes: each may wait for
+//!   those before it, and none for those behind it.
+//! - Queries have threads of their own, which run at a lower priority: Linux lets a thread lower its
+//!   priority, and never raise it again.
+//! - Of the other threads at least one is left to webhooks and one to probes, however many of the others wait.
+
+use crate::limits::READ_CONNECTIONS;
+use crate::metrics::Priority;
+
+/// Scrapes at work at once: they are for a machine, which waits, and take a millisecond of a processor each.
+const MAX_SCRAPES: usize = 1;
+
+/// What a thread of the pool may take up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Whatever ends soon.
+    Prompt,
+    Queries,
+}
+
+impl Role {
+    pub(super) fn of(priority: Priority) -> Self {
+        if priority == Priority::Read { Self::Queries } else { Self::Prompt }
+    }
+}
+
+/// How many threads of each role there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Threads {
+    pub(super) prompt: usize,
+    pub(super) queries: usize,
+}
+
+impl Threads {
+    /// `WORKERS` in all, and three at the least. Queries have as many as there are read connections: one
+    /// more would wait for a connection, and not work.
+    pub(super) fn of(workers: usize) -> Self {
+        let queries = READ_CONNECTIONS.min((workers / 4).max(1));
+        Self { prompt: workers.saturating_sub(queries).max(2), queries }
+    }
+}
+
+/// Requests by their priority.
+pub(super) type Counts = [usize; Priority::ALL.len()];
+
+/// The queue from which a free thread takes the next request, if it is to take any. The thread itself is
+/// not among those at work.
+pub(super) fn next(role: Role, waiting: &Counts, at_work: &Counts, threads: Threads) -> Option<Priority> {
+    let may_begin = |priority: &Priority| match priority {
+        Priority::Read => true,
+        Priority::Ingest | Priority::Immediate => {
+            leaves_one(at_work, threads, [Priority::Probe, Priority::Scrape])
+        }
+        Priority::Probe => leaves_one(at_work, threads, [Priority::Ingest, Priority::Immediate]),
+        Priority::Scrape => {
+            at_work[Priority::Scrape as usize] < MAX_SCRAPES
+                && leaves_one(at_work, threads, [Priority::Ingest, Priority::Immediate])
+        }
+    };
+    let is_due = |priority: &Priority| {
+        Role::of(*priority) == role && waiting[*priority as usize] > 0 && may_begin(priority)
+    };
+    Priority::ALL.iter().copied().find(is_due)
+}
+
+/// True if these have a thread at work, or one is free for them when one more of the others begins.
+fn leaves_one(at_work: &Counts, threads: Threads, these: [Priority; 2]) -> bool {
+    let busy = |priority: Priority| at_work[priority as usize];
+    let all_busy: usize =
+        Priority::ALL.iter().filter(|priority| Role::of(**priority) == Role::Prompt).map(|p| busy(*p)).sum();
+    these.iter().any(|priority| busy(*priority) > 0) || all_busy + 1 < threads.prompt
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Priority::{Immediate, Ingest, Probe, Read, Scrape};
+    use super::*;
+
+    fn counts(of: &[(Priority, usize)]) -> Counts {
+        let mut counts = Counts::default();
+        for (priority, count) in of {
+            counts[*priority as usize] = *count;
+        }
+        counts
+    }
+
+    #[test]
+    fn a_free_thread_takes_what_comes_first_and_leaves_one_to_each_kind() {
+        let all = [(Probe, 1), (Ingest, 1), (Immediate, 1), (Scrape, 1), (Read, 1)];
+        // Waiting, at work, threads for what is prompt, what such a thread takes.
+        let cases: [(&[_], &[_], usize, Option<Priority>); 16] = [
+            (&[], &[], 6, None),
+            (&[(Read, 9)], &[], 6, None),
+            (&all, &[], 6, Some(Probe)),
+            (&all[1..], &[], 6, Some(Ingest)),
+            (&all[2..], &[], 6, Some(Immediate)),
+            (&all[3..], &[], 6, Some(Scrape)),
+            // A scrape waits for the one before it, and nobody waits for scrapes.
+            (&[(Scrape, 900)], &[(Scrape, 1)], 6, None),
+            (&[(Scrape, 900), (Immediate, 1)], &[(Scrape, 1)], 6, Some(Immediate)),
+            (&[(Scrape, 900), (Probe, 1)], &[(Scrape, 1)], 6, Some(Probe)),
+            // All may be at work at once, on whatever it is ...
+            (&[(Ingest, 9)], &[(Ingest, 4), (Probe, 1)], 6, Some(Ingest)),
+            (&[(Probe, 9)], &[(Ingest, 1), (Probe, 4)], 6, Some(Probe)),
+            // ... but the last free one is for the kind that has none.
+            (&[(Probe, 9)], &[(Probe, 5)], 6, None),
+            (&[(Probe, 9), (Ingest, 1)], &[(Probe, 5)], 6, Some(Ingest)),
+            (&[(Ingest, 9), (Immediate, 9)], &[(Ingest, 3), (Immediate, 2)], 6, None),
+            (&[(Ingest, 9), (Scrape, 1)], &[(Ingest, 5)], 6, Some(Scrape)),
+            (&[(Ingest, 9), (Probe, 1)], &[(Ingest, 1)], 2, Some(Probe)),
+        ];
+        for (waiting, at_work, prompt, taken) in cases {
+            let threads = Threads { prompt, queries: 2 };
+            assert_eq!(
+                next(Role::Prompt, &counts(waiting), &counts(at_work), threads),
+                taken,
+                "{waiting:?} {at_work:?} {prompt}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_threads_of_queries_take_queries() {
+        let threads = Threads::of(8);
+        let waiting = counts(&[(Probe, 9), (Ingest, 9), (Read, 1)]);
+        assert_eq!(next(Role::Queries, &waiting, &counts(&[(Read, 1)]), threads), Some(Read));
+        assert_eq!(next(Role::Queries, &counts(&[(Probe, 9)]), &Counts::default(), threads), None);
+    }
+
+    #[test]
+    fn there_are_as_many_threads_as_workers_and_one_for_each_kind() {
+        for (workers, prompt, queries) in [(1, 2, 1), (2, 2, 1), (3, 2, 1), (4, 3, 1), (8, 6, 2), (64, 62, 2)]
+        {
+            assert_eq!(Threads::of(workers), Threads { prompt, queries }, "{workers}");
+        }
+    }
+}

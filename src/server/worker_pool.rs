@@ -1,0 +1,263 @@
+//! The worker pool answers requests on a fixed number of threads, each of which takes the next one by its
+//! [`super::priorities`].
+//!
+//! A thread is woken when none is on its way already, and wakes the next one where more is to be done: a
+//! flood of short requests keeps few threads busy instead of waking all in turn. A full queue gives the
+//! request back at once.
+
+use std::array;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use threadpool::ThreadPool;
+
+use super::exchange::Exchange;
+use super::priorities::{Counts, Role, Threads, next};
+use crate::app::App;
+use crate::http::Request;
+use crate::limits::{LONG_QUERY, WORKER_STACK_BYTES};
+use crate::metrics::{Metrics, Priority};
+use crate::routes::{Answer, Resolved};
+use crate::{os, pace};
+
+/// Requests that may wait for a thread; past it they are shed. Webhooks and what costs next to nothing are
+/// gone through in a moment.
+fn bound(priority: Priority) -> usize {
+    match priority {
+        Priority::Ingest | Priority::Immediate => 8192,
+        Priority::Read | Priority::Probe | Priority::Scrape => 1024,
+    }
+}
+
+/// The pool. Dropping it lets the threads finish what is queued and end.
+pub(super) struct WorkerPool {
+    shared: Arc<Shared>,
+    _threads: ThreadPool,
+}
+
+struct Shared {
+    queues: Mutex<Queues>,
+    /// By role.
+    wake_up: [Condvar; 2],
+    metrics: Arc<Metrics>,
+    threads: Threads,
+    routes: Routes,
+}
+
+/// What answers a request.
+type Routes = fn(&App, &Request, Resolved) -> Answer;
+
+#[derive(Default)]
+struct Queues {
+    waiting: [VecDeque<Box<Exchange>>; Priority::ALL.len()],
+    at_work: Counts,
+    sleep: [Sleep; 2],
+    is_closed: bool,
+}
+
+/// The threads of one role that wait for something to do.
+#[derive(Default)]
+struct Sleep {
+    threads: usize,
+    /// One was woken, and has not come to look yet.
+    is_waking: bool,
+}
+
+impl WorkerPool {
+    /// Starts `workers` threads, and one for each kind of work at the least. Fails if the system does not
+    /// allow that many.
+    pub(super) fn start(workers: usize, metrics: &Arc<Metrics>, routes: Routes) -> io::Result<Self> {
+        let threads = Threads::of(workers);
+        let shared = Arc::new(Shared {
+            queues: Mutex::default(),
+            wake_up: array::from_fn(|_| Condvar::new()),
+            metrics: Arc::clone(metrics),
+            threads,
+            routes,
+        });
+        let pool = threadpool::Builder::new()
+            .num_threads(threads.prompt + threads.queries)
+            .thread_name("worker".into())
+            .thread_stack_size(WORKER_STACK_BYTES);
+        // The crate panics where a thread cannot be started.
+        let pool = catch_unwind(AssertUnwindSafe(|| pool.build())).map_err(|_| {
+            io::Error::other("the system allows no more threads; raise the limit or lower WORKERS")
+        })?;
+        for (role, count) in [(Role::Prompt, threads.prompt), (Role::Queries, threads.queries)] {
+            for _ in 0..count {
+                let shared = Arc::clone(&shared);
+                pool.execute(move || shared.work(role));
+            }
+        }
+        Ok(Self { shared, _threads: pool })
+    }
+
+    /// Queues a request, or gives it back if its queue is full.
+    pub(super) fn submit(&self, exchange: Box<Exchange>) -> Result<(), Box<Exchange>> {
+        let priority = exchange.priority();
+        let mut queues = self.shared.lock();
+        let queue = &mut queues.waiting[priority as usize];
+        if queue.len() >= bound(priority) {
+            return Err(exchange);
+        }
+        queue.push_back(exchange);
+        self.shared.metrics.waiting(priority).fetch_add(1, Relaxed);
+        self.shared.wake_one(queues, Role::of(priority));
+        Ok(())
+    }
+}
+
+impl Drop for WorkerPool {
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        for wake_up in &self.shared.wake_up {
+            wake_up.notify_all();
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self, role: Role) {
+        if role == Role::Queries {
+            // A search may take all it can get; taking messages in comes first.
+            os::lower_priority_of_this_thread();
+        }
+        let mut done = None;
+        while let Some((priority, exchange)) = self.take(role, done) {
+            let began = Instant::now();
+            // A panic has been counted and answered; the thread goes on.
+            let _ = catch_unwind(AssertUnwindSafe(|| exchange.run(self.routes)));
+            if role == Role::Queries {
+                if began.elapsed() >= LONG_QUERY {
+                    os::give_back_free_memory();
+                }
+                pace::make_way(&self.metrics);
+            }
+            done = Some(priority);
+        }
+    }
+
+    /// Waits for the next request, after one of this priority. `None` when the pool is gone and nothing
+    /// is left to do.
+    fn take(&self, role: Role, done: Option<Priority>) -> Option<(Priority, Box<Exchange>)> {
+        let mut queues = self.lock();
+        if let Some(priority) = done {
+            queues.at_work[priority as usize] -= 1;
+        }
+        loop {
+            if let Some(priority) = self.next(&queues, role)
+                && let Some(exchange) = queues.waiting[priority as usize].pop_front()
+            {
+                queues.at_work[priority as usize] += 1;
+                self.metrics.waiting(priority).fetch_sub(1, Relaxed);
+                if self.next(&queues, role).is_some() {
+                    self.wake_one(queues, role);
+                }
+                return Some((priority, exchange));
+            }
+            if queues.is_closed {
+                return None;
+            }
+            queues.sleep[role as usize].threads += 1;
+            queues = self.wake_up[role as usize].wait(queues).unwrap_or_else(PoisonError::into_inner);
+            let sleep = &mut queues.sleep[role as usize];
+            sleep.threads -= 1;
+            sleep.is_waking = false;
+        }
+    }
+
+    fn next(&self, queues: &Queues, role: Role) -> Option<Priority> {
+        let waiting = array::from_fn(|priority| queues.waiting[priority].len());
+        next(role, &waiting, &queues.at_work, self.threads)
+    }
+
+    /// Wakes a thread if there is one to be woken and none on its way.
+    fn wake_one(&self, mut queues: MutexGuard<'_, Queues>, role: Role) {
+        let sleep = &mut queues.sleep[role as usize];
+        let wakes = sleep.threads > 0 && !sleep.is_waking;
+        sleep.is_waking |= wakes;
+        drop(queues);
+        if wakes {
+            self.wake_up[role as usize].notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        // Nothing that is done under the lock can panic half-way.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+    use std::time::Duration;
+
+    use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+    use super::super::exchange::tests::{answers, app, asking};
+    use super::super::outbox::outbox;
+    use super::*;
+    use crate::http::Response;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// What has begun, and what ends it.
+    static BEGUN: LazyLock<(Sender<String>, Receiver<String>)> = LazyLock::new(unbounded);
+    static GO_ON: LazyLock<(Sender<()>, Receiver<()>)> = LazyLock::new(|| bounded(0));
+
+    /// Answers when it is told to.
+    fn slowly(_: &App, request: &Request, _: Resolved) -> Answer {
+        BEGUN.0.send(request.path.clone()).unwrap();
+        GO_ON.1.recv_timeout(PATIENCE).unwrap();
+        Answer::Now(Response::json(200, b"{}".as_slice()).into())
+    }
+
+    /// The paths of so many that have begun, in the order of the alphabet.
+    fn begun(count: usize) -> Vec<String> {
+        let mut paths: Vec<_> = (0..count).map(|_| BEGUN.1.recv_timeout(PATIENCE).unwrap()).collect();
+        paths.sort();
+        assert!(BEGUN.1.is_empty(), "{paths:?} and more");
+        paths
+    }
+
+    #[test]
+    fn every_thread_can_be_at_work_and_no_kind_keeps_another_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (outbox, inbox) = outbox().unwrap();
+        let pool = WorkerPool::start(8, &app.metrics, slowly).unwrap();
+        let submit = |path: &str| {
+            assert!(pool.submit(asking(&app, "GET", path, &outbox)).is_ok());
+        };
+        // Two searches have both threads of queries, and more of them wait.
+        for _ in 0..4 {
+            submit("/messages");
+        }
+        assert_eq!(begun(2), ["/messages", "/messages"]);
+        for path in ["/nowhere", "/docs", "/metrics", "/metrics", "/health/ready", "/health/live"] {
+            submit(path);
+        }
+        // The second scrape waits for the first one, and nobody else does.
+        assert_eq!(begun(5), ["/docs", "/health/live", "/health/ready", "/metrics", "/nowhere"]);
+        submit("/");
+        assert_eq!(begun(1), ["/"]);
+        // All eight are at work.
+        submit("/openapi.json");
+        assert_eq!((BEGUN.1.len(), app.metrics.waiting(Priority::Immediate).load(Relaxed)), (0, 1));
+        for _ in 0..12 {
+            GO_ON.0.send_timeout((), PATIENCE).unwrap();
+        }
+        assert_eq!(begun(4), ["/messages", "/messages", "/metrics", "/openapi.json"]);
+        drop(pool);
+        let mut answered = 0;
+        while answered < 12 {
+            answered += answers(&inbox).len();
+        }
+        assert!(Priority::ALL.iter().all(|priority| app.metrics.waiting(*priority).load(Relaxed) == 0));
+    }
+}
