@@ -23,8 +23,21 @@ const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Removed when it is dropped, unless it was published.
 pub(super) struct Temporary {
+    _companions: Companions,
     file: NamedTempFile,
     target: PathBuf,
+}
+
+/// What SQLite leaves beside a file where writing fails, removed when it is dropped.
+struct Companions(PathBuf);
+
+impl Drop for Companions {
+    fn drop(&mut self) {
+        for suffix in COMPANIONS {
+            // Most often there is none.
+            let _ = fs::remove_file(with_suffix(&self.0, suffix));
+        }
+    }
 }
 
 impl Temporary {
@@ -45,7 +58,8 @@ impl Temporary {
             if file.as_file().try_lock().is_ok()
                 && file_id(file.path()) == Some(id_of(&file.as_file().metadata()?))
             {
-                return Ok(Self { file, target: target.to_owned() });
+                let _companions = Companions(file.path().to_owned());
+                return Ok(Self { _companions, file, target: target.to_owned() });
             }
         }
     }

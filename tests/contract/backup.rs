@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
@@ -113,6 +114,7 @@ fn a_name_that_is_no_regular_files_is_refused_before_any_work() {
     symlink("victim", setup.path("link")).unwrap();
     symlink("nowhere", setup.path("dangling")).unwrap();
     symlink(setup.path("app.db"), setup.path("database")).unwrap();
+    drop(UnixListener::bind(setup.path("socket")).unwrap());
     fs::create_dir(setup.path("folder")).unwrap();
     fs::hard_link(setup.path("app.db"), setup.path("second_name")).unwrap();
     assert!(Command::new("mkfifo").arg(setup.path("pipe")).status().unwrap().success());
@@ -123,7 +125,7 @@ fn a_name_that_is_no_regular_files_is_refused_before_any_work() {
         "..",
         "folder",
         "new/",
-        "/dev/null",
+        "socket",
         "pipe",
         "link",
         "dangling",
