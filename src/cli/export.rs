@@ -1,7 +1,6 @@
 //! `export`: messages as lines on stdout, in the form in which `import` reads them.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use super::streams::Stdout;
 use super::{EX_IOERR, Failure};
@@ -37,10 +36,10 @@ impl Options {
     }
 }
 
-pub(super) fn export(database: &Path, filter: Filter, is_csv: bool) -> Result<(), Failure> {
+pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> Result<(), Failure> {
     // Whoever takes messages in goes first.
     os::lower_priority_of_this_thread();
-    let mut export = Export::open(&DatabasePath::resolve(database)?, filter)?;
+    let mut export = Export::open(database, filter)?;
     let mut lines = Vec::new();
     if is_csv {
         csv::write_row(&mut lines, &COLUMNS.map(Some));

@@ -22,7 +22,7 @@ struct Counts {
     refused: u64,
 }
 
-pub(super) fn import(database: &Path, file: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(), Failure> {
     os::lower_priority_of_this_thread();
     let input: Box<dyn BufRead> = match file {
         None => Box::new(BufReader::new(Stdin)),
@@ -32,7 +32,7 @@ pub(super) fn import(database: &Path, file: Option<&Path>) -> Result<(), Failure
         })?)),
     };
     let mut lines = Lines::new(input);
-    let mut store = Import::open(&DatabasePath::resolve(database)?)?;
+    let mut store = Import::open(database)?;
     let mut counts = Counts::default();
     let (mut batch, mut numbers) = (Vec::new(), Vec::new());
     let mut ended = false;

@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::database_path::DatabasePath;
 use super::files::folder_of;
 use super::log_bound::LogBound;
+use super::migrations::VERSION;
 use super::open_error::{OpenError, from_sqlite};
 use super::{lock, schema, temporary};
 use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
@@ -53,7 +54,7 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
     if version > 0 || figures.is_ok() {
         say(&figures.map_err(failed)?);
     }
-    if version == schema::VERSION {
+    if version == VERSION {
         is_sound = derived::agrees(&connection, database, say).map_err(failed)?;
     }
     Ok(is_sound)

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::files::{file_id, give_to, id_of, open_regular, owner_of, with_suffix};
-use super::open_error::{OpenError, advice};
+use super::open_error::{OpenError, unusable};
 
 /// Where SQLite's locks lie in a database file (sqlite.org/src/file/src/os.h, `PENDING_BYTE`), and on how
 /// many bytes.
@@ -90,9 +90,7 @@ fn being_replaced(database: &Path) -> OpenError {
 
 /// `None` if others hold it for longer than it is waited.
 fn take(database: &Path, attempt: Attempt, patience: Duration) -> Result<Option<Lock>, OpenError> {
-    let failed = |error: &io::Error| {
-        OpenError::Unusable(format!("cannot lock {}-lock: {error}; {}", database.display(), advice()))
-    };
+    let failed = |error: &io::Error| unusable(database, &with_suffix(database, "-lock"), error);
     let began = Instant::now();
     loop {
         let file = open(database).map_err(|error| failed(&error))?;

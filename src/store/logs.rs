@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 
 use super::files::{READ_WRITE, file_id, folder_of, open_regular, sync_folder, wal_path, with_suffix};
-use super::open_error::{OpenError, advice};
+use super::open_error::{OpenError, unusable};
 
 /// Without a frame behind its header a write-ahead log is empty (sqlite.org/fileformat.html, 4.1).
 const WAL_HEADER: u64 = 32;
@@ -21,7 +21,7 @@ pub(super) fn none_without_a_database(database: &Path) -> Result<(), OpenError> 
         // Looked at last: another process that creates a database does so before it has a log.
         Some(log) if file_id(database).is_none() => Err(OpenError::Foreign(format!(
             "there is no database {}, but its log {} holds messages: put the file back, or move the log to where the \
-             file is now, under that file's name",
+             file is now, under that file's name; nothing was touched",
             database.display(),
             log.display()
         ))),
@@ -65,7 +65,7 @@ pub(super) fn fold(target: &Path) -> Result<(), OpenError> {
 }
 
 fn unreadable(database: &Path, error: &io::Error) -> OpenError {
-    OpenError::Unusable(format!("cannot look at the log of {}: {error}; {}", database.display(), advice()))
+    unusable(database, &wal_path(database), error)
 }
 
 fn journal_path(database: &Path) -> PathBuf {

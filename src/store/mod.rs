@@ -9,6 +9,7 @@
 //!   is no third way: a waiter that is dropped answers [`StoreError::Lost`].
 //! - What another process or the machine does to the file is an error that names its cause.
 
+mod acceptance;
 mod backup;
 mod check;
 mod checkpoint;
@@ -23,12 +24,14 @@ mod forgotten;
 mod import;
 mod index;
 mod indexer;
+mod insertion;
 mod lag;
 mod last_close;
 mod lock;
 mod log_bound;
 mod logs;
 mod matches;
+mod migrations;
 mod open_error;
 mod page;
 mod prepare;
@@ -44,6 +47,7 @@ mod stats;
 mod temporary;
 mod total;
 mod transactor;
+mod trial;
 mod vacuum;
 mod writer;
 
@@ -64,11 +68,11 @@ pub use database_path::DatabasePath;
 pub use erase::erase;
 pub use export::Export;
 pub use import::{Import, Incoming};
+pub use insertion::Inserted;
 pub use open_error::OpenError;
 pub use page::{Page, StoredMessage};
 pub use restore::restore;
 pub use stats::Stats;
-pub use transactor::Inserted;
 pub use writer::Waiter;
 
 use indexer::Indexer;
@@ -189,7 +193,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let (connection, lock) = prepare::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
-        let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
+        let unusable = |error: std::io::Error| open_error::no_thread(&error);
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
         let indexer = indexer.map_err(unusable)?;
         let writer = Writer::start(

@@ -35,7 +35,7 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
     }
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
-    for _ in 0..TRIES {
+    for tried in 0..TRIES {
         let Some(found) = file_id(path) else {
             // Another process may have made it before the lock was ours.
             if let Some(_alone) = lock::to_create(path)?
@@ -48,13 +48,17 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
         // SQLite's own message does not say what the system said.
         let could_be_written = OpenOptions::new().read(true).append(true).open(path);
         could_be_written.map_err(|error| unusable(path, path, &error))?;
-        inspect(path)?;
+        match inspect(path) {
+            // Another process has opened it as the first, or for the last time, while it was looked at.
+            Err(OpenError::InUse(_)) if tried + 1 < TRIES => continue,
+            looked_at => looked_at?,
+        };
         // A file that is refused gets no company either.
         let lock = lock::shared(path)?;
         // Before the lock was ours it may have been replaced by one that nobody has looked at.
         if file_id(path) == Some(found) {
             let mut connection = open_for_writing(path)?;
-            migrate(&mut connection).map_err(|error| from_sqlite(path, &error))?;
+            migrate(path, &mut connection)?;
             return Ok((connection, lock));
         }
     }
@@ -65,7 +69,7 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
 /// spend on getting there step by step.
 fn create(path: &Path) -> Result<(), OpenError> {
     logs::none_without_a_database(path)?;
-    let make = || -> io::Result<rusqlite::Result<()>> {
+    let make = || -> io::Result<Result<(), OpenError>> {
         let temporary = Temporary::of(path)?;
         if let Err(error) = fill(temporary.path()) {
             return Ok(Err(error));
@@ -75,15 +79,14 @@ fn create(path: &Path) -> Result<(), OpenError> {
         temporary.publish_new()?;
         Ok(Ok(()))
     };
-    make()
-        .map_err(|error| unusable(path, folder_of(path), &error))?
-        .map_err(|error| from_sqlite(path, &error))
+    make().map_err(|error| unusable(path, folder_of(path), &error))?
 }
 
-fn fill(unborn: &Path) -> rusqlite::Result<()> {
-    let mut connection = schema::open(unborn)?;
-    connection.execute_batch("PRAGMA synchronous = OFF")?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    migrate(&mut connection)?;
-    connection.close().map_err(|(_, error)| error)
+fn fill(unborn: &Path) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| from_sqlite(unborn, &error);
+    let mut connection = schema::open(unborn).map_err(failed)?;
+    connection.execute_batch("PRAGMA synchronous = OFF").map_err(failed)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
+    migrate(unborn, &mut connection)?;
+    connection.close().map_err(|(_, error)| failed(error))
 }
