@@ -11,7 +11,8 @@ use super::vacuum::{CopyError, vacuum_into};
 use super::{OpenError, lock, logs, schema};
 
 /// What a database has beside it.
-const BESIDE: [&str; 8] = ["", "-wal", "-shm", "-journal", "-lock", "-index", "-index-wal", "-index-shm"];
+const BESIDE: [&str; 9] =
+    ["", "-wal", "-shm", "-journal", "-lock", "-index", "-index-wal", "-index-shm", "-index-journal"];
 
 /// Copies the database at `source` to `target`, whoever is writing to it meanwhile: the copy is the
 /// state of one moment. It appears under its name only when it is whole and synced, and takes the

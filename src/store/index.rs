@@ -197,7 +197,7 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
 /// Removes an index that is of no use.
 pub(super) fn remove(database: &Path) -> io::Result<()> {
     let path = path_of(database);
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
         match fs::remove_file(with_suffix(&path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -31,6 +31,20 @@ pub(super) struct Lock {
     _file: File,
 }
 
+/// One process at a time does something in a folder that takes a moment, by a lock on the folder itself. Who
+/// waits for too long goes on: this keeps processes out of each other's way, and no data.
+pub(super) fn turn_in(folder: &Path) -> Option<Lock> {
+    let file = File::open(folder).ok()?;
+    let began = Instant::now();
+    while let Err(TryLockError::WouldBlock) = file.try_lock() {
+        if began.elapsed() >= CREATION_PATIENCE {
+            return None;
+        }
+        thread::sleep(LOOK);
+    }
+    Some(Lock { _file: file })
+}
+
 type Attempt = fn(&File) -> Result<(), TryLockError>;
 
 /// For a process that is going to commit to the database. Any number of them may.

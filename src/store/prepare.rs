@@ -35,7 +35,7 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
     }
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
-    for tried in 0..TRIES {
+    for _ in 0..TRIES {
         let Some(found) = file_id(path) else {
             // Another process may have made it before the lock was ours.
             if let Some(_alone) = lock::to_create(path)?
@@ -48,11 +48,7 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
         // SQLite's own message does not say what the system said.
         let could_be_written = OpenOptions::new().read(true).append(true).open(path);
         could_be_written.map_err(|error| unusable(path, path, &error))?;
-        match inspect(path) {
-            // Another process has opened it as the first, or for the last time, while it was looked at.
-            Err(OpenError::InUse(_)) if tried + 1 < TRIES => continue,
-            looked_at => looked_at?,
-        };
+        inspect(path)?;
         // A file that is refused gets no company either.
         let lock = lock::shared(path)?;
         // Before the lock was ours it may have been replaced by one that nobody has looked at.

@@ -12,7 +12,8 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::acceptance::{Rejection, examine};
-use super::files::{READ_WRITE, with_suffix};
+use super::files::{READ_WRITE, folder_of, with_suffix};
+use super::lock;
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite};
 use super::search;
@@ -27,6 +28,16 @@ use crate::limits::{
 /// It is read as its owner would read it: what a killed writer has left half done is taken back first,
 /// which SQLite does only where it may write.
 pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
+    // Two that look at once would keep each other from it.
+    let _turn = lock::turn_in(folder_of(path));
+    match look(path) {
+        // Another process has opened it as the first, or closed it as the last, meanwhile.
+        Err(OpenError::InUse(_)) => look(path),
+        looked_at => looked_at,
+    }
+}
+
+fn look(path: &Path) -> Result<i64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(path, &error);
     if !is_utf8(path).map_err(failed)? {
         return Err(foreign(path, "its text is UTF-16, not UTF-8"));

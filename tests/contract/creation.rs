@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::fixtures::{SECRET, eventually, message, message_with, open_database, sign};
 use crate::http_client::{Address, Client};
-use crate::setup::{Setup, free_port, wait};
+use crate::setup::{Setup, free_port};
 
 /// Pairs that are started; a fault of one in ten pairs is missed once in sixty runs of this many.
 const PAIRS: usize = 40;
@@ -68,7 +68,7 @@ fn stored(setup: &Setup) -> BTreeSet<String> {
 
 /// Nothing else is beside the database than what belongs there.
 fn is_tidy(setup: &Setup) {
-    let known = ["", "-wal", "-shm", "-lock", "-index", "-index-wal", "-index-shm"];
+    let known = ["", "-wal", "-shm", "-lock", "-index", "-index-wal", "-index-shm", "-index-journal"];
     for entry in fs::read_dir(setup.folder.path()).expect("the folder is ours") {
         let name = entry.expect("it can be read").file_name().to_string_lossy().into_owned();
         let is_known =
@@ -110,12 +110,15 @@ fn lines(setup: &Setup, name: &str) -> String {
 fn two_imports_that_start_at_once_take_nothing_away_from_each_other() {
     for _ in 0..PAIRS {
         let mut setup = Setup::new();
-        let mut pair = ["one", "two"].map(|name| {
+        let pair = ["one", "two"].map(|name| {
             let file = lines(&setup, name);
-            quietly(&mut setup.command(&["import", &file])).spawn().expect("the executable starts")
+            setup.command(&["import", &file]).spawn().expect("the executable starts")
         });
-        let codes = [0, 1].map(|number: usize| wait(&mut pair[number]).code());
-        assert_eq!(codes, [Some(0); 2]);
+        for import in pair {
+            let output = import.wait_with_output().expect("a child can be waited for");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{said}");
+        }
         assert_eq!(stored(&setup).len(), 40);
         is_tidy(&setup);
     }
@@ -127,9 +130,8 @@ fn a_service_and_an_import_that_start_at_once_take_nothing_away_from_each_other(
         let mut setup = Setup::new();
         let file = lines(&setup, "imported");
         let mut service = Process::serve(&mut setup);
-        let mut import =
-            quietly(&mut setup.command(&["import", &file])).spawn().expect("the executable starts");
-        assert_eq!(wait(&mut import).code(), Some(0));
+        let imported = setup.run(&["import", &file]);
+        assert_eq!(imported.code, Some(0), "{}", imported.stderr);
         assert!(service.is_up());
         service.post("posted");
         drop(service);
