@@ -1,11 +1,13 @@
 //! Looks whether a database and what is derived from it are sound, also while a service uses them.
 //!
 //! Nothing is changed. A snapshot keeps the log from starting over, so a check gives up when that has
-//! grown too long; a backup can be checked at leisure.
+//! grown too long, or when another command needs it to start over; a backup can be checked at leisure.
 
 mod derived;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -20,9 +22,15 @@ use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 /// Checks the structure of the file, counts what is in it, and compares the index with the messages.
 /// `say` hears of each in a line. True if all of it is sound.
 ///
-/// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile.
+/// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile, or another
+/// command needs it to start over.
 pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+    let gives_way = Arc::<AtomicBool>::default();
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) if gives_way.load(Relaxed) => OpenError::InUse(format!(
+            "another command is changing {} and needs its log, which a check holds; run it again when that is done",
+            database.display()
+        )),
         Some(ErrorCode::OperationInterrupted) => OpenError::InUse(format!(
             "messages come too fast to check {}; check a backup of it, or when there is less to do",
             database.display()
@@ -35,7 +43,7 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
     for left in temporary::left_behind(folder_of(database)).unwrap_or_default() {
         say(&format!("{}: left behind by a command that was killed; remove it", left.display()));
     }
-    let connection = open(database).map_err(failed)?;
+    let connection = open(database, &gives_way).map_err(failed)?;
     say(&format!("{}: schema version {version}", database.display()));
     let mut is_sound = structure(&connection, "main", say).map_err(failed)?;
     if !is_sound {
@@ -60,12 +68,18 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
     Ok(is_sound)
 }
 
-fn open(database: &Path) -> rusqlite::Result<Connection> {
+/// `gives_way` is raised when it is interrupted because another command asks for it.
+fn open(database: &Path, gives_way: &Arc<AtomicBool>) -> rusqlite::Result<Connection> {
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
     let log = LogBound::of(database)?;
-    connection.progress_handler(CHECK_LOOK_OPS, Some(move || log.is_exceeded()))?;
+    let (database, gives_way) = (database.to_owned(), Arc::clone(gives_way));
+    let is_in_the_way = move || {
+        gives_way.store(lock::is_asked(&database), Relaxed);
+        gives_way.load(Relaxed) || log.is_exceeded()
+    };
+    connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;
     Ok(connection)
 }
 

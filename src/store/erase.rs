@@ -18,12 +18,13 @@ use rusqlite::{Connection, ErrorCode, Row};
 use super::database_path::DatabasePath;
 use super::files::{READ_WRITE, folder_of, open_regular};
 use super::index::{self, changes};
+use super::lock::{self, Lock};
 use super::migrations::VERSION;
 use super::open_error::from_sqlite;
 use super::retention::due;
 use super::schema;
 use super::transactor::in_transaction;
-use super::{OpenError, forgotten, lock, scrub, temporary};
+use super::{OpenError, forgotten, room, scrub, temporary};
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
 
 /// Erases every message of these senders that was stored before. Gives their number. `progress` hears
@@ -41,10 +42,10 @@ pub fn erase(
             database.display()
         )));
     }
-    let _lock = lock::shared(database)?;
+    let lock = lock::shared(database)?;
     let connection = schema::open_for_writing(database)?;
     // A service under load is at rest for moments only: they are looked for more often than SQLite would.
-    connection.busy_timeout(Duration::ZERO).map_err(failed)?;
+    connection.busy_timeout(Duration::ZERO).and_then(|()| room::set_up(&connection)).map_err(failed)?;
     let last = "SELECT ifnull(max(rowid), 0) FROM messages";
     let last: i64 = patiently(|| connection.query_row(last, [], |row| row.get(0))).map_err(failed)?;
     let mut erased = 0;
@@ -55,15 +56,15 @@ pub fn erase(
         }
         let all = erased + found.len() as u64;
         for rows in found.chunks(ERASE_SLICE) {
-            erased += slice(&connection, |connection| delete(connection, rows)).map_err(failed)?;
+            erased += slice(&connection, &lock, |connection| delete(connection, rows)).map_err(failed)?;
             progress(erased, all);
         }
     }
     // From here on no index that knew the messages is read.
     let remove = |connection: &Connection| changes::remove(connection, i64::MAX, REMOVAL_SLICE);
-    while slice(&connection, remove).map_err(failed)? {}
-    scrub_all(&connection).map_err(failed)?;
-    let emptied = empty_log(&connection);
+    while slice(&connection, &lock, remove).map_err(failed)? {}
+    scrub_all(&connection, &lock).map_err(failed)?;
+    let emptied = room::make_empty(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
     remove_copies(database).map_err(|error| still_held(database, &error))?;
     remove_index(database).map_err(|error| still_held(database, &error))?;
@@ -103,8 +104,10 @@ fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Resu
 /// One small transaction, and a rest for those who use the database as well.
 fn slice<T>(
     connection: &Connection,
+    lock: &Lock,
     mut work: impl FnMut(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
+    room::make(connection, lock, ERASE_PATIENCE)?;
     let mut took = Duration::ZERO;
     let done = patiently(|| {
         let began = Instant::now();
@@ -118,12 +121,14 @@ fn slice<T>(
 
 /// Overwrites what is in unused places. Somebody who writes meanwhile may move what is left to be looked
 /// at to where one has looked already, so it is done a second time.
-fn scrub_all(connection: &Connection) -> rusqlite::Result<()> {
+fn scrub_all(connection: &Connection, lock: &Lock) -> rusqlite::Result<()> {
     for _ in 0..2 {
         let mut written = 0;
         for part in patiently(|| scrub::parts(connection))? {
             let mut number = 0;
-            while let Some(pages) = slice(connection, |connection| scrub::slice(connection, part, number))? {
+            while let Some(pages) =
+                slice(connection, lock, |connection| scrub::slice(connection, part, number))?
+            {
                 written += pages;
                 number += 1;
             }
@@ -172,23 +177,6 @@ fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
         }
     }
     Ok(deleted)
-}
-
-/// Moves all of the log into the database and cuts it to nothing, in a moment when nobody uses it.
-fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
-    // Most of it, while others go on.
-    let passive = "PRAGMA wal_checkpoint(PASSIVE)";
-    patiently(|| connection.query_row(passive, [], |_| Ok(())))?;
-    patiently(|| {
-        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
-        let is_held: bool = connection.query_row(truncate, [], |row| row.get(0))?;
-        if is_held { Err(busy()) } else { Ok(()) }
-    })
-}
-
-fn busy() -> rusqlite::Error {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-    rusqlite::Error::SqliteFailure(code, Some("somebody is reading it".to_owned()))
 }
 
 /// Removes the index. One that a running service uses loses its name, and the service, which looks for it

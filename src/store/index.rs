@@ -25,8 +25,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use super::column::text;
 pub(super) use super::files::FileId;
 use super::files::{READ_WRITE, file_id, with_suffix};
-use super::schema;
-use crate::limits::{INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
+use super::pressure::INDEX;
+use super::{schema, wal};
+use crate::limits::{INDEX_CACHE_KIB, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 
 /// The version of the index's own schema. Another one is made anew.
 const VERSION: i64 = 2;
@@ -117,9 +118,10 @@ fn prepare(index: &Connection) -> rusqlite::Result<()> {
     schema::keep_statements(index)?;
     index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     index.execute_batch(&format!(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY; \
-         PRAGMA wal_autocheckpoint = {INDEX_CHECKPOINT_PAGES};"
-    ))
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+    ))?;
+    wal::keep_at_most(index, INDEX.most)?;
+    wal::fold_by_itself_at(index, INDEX.folded)
 }
 
 /// True if the index was derived from this database, as far as it goes. The version has been looked at.

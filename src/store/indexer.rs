@@ -13,16 +13,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::checkpoint::{Keeper, Report};
 use super::index;
 use super::index::upkeep::{Due, Sliced, Upkeep};
+use super::pressure::INDEX;
 use super::readers::Readers;
 use crate::limits::INDEX_RETRY;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::os;
+
+/// Where the log of the index has no room, how long queries go on until it is tried again to make some.
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
 pub(super) struct Indexer {
@@ -63,6 +69,7 @@ impl Indexer {
         let (committed, woken) = bounded(1);
         let (changed, woken_for_changes) = bounded(1);
         let stopping = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper::new(&INDEX, readers.gate(), Report::new("index", log.clone()));
         let mut work = Work {
             database: database.to_owned(),
             readers,
@@ -70,6 +77,7 @@ impl Indexer {
             woken,
             woken_for_changes,
             metrics,
+            keeper,
             log,
             generation: 0,
             failing: false,
@@ -104,6 +112,8 @@ struct Work {
     woken_for_changes: Receiver<()>,
     metrics: Arc<Metrics>,
     log: Log,
+    /// Of the log of the index.
+    keeper: Keeper,
     /// What the connections belong to (`Readers::generation`).
     generation: u64,
     /// The last try failed, and the log says so.
@@ -160,6 +170,9 @@ impl Work {
             }
             self.readers.rest_if_not_asked();
             match upkeep.due() {
+                Some(Due::Now(_)) if !self.has_room(upkeep)? => {
+                    let _ = self.woken_for_changes.recv_timeout(ROOM_PAUSE);
+                }
                 Some(Due::Now(part)) => {
                     if upkeep.slice(part)? == Sliced::MissedChanges {
                         self.readers.forget_index();
@@ -184,6 +197,11 @@ impl Work {
             }
         }
         Ok(())
+    }
+
+    fn has_room(&mut self, upkeep: &Upkeep) -> rusqlite::Result<bool> {
+        let (index, live) = upkeep.log()?;
+        self.keeper.has_room(index, live)
     }
 
     /// Queries go without the index until there is a new one.

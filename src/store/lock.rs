@@ -3,6 +3,9 @@
 //! - Whoever commits to the database shares the lock for as long as it lives, whatever becomes of its
 //!   connections; so does whoever reads it from another process than the service's. Whoever creates
 //!   the database, or puts another file in its place, needs the lock alone.
+//! - Whoever is not the service and needs a moment without queries, because a log has to start over, asks for
+//!   it by a lock of another kind (fcntl(2)) on the same file, which Linux keeps apart from the first. It dies
+//!   with its process, so nobody who is killed has asked for ever.
 //! - The file is never removed: otherwise two processes could hold locks on two files of its name.
 //! - Nobody else may open it, because to open it is to be able to lock it. It belongs to the owner of the
 //!   database, also where root was the first to make it.
@@ -14,6 +17,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, fcntl_lock};
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::files::{file_id, give_to, id_of, open_regular, owner_of, with_suffix};
@@ -28,7 +32,35 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Held until it is dropped, or the process ends.
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+/// As long as it is there, and its process lives, a running service is asked to keep queries back.
+pub(super) struct Asking<'a>(&'a File);
+
+impl Lock {
+    /// Asks a running service for a moment without queries. It gives it soon, for some seconds at most.
+    pub(super) fn ask_for_a_moment(&self) -> Asking<'_> {
+        // Any number of processes may ask. If it is refused, the moment comes by chance.
+        let _ = fcntl_lock(&self.file, FlockOperation::NonBlockingLockShared);
+        Asking(&self.file)
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let _ = fcntl_lock(self.0, FlockOperation::NonBlockingUnlock);
+    }
+}
+
+/// True while another process asks for a moment without queries.
+pub(super) fn is_asked(database: &Path) -> bool {
+    // Opened anew, because a lock file of an earlier time may have been replaced by whoever moved things about.
+    // None of this process is lost when it is closed again: the service never asks.
+    let Ok(file) = open_regular(&with_suffix(database, "-lock")) else {
+        return false;
+    };
+    is_locked(&file, 0, 0).is_some()
 }
 
 /// One process at a time does something in a folder that takes a moment, by a lock on the folder itself. Who
@@ -42,7 +74,7 @@ pub(super) fn turn_in(folder: &Path) -> Option<Lock> {
         }
         thread::sleep(LOOK);
     }
-    Some(Lock { _file: file })
+    Some(Lock { file })
 }
 
 type Attempt = fn(&File) -> Result<(), TryLockError>;
@@ -60,7 +92,7 @@ pub(super) fn shared_if_there(database: &Path) -> Result<Option<Lock>, OpenError
     };
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Err(being_replaced(database)),
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { _file: file })),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { file })),
     }
 }
 
@@ -113,7 +145,7 @@ fn take(database: &Path, attempt: Attempt, patience: Duration) -> Result<Option<
                 let locked = file.metadata().map_err(|error| failed(&error))?;
                 // Somebody may have removed it in between, and others have locked the next of its name.
                 if file_id(&with_suffix(database, "-lock")) == Some(id_of(&locked)) {
-                    return Ok(Some(Lock { _file: file }));
+                    return Ok(Some(Lock { file }));
                 }
             }
             Err(TryLockError::WouldBlock) => {}
@@ -186,10 +218,7 @@ pub(super) fn nobody_has_open(database: &Path) -> Result<(), OpenError> {
         return Ok(());
     };
     let (start, length) = SQLITE_LOCKS;
-    let any =
-        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
-    // A file system that cannot tell is not one for a database.
-    let Some(held) = fcntl_getlk(&file, &any).ok().flatten() else {
+    let Some(held) = is_locked(&file, start, length) else {
         return Ok(());
     };
     // A process of another container has no number here.
@@ -198,4 +227,12 @@ pub(super) fn nobody_has_open(database: &Path) -> Result<(), OpenError> {
         None => "another process".to_owned(),
     };
     Err(OpenError::InUse(format!("{user} has the database {} open; end it first", database.display())))
+}
+
+/// A lock that another process has on these bytes; a length of 0 is all of them.
+fn is_locked(file: &File, start: u64, length: u64) -> Option<Flock> {
+    let any =
+        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+    // A file system that cannot tell is not one for a database.
+    fcntl_getlk(file, &any).ok()?
 }

@@ -5,31 +5,31 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::schema;
-use crate::limits::{CHECKPOINT_PAGES, LONGEST_FOREIGN_WAL_PAGES};
+use super::pressure::MOST_FOR_A_COMMAND;
+use super::{schema, wal};
 
 /// Watches the log from the moment when the snapshot begins.
 pub(super) struct LogBound {
     /// Of its own: one inside a transaction is not told.
     connection: Connection,
-    pages_at_first: i64,
+    bytes_at_first: u64,
 }
 
 impl LogBound {
     pub(super) fn of(database: &Path) -> rusqlite::Result<Self> {
-        let mut bound = Self { connection: schema::open_for_reading(database)?, pages_at_first: 0 };
-        bound.pages_at_first = bound.pages().max(CHECKPOINT_PAGES);
-        Ok(bound)
+        let connection = schema::open_for_reading(database)?;
+        let bytes_at_first = bytes(&connection);
+        Ok(Self { connection, bytes_at_first })
     }
 
     /// The log has grown, and beyond what a command may have it grow to.
     pub(super) fn is_exceeded(&self) -> bool {
-        let pages = self.pages();
-        pages > self.pages_at_first && pages > LONGEST_FOREIGN_WAL_PAGES
+        let bytes = bytes(&self.connection);
+        bytes > self.bytes_at_first && bytes > MOST_FOR_A_COMMAND
     }
+}
 
-    /// 0 where there is none, or nobody can write to it.
-    fn pages(&self) -> i64 {
-        self.connection.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1)).unwrap_or(0)
-    }
+/// 0 where there is none, or nobody can write to it.
+fn bytes(connection: &Connection) -> u64 {
+    wal::length(connection).map_or(0, |length| length.live)
 }

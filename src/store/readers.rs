@@ -3,7 +3,7 @@
 //! A query sees one snapshot, is given up at its deadline, and never waits for the writer (WAL). It
 //! is answered with the index, or, where that is not to be had, from the messages alone.
 
-mod held;
+mod gate;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
@@ -27,7 +27,7 @@ use crate::limits::{
 use crate::metrics::Metrics;
 use crate::{os, pace};
 
-pub(super) use held::Held;
+pub(super) use gate::{Closed, Gate};
 
 /// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
 /// work, but a disk may keep it waiting.
@@ -57,7 +57,8 @@ pub(super) struct Readers {
     asked: AtomicU64,
     /// The query after which memory was given back.
     rested_after: AtomicU64,
-    log: Arc<LogLength>,
+    /// Closed while a log has to start over.
+    gate: Arc<Gate>,
     /// The store is stopping: no connection is opened any more, and queries end.
     closing: Arc<AtomicBool>,
     /// As many places as there may be connections.
@@ -79,15 +80,6 @@ struct Reader {
     generation: u64,
     tails: Tails,
     times: Arc<Times>,
-}
-
-/// What the length of the log means for queries that are running: they keep it from starting over.
-#[derive(Default)]
-struct LogLength {
-    /// New queries wait for those that are running, so that these take no rest.
-    is_waited_for: AtomicBool,
-    /// Long queries are given up.
-    is_too_much: AtomicBool,
 }
 
 /// Of the running query, in milliseconds after `Readers::started`.
@@ -117,7 +109,7 @@ impl Readers {
             index_condemned: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             rested_after: AtomicU64::new(0),
-            log: Arc::default(),
+            gate: Arc::default(),
             closing: Arc::default(),
             idle,
             give_back,
@@ -141,6 +133,8 @@ impl Readers {
         }
         let place = self.idle.recv_deadline(given_up_at).map_err(|_| StoreError::TooSlow)?;
         let mut place = Borrowed { readers: self, place };
+        // Behind the turn: whoever still waits for one keeps no log from starting over.
+        let _running = self.gate.pass(given_up_at).ok_or(StoreError::TooSlow)?;
         if self.closing.load(SeqCst) {
             return Err(StoreError::Stopping);
         }
@@ -240,17 +234,17 @@ impl Readers {
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = Arc::<Times>::default();
         let (seen, started, metrics) = (Arc::clone(&times), self.started, Arc::clone(&self.metrics));
-        let (log, closing) = (Arc::clone(&self.log), Arc::clone(&self.closing));
+        let (gate, closing) = (Arc::clone(&self.gate), Arc::clone(&self.closing));
         let at_intervals = move || {
             if closing.load(Relaxed) {
                 return true;
             }
             let now = started.elapsed().as_millis() as u64;
             let at_work = Duration::from_millis(now.saturating_sub(seen.began.load(Relaxed)));
-            if at_work > QUERY_WITHOUT_REST && !log.is_waited_for.load(Relaxed) {
+            if at_work > QUERY_WITHOUT_REST && !gate.is_closed() {
                 pace::make_way(&metrics);
             }
-            now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && log.is_too_much.load(Relaxed)
+            now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && gate.gives_up_long_queries()
         };
         connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
         Ok(Reader { connection, generation, tails: Tails::default(), times })
@@ -258,6 +252,11 @@ impl Readers {
 
     fn is_current(&self, reader: &Reader) -> bool {
         reader.generation == self.generation()
+    }
+
+    /// What keeps queries back while a log has to start over.
+    pub(super) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// Which files the path names: another number, other files.
@@ -426,7 +425,7 @@ mod tests {
         readers.started -= QUERY_IS_RECENT;
         readers.rest_if_not_asked();
         assert_eq!(readers.rested_after.load(Relaxed), readers.asked.load(Relaxed));
-        assert!(Held::none(&Arc::new(readers)).hold(), "all are there");
+        assert_eq!(readers.idle.try_iter().count(), READ_CONNECTIONS, "all are there");
     }
 
     #[test]

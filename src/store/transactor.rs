@@ -68,7 +68,7 @@ impl Transactor {
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let open = Open::new(path, connection, &readers).ok();
+        let open = Open::new(path, connection, &readers, &mover).ok();
         let path = path.to_owned();
         Self { path, readers, mover, open, last_failure: None, proof, metrics, log }
     }
@@ -123,7 +123,7 @@ impl Transactor {
 
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.log.holds_queries_up())
+        self.open.as_ref().is_some_and(|open| open.log.holds_queries())
     }
 
     /// The connection alone, opened once more if need be: to be the last of this process.
@@ -187,7 +187,7 @@ impl Transactor {
             {
                 return Err(error.clone());
             }
-            self.open = Some(reopen(&self.path, &self.readers)?);
+            self.open = Some(reopen(&self.path, &self.readers, &self.mover)?);
         }
         self.open.as_mut().ok_or(StoreError::Lost)
     }
@@ -213,7 +213,7 @@ impl Transactor {
 }
 
 /// A connection to the file that is at the path now, if it is a database of ours.
-fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
+fn reopen(path: &Path, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
     if file_id(path).is_none() {
         return Err(StoreError::Replaced);
     }
@@ -229,7 +229,7 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
     schema::write_again(&connection)?;
-    Ok(Open::new(path, connection, readers)?)
+    Ok(Open::new(path, connection, readers, mover)?)
 }
 
 fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
@@ -269,8 +269,13 @@ struct Open {
 }
 
 impl Open {
-    fn new(path: &Path, mut connection: Connection, readers: &Arc<Readers>) -> rusqlite::Result<Self> {
-        let log = LogWatch::new(&mut connection, readers)?;
+    fn new(
+        path: &Path,
+        mut connection: Connection,
+        readers: &Readers,
+        mover: &Mover,
+    ) -> rusqlite::Result<Self> {
+        let log = LogWatch::new(&mut connection, readers, mover)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         Ok(Self { connection, log, database, wal })
     }

@@ -111,7 +111,7 @@ impl Writer {
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
         let proof = Proof::default();
-        let mover = Mover::start(path, Arc::clone(&readers))?;
+        let mover = Mover::start(path, Arc::clone(&readers), log.clone())?;
         let mut transactor = Transactor::new(path, connection, readers, mover, proof.clone(), metrics, log);
         let stopping = Arc::<AtomicBool>::default();
         let is_stopping = Arc::clone(&stopping);

@@ -1,6 +1,7 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
 mod acceptance;
+mod answers;
 mod backup;
 mod check;
 mod client;

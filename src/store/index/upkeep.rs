@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::super::schema;
+use super::super::{schema, wal};
 use super::{Marks, changes, order, search};
 use crate::limits::{
     BACKLOG_REPORT_INTERVAL, BACKLOG_SHARE, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE,
@@ -93,6 +93,11 @@ impl Upkeep {
             search_took: Duration::ZERO,
             backlog: None,
         })
+    }
+
+    /// The index, and the bytes in its log.
+    pub(in super::super) fn log(&self) -> rusqlite::Result<(&Connection, u64)> {
+        Ok((&self.index, wal::length(&self.index)?.live))
     }
 
     pub(in super::super) fn due(&self) -> Option<Due> {
