@@ -37,7 +37,7 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 pub const DEFAULT_PAGE_ROWS: u32 = 50;
 /// Largest `limit`.
 pub const MAX_PAGE_ROWS: u32 = 100;
-/// Bytes of a `message_id` that a cursor carries itself; a longer one is named by its row instead.
+/// Bytes of a `message_id` that a cursor carries; of a longer one it names the rows on both sides as well.
 pub const MAX_CURSOR_ID_BYTES: usize = 512;
 /// Instants in one `messages_since` of `/stats`: more than a chart has room for.
 pub const MAX_SINCE_INSTANTS: usize = 100;
@@ -58,7 +58,7 @@ pub const PROPOSED_SHARE: u64 = 16;
 pub const MOST_SORTED: u64 = 100_000;
 /// Places of messages that the index has not taken in and a read connection keeps in memory: several of
 /// its slices. Of more, queries go through the rows.
-pub const MOST_KEPT_PLACES: i64 = 32_768;
+pub const MOST_KEPT_PLACES: usize = 32_768;
 /// What they may take there.
 pub const MOST_KEPT_PLACES_BYTES: usize = 8 << 20;
 /// What the texts may take there that the search index has not taken in: some hundred thousand messages.

@@ -16,6 +16,7 @@ use super::files::folder_of;
 use super::log_bound::LogBound;
 use super::migrations::VERSION;
 use super::open_error::{OpenError, from_sqlite};
+use super::sort_columns::INSTANT;
 use super::{lock, schema, temporary};
 use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 
@@ -50,10 +51,12 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
         say("what is derived from a damaged file was not compared; restore a backup");
         return Ok(false);
     }
-    let figures = "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), \
-         (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') LIMIT 1), \
-         (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') DESC LIMIT 1) FROM messages";
-    let figures = connection.query_row(figures, [], |row| {
+    let figures = format!(
+        "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), \
+            (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} LIMIT 1), \
+            (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} DESC LIMIT 1) FROM messages"
+    );
+    let figures = connection.query_row(&figures, [], |row| {
         let text =
             |column| super::column::text(row, column).map(|text| text.unwrap_or_else(|| "-".to_owned()));
         Ok(format!("{} messages from {} senders, {} to {}", text(0)?, text(1)?, text(2)?, text(3)?))

@@ -18,7 +18,7 @@ use super::lock::Lock;
 use super::open_error::{OpenError, from_sqlite};
 use super::prepare::prepare;
 use super::room;
-use super::transactor::in_transaction;
+use super::transactor::{data_version, in_transaction};
 use crate::clock::now_rfc3339;
 use crate::limits::IMPORT_BUSY_TIMEOUT;
 use crate::message::Message;
@@ -104,8 +104,4 @@ impl Import {
         }
         Ok(outcomes)
     }
-}
-
-fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }

@@ -40,10 +40,10 @@ pub(super) struct Asking<'a>(&'a File);
 
 impl Lock {
     /// Asks a running service for a moment without queries. It gives it soon, for some seconds at most.
-    pub(super) fn ask_for_a_moment(&self) -> Asking<'_> {
-        // Any number of processes may ask. If it is refused, the moment comes by chance.
-        let _ = fcntl_lock(&self.file, FlockOperation::NonBlockingLockShared);
-        Asking(&self.file)
+    /// `None` while another process asks.
+    pub(super) fn ask_for_a_moment(&self) -> Option<Asking<'_>> {
+        fcntl_lock(&self.file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(Asking(&self.file))
     }
 }
 
@@ -60,7 +60,8 @@ pub(super) fn is_asked(database: &Path) -> bool {
     let Ok(file) = open_regular(&with_suffix(database, "-lock")) else {
         return false;
     };
-    is_locked(&file, 0, 0).is_some()
+    // Where a file system makes one kind of lock of both (flock(2), "NFS details"), the other is a shared one.
+    is_locked(&file, FlockType::ReadLock, 0, 0).is_some()
 }
 
 /// One process at a time does something in a folder that takes a moment, by a lock on the folder itself. Who
@@ -168,7 +169,9 @@ fn options() -> OpenOptions {
 fn open(database: &Path) -> io::Result<File> {
     let path = with_suffix(database, "-lock");
     loop {
-        match options().open(&path) {
+        // To ask for a moment takes the right to write; to lock does not.
+        let opened = options().write(true).open(&path);
+        match opened.or_else(|error| if is_denied(&error) { options().open(&path) } else { Err(error) }) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(io::Error::other("it is a symbolic link; remove it"));
@@ -189,6 +192,10 @@ fn open(database: &Path) -> io::Result<File> {
             }
         }
     }
+}
+
+fn is_denied(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Takes from others the right to open one that an earlier version, or an operator, has made. Nothing is done to
@@ -218,7 +225,7 @@ pub(super) fn nobody_has_open(database: &Path) -> Result<(), OpenError> {
         return Ok(());
     };
     let (start, length) = SQLITE_LOCKS;
-    let Some(held) = is_locked(&file, start, length) else {
+    let Some(held) = is_locked(&file, FlockType::WriteLock, start, length) else {
         return Ok(());
     };
     // A process of another container has no number here.
@@ -229,10 +236,10 @@ pub(super) fn nobody_has_open(database: &Path) -> Result<(), OpenError> {
     Err(OpenError::InUse(format!("{user} has the database {} open; end it first", database.display())))
 }
 
-/// A lock that another process has on these bytes; a length of 0 is all of them.
-fn is_locked(file: &File, start: u64, length: u64) -> Option<Flock> {
-    let any =
-        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+/// A lock that another process has on these bytes, and that such a lock would have to wait for; a length of 0
+/// is all of them.
+fn is_locked(file: &File, typ: FlockType, start: u64, length: u64) -> Option<Flock> {
+    let any = Flock { start, length, pid: None, typ, offset_type: FlockOffsetType::Set };
     // A file system that cannot tell is not one for a database.
     fcntl_getlk(file, &any).ok()?
 }

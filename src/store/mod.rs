@@ -44,6 +44,7 @@ mod schema;
 mod scrub;
 mod search;
 mod snapshot;
+mod sort_columns;
 mod source;
 mod stats;
 mod temporary;

@@ -121,6 +121,15 @@ impl Transactor {
         }
     }
 
+    /// True if another process has committed since this was asked last, or may have.
+    pub(super) fn others_have_committed(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        let now = data_version(&open.connection).ok();
+        std::mem::replace(&mut open.commits_of_others, now) != now
+    }
+
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.log.holds_queries())
@@ -260,9 +269,16 @@ pub(super) fn in_transaction<T>(
     result
 }
 
+/// SQLite's count of commits on other connections than this one.
+pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
 /// The write connection and which files it was opened on.
 struct Open {
     connection: Connection,
+    /// SQLite's count of them, if it was asked for already.
+    commits_of_others: Option<i64>,
     log: LogWatch,
     database: Option<FileId>,
     wal: Option<FileId>,
@@ -277,7 +293,7 @@ impl Open {
     ) -> rusqlite::Result<Self> {
         let log = LogWatch::new(&mut connection, readers, mover)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
-        Ok(Self { connection, log, database, wal })
+        Ok(Self { connection, commits_of_others: None, log, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.

@@ -32,6 +32,7 @@ mod metrics;
 mod metrics_of_trouble;
 mod openapi;
 mod output;
+mod outsiders;
 mod page;
 mod plain;
 mod properties;
