@@ -257,16 +257,6 @@ pub const PROBE_BUSY_TIMEOUT: Duration = Duration::from_millis(300);
 
 // ---- Keeping the data --------------------------------------------------------------------------
 
-/// Pages copied by `backup` and `restore` between two looks at the log: some milliseconds.
-pub const COPY_PAGES: u64 = 256;
-/// Bytes written to a copy between two syncs. A disk that gets much at once keeps commits waiting.
-pub const COPY_SYNC_BYTES: usize = 8 << 20;
-/// So often a copy is gone through, whose log may start over in between; the last time it may not.
-pub const COPY_TURNS: u32 = 4;
-/// How long a copy waits for a commit to find the log free. Without commits the log does not grow.
-pub const COPY_PAUSE: Duration = Duration::from_secs(2);
-/// How often it looks meanwhile.
-pub const COPY_LOOK: Duration = Duration::from_millis(20);
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
 pub const CHECK_LOOK_OPS: i32 = 200_000;
 /// Faults that a check names before it stops looking for more of a kind.

@@ -242,12 +242,18 @@ pub(super) mod tests {
     use crate::hosts::AllowedHosts;
     use crate::log::Log;
     use crate::secrets::{CurrentSecrets, Secrets};
-    use crate::store::Store;
+    use crate::store::{DatabasePath, Store};
 
     pub(in super::super) fn app(folder: &Path) -> Arc<App> {
         let metrics = Arc::default();
         let log = Log::start(Level::Error).unwrap();
-        let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
+        let store = Store::open(
+            &DatabasePath::resolve(&folder.join("app.db")).unwrap(),
+            None,
+            Arc::clone(&metrics),
+            log.clone(),
+        )
+        .unwrap();
         let secrets = CurrentSecrets::new(Secrets::default());
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
         let allowed_hosts = AllowedHosts::default();
