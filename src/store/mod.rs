@@ -14,7 +14,7 @@ mod backup;
 mod check;
 mod checkpoint;
 mod column;
-mod copy;
+mod database_path;
 mod erase;
 #[cfg(test)]
 mod exactness;
@@ -30,13 +30,15 @@ mod insertion;
 mod lag;
 mod last_close;
 mod lock;
+mod log_bound;
+mod logs;
 mod matches;
 mod migrations;
 mod open_error;
 mod page;
+mod prepare;
 mod pressure;
 mod readers;
-mod replace;
 mod restore;
 mod retention;
 mod room;
@@ -47,9 +49,11 @@ mod snapshot;
 mod sort_columns;
 mod source;
 mod stats;
+mod temporary;
 mod total;
 mod transactor;
 mod trial;
+mod vacuum;
 mod wal;
 mod writer;
 
@@ -66,6 +70,7 @@ use crate::timestamp::InstantKey;
 
 pub use backup::backup;
 pub use check::check;
+pub use database_path::DatabasePath;
 pub use erase::erase;
 pub use export::Export;
 pub use import::{Import, Incoming};
@@ -213,12 +218,12 @@ impl Store {
     /// where there is no room to write to it: the writer tries again. Messages stay for so many days, or
     /// for ever.
     pub fn open(
-        path: &Path,
+        path: &DatabasePath,
         retention_days: Option<u32>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let (connection, lock) = schema::claim(path)?;
+        let (connection, lock) = prepare::claim(path)?;
         let connection = match connection {
             Ok(connection) => Ok(connection),
             Err(OpenError::Full(_)) => Err(StoreError::DiskFull),
@@ -238,7 +243,7 @@ impl Store {
         );
         let writer = writer.map_err(unusable)?;
         let retention = Retention::start(retention::Parts {
-            database: path.to_owned(),
+            database: path.to_path_buf(),
             days: retention_days,
             chores: writer.chores(),
             readers: Arc::clone(&readers),
@@ -247,7 +252,7 @@ impl Store {
             log: log.clone(),
         });
         let retention = retention.map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), writer, indexer, retention, readers, log, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), writer, indexer, retention, readers, log, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -302,8 +307,7 @@ impl Store {
 
     /// How much room there is. `None` if the folder is gone.
     pub fn disk(&self) -> Option<Disk> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+        let disk = rustix::fs::statvfs(files::folder_of(&self.path)).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         Some(Disk { bytes: bytes(disk.f_blocks), free_bytes: bytes(disk.f_bavail) })
     }

@@ -6,8 +6,6 @@
 //! - After an error of the machine the connection is thrown away; a new one starts from what is on
 //!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +14,7 @@ use std::time::{Instant, SystemTime};
 use rusqlite::{Connection, ffi};
 
 use super::checkpoint::{LogWatch, Mover};
+use super::files::{FileId, file_id};
 use super::forgotten::Salt;
 use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
@@ -60,7 +59,7 @@ pub(super) struct Transactor {
 }
 
 impl Transactor {
-    /// On a connection from [`schema::claim`], or without one for a reason that may pass.
+    /// On a connection from [`super::prepare::claim`], or without one for a reason that may pass.
     pub(super) fn new(
         path: &Path,
         connection: Result<Connection, StoreError>,
@@ -240,7 +239,7 @@ impl Transactor {
 /// known one is that only if it has all its tables: none is made in it.
 fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
     let found = file_id(path).ok_or(StoreError::Replaced)?;
-    if fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         return Err(StoreError::Corrupt("the file was cut to nothing".to_owned()));
     }
     let failed = |error: OpenError| match error {
@@ -314,13 +313,6 @@ struct Open {
     schema: i64,
     database: Option<FileId>,
     wal: Option<FileId>,
-}
-
-/// Device and inode: what a path names, whatever it is called.
-pub(super) type FileId = (u64, u64);
-
-pub(super) fn file_id(path: &Path) -> Option<FileId> {
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Open {
