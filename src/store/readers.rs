@@ -210,12 +210,32 @@ impl Readers {
         place: &mut Option<Reader>,
         attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
         given_up_at: Instant,
-        query: impl FnOnce(&Connection, &mut Tails) -> Result<T, StoreError>,
+        query: impl Fn(&Connection, &mut Tails) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        loop {
+            let result = self.run_once(place, &attach, given_up_at, &query);
+            // Somebody wrote to the file while it was read alone: it can be read as usual now.
+            if let Some(result) = result {
+                return result;
+            }
+        }
+    }
+
+    /// `None` if what was read may be of no one state.
+    fn run_once<T>(
+        &self,
+        place: &mut Option<Reader>,
+        attach: &impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
+        given_up_at: Instant,
+        query: &impl Fn(&Connection, &mut Tails) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
         // Taken out, so that a panic inside the query throws the connection away.
         let mut reader = match place.take().filter(|reader| self.is_current(reader)) {
             Some(reader) => reader,
-            None => self.open(attach)?,
+            None => match self.open(attach) {
+                Ok(reader) => reader,
+                Err(error) => return Some(Err(error)),
+            },
         };
         reader.times.began.store(self.millis(Instant::now()), Relaxed);
         reader.times.deadline.store(self.millis(given_up_at), Relaxed);
@@ -226,21 +246,21 @@ impl Readers {
         let is_sound = matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
             && reader.connection.is_autocommit();
         let is_current = self.is_current(&reader);
-        let may_be_torn = reader.frozen.is_some() && !is_current;
+        if reader.frozen.is_some() && !is_current {
+            return (Instant::now() >= given_up_at).then_some(Err(StoreError::TooSlow));
+        }
         if is_sound && is_current {
             *place = Some(reader);
         }
-        match result {
-            // Somebody wrote to the file while it was read: it can be read as usual again.
-            _ if may_be_torn => Err(StoreError::Locked),
+        Some(match result {
             Err(StoreError::TooSlow) if self.closing.load(SeqCst) => Err(StoreError::Stopping),
             result => result,
-        }
+        })
     }
 
     fn open(
         &self,
-        attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
+        attach: &impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
     ) -> Result<Reader, StoreError> {
         let generation = self.generation();
         let (mut connection, frozen) = schema::open_for_queries(&self.path)?;
