@@ -28,7 +28,7 @@ use super::schema;
 use crate::limits::{INDEX_CACHE_KIB, INDEX_CHECKPOINT_PAGES, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 
 /// The version of the index's own schema. Another one is made anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How far the index has come, as one snapshot of it shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -121,7 +121,8 @@ fn prepare(index: &Connection) -> rusqlite::Result<()> {
     index.execute_batch(&format!(
         "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY; \
          PRAGMA wal_autocheckpoint = {INDEX_CHECKPOINT_PAGES};"
-    ))
+    ))?;
+    index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))
 }
 
 /// True if the index was derived from this database, as far as it goes. The version has been looked at.

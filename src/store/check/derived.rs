@@ -89,7 +89,7 @@ const COUNTS: [(&str, &str); 3] = [
 ];
 
 /// Each counts what should not be there. With equal counts, entries for all messages are all entries.
-const FAULTS: [(&str, &str); 6] = [
+const FAULTS: [(&str, &str); 7] = [
     (
         "messages are not in the order",
         "SELECT COUNT(*) FROM messages AS m WHERE m.rowid <= ?1 AND NOT EXISTS (\
@@ -131,6 +131,12 @@ const FAULTS: [(&str, &str); 6] = [
         "SELECT COUNT(*) FROM messages_ranks AS r WHERE ?1 IS NOT NULL AND r.level > 0 AND NOT EXISTS (\
             SELECT 1 FROM messages_ranks AS d WHERE d.level = r.level - 1 \
                 AND d.instant = r.instant AND d.message_id = r.message_id)",
+    ),
+    (
+        "blocks of the order start where no message is",
+        "SELECT COUNT(*) FROM messages_ranks AS r WHERE ?1 IS NOT NULL \
+            AND (r.instant, r.message_id) <> ('', '') AND NOT EXISTS (SELECT 1 FROM messages_order AS d \
+                WHERE d.instant = r.instant AND d.message_id = r.message_id)",
     ),
 ];
 

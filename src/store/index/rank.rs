@@ -6,6 +6,7 @@
 //!
 //! - On each level every entry lies in exactly one block: the last that starts at or before it.
 //! - A block of the upper level starts where one of the lower level starts.
+//! - But for the first on each level, a block starts at an entry that is there: of one that is gone no id is left.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -92,13 +93,46 @@ pub(super) fn add(connection: &Connection, places: &[Place]) -> rusqlite::Result
 pub(super) fn remove(connection: &Connection, place: &Place) -> rusqlite::Result<()> {
     for level in 0..RANK_BLOCKS.len() {
         let block = block_of(connection, level, place)?;
-        connection
+        let left: i64 = connection
             .prepare_cached(
                 "UPDATE messages_ranks SET messages = messages - 1 \
-                 WHERE level = ?1 AND instant = ?2 AND message_id = ?3",
+                 WHERE level = ?1 AND instant = ?2 AND message_id = ?3 RETURNING messages",
             )?
-            .execute((level as i64, &block.instant, &block.message_id))?;
+            .query_row((level as i64, &block.instant, &block.message_id), |row| row.get(0))?;
+        if block == *place && block != Place::default() {
+            move_start(connection, level, place, left)?;
+        }
     }
+    Ok(())
+}
+
+/// Has a block whose first entry was removed start at the next one, or end if it was the last.
+fn move_start(connection: &Connection, level: usize, start: &Place, left: i64) -> rusqlite::Result<()> {
+    if left == 0 {
+        connection
+            .prepare_cached(
+                "DELETE FROM messages_ranks WHERE level = ?1 AND instant = ?2 AND message_id = ?3",
+            )?
+            .execute((level as i64, &start.instant, &start.message_id))?;
+        return Ok(());
+    }
+    // The level below is in order already. Another entry of the same place is the next one.
+    let next = match level {
+        0 => "SELECT instant, message_id FROM messages_order WHERE ?3 IS NOT NULL",
+        _ => "SELECT instant, message_id FROM messages_ranks WHERE level = ?3",
+    };
+    let next = format!("{next} AND (instant, message_id) >= (?1, ?2) ORDER BY instant, message_id LIMIT 1");
+    let below = level.saturating_sub(1) as i64;
+    let next =
+        connection.prepare_cached(&next)?.query_row((&start.instant, &start.message_id, below), |row| {
+            Ok(Place { instant: row.get(0)?, message_id: row.get(1)? })
+        })?;
+    connection
+        .prepare_cached(
+            "UPDATE messages_ranks SET instant = ?4, message_id = ?5 \
+             WHERE level = ?1 AND instant = ?2 AND message_id = ?3",
+        )?
+        .execute((level as i64, &start.instant, &start.message_id, next.instant, next.message_id))?;
     Ok(())
 }
 
