@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::client::TrustedProxies;
+use crate::hosts::AllowedHosts;
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::secrets::CurrentSecrets;
@@ -12,6 +13,7 @@ use crate::store::Store;
 /// The parts, shared by every thread.
 pub struct App {
     pub secrets: CurrentSecrets,
+    pub allowed_hosts: AllowedHosts,
     pub trusted_proxies: TrustedProxies,
     pub store: Store,
     pub metrics: Arc<Metrics>,

@@ -5,6 +5,7 @@ mod check;
 mod export;
 mod healthcheck;
 mod import;
+mod probe;
 mod progress;
 mod reload;
 mod serve;
@@ -71,7 +72,8 @@ Options:
 
 Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
-  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), TRUSTED_PROXIES,
+  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), ALLOWED_HOSTS,
+  TRUSTED_PROXIES,
   LOG_LEVEL (_FILE) (INFO), WORKERS (8), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
   REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS
 
@@ -110,7 +112,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let code = match error {
             OpenError::Foreign(_) => EX_CONFIG,
-            OpenError::Unusable(_) => EX_UNAVAILABLE,
+            OpenError::Unusable(_) | OpenError::Full(_) => EX_UNAVAILABLE,
             OpenError::InUse(_) => EX_TEMPFAIL,
         };
         Self::new(code, error)
@@ -129,23 +131,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match command {
         Command::Serve => settings().and_then(|config| serve::serve(&config)),
-        Command::Healthcheck => settings().and_then(|config| healthcheck::check(&config.listen)),
+        Command::Healthcheck => healthcheck::check(),
         Command::Sign => print_signature(),
-        Command::Backup(target) => settings().and_then(|config| {
-            progress::shown(&target, |shown| store::backup(&config.database, &target, shown))
+        Command::Backup(target) => database()
+            .and_then(|database| progress::shown(&target, |shown| store::backup(&database, &target, shown))),
+        Command::Restore(backup) => database().and_then(|database| {
+            progress::shown(&database, |shown| store::restore(&backup, &database, shown))
         }),
-        Command::Restore(backup) => settings().and_then(|config| {
-            progress::shown(&config.database, |shown| store::restore(&backup, &config.database, shown))
-        }),
-        Command::Check(file) => settings().and_then(|config| check::check(&file.unwrap_or(config.database))),
-        Command::Export(options) => settings().and_then(|config| {
+        Command::Check(file) => file.map_or_else(database, Ok).and_then(|file| check::check(&file)),
+        Command::Export(options) => database().and_then(|database| {
             let filter = options.filter().map_err(|error| Failure::new(EX_USAGE, error))?;
-            export::export(&config.database, filter, options.is_csv)
+            export::export(&database, filter, options.is_csv)
         }),
-        Command::Import(file) => {
-            settings().and_then(|config| import::import(&config.database, file.as_deref()))
-        }
-        Command::Erase(senders) => settings().and_then(|config| erase(&config.database, &senders)),
+        Command::Import(file) => database().and_then(|database| import::import(&database, file.as_deref())),
+        Command::Erase(senders) => database().and_then(|database| erase(&database, &senders)),
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -218,6 +217,10 @@ fn senders(parser: &mut lexopt::Parser) -> Result<Vec<String>, lexopt::Error> {
 
 fn settings() -> Result<Config, Failure> {
     Config::from_env().map_err(|error| Failure::new(EX_CONFIG, error))
+}
+
+fn database() -> Result<PathBuf, Failure> {
+    Config::database_from_env().map_err(|error| Failure::new(EX_CONFIG, error))
 }
 
 fn version() -> String {

@@ -1,24 +1,28 @@
 //! The environment, read at the start and at a reload into a [`Config`], or refused in one clear line.
 //!
-//! A variable that is set but empty counts as unset, as compose files leave it.
+//! Each command reads what it uses: a setting of the service is no reason for `export` to fail.
 
-use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+mod environment;
+
+use std::ffi::OsStr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::net::{SocketAddrAny, SocketAddrUnix};
+
 use crate::client::TrustedProxies;
+use crate::hosts::AllowedHosts;
 use crate::limits::{
     DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_BODY_BYTES, DEFAULT_MAX_CONNECTIONS, DEFAULT_REQUEST_TIMEOUT,
     DEFAULT_WORKERS, LARGEST_MAX_BODY_BYTES, LARGEST_MAX_CONNECTIONS, LARGEST_WORKERS,
-    LONGEST_RETENTION_DAYS, LONGEST_TIMEOUT,
+    LONGEST_RETENTION_DAYS,
 };
 use crate::log::Level;
 use crate::secrets::Secrets;
 use crate::signature::Keys;
+pub use environment::ConfigError;
+use environment::{Environment, Lookup, Secret, can_be_meant};
 
 /// Where the service listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,14 +31,38 @@ pub enum ListenAddr {
     Unix(PathBuf),
 }
 
+impl ListenAddr {
+    /// Where this machine reaches a service that listens here, likeliest first.
+    pub fn own_addresses(&self) -> rustix::io::Result<Vec<SocketAddrAny>> {
+        match self {
+            Self::Tcp(address) => Ok(at_home(*address)),
+            Self::Unix(path) => Ok(vec![SocketAddrUnix::new(path)?.into()]),
+        }
+    }
+}
+
+/// An address that is bound to all is reached at home: where it is all of IPv6, by IPv4 on a machine whose
+/// loopback has no other address (ipv6(7), `IPV6_V6ONLY`).
+pub fn at_home(address: SocketAddr) -> Vec<SocketAddrAny> {
+    let hosts: &[IpAddr] = match address.ip() {
+        ip if !ip.is_unspecified() => &[ip],
+        IpAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        IpAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)],
+    };
+    hosts.iter().map(|host| SocketAddr::new(*host, address.port()).into()).collect()
+}
+
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub secrets: Secrets,
+    /// The settings whose secret begins or ends in white space, which is worth a word.
+    pub padded_secrets: Vec<String>,
     pub database: PathBuf,
     /// Messages older than so many days are deleted; `None` keeps them.
     pub retention_days: Option<u32>,
     pub listen: ListenAddr,
+    pub allowed_hosts: AllowedHosts,
     pub trusted_proxies: TrustedProxies,
     pub log_level: Level,
     pub workers: usize,
@@ -44,23 +72,6 @@ pub struct Config {
     pub idle_timeout: Duration,
 }
 
-/// A setting that cannot be used: which, what it holds, and what it takes.
-#[derive(Debug)]
-pub struct ConfigError {
-    variable: String,
-    value: String,
-    takes: String,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={:?} cannot be used: {}", self.variable, self.value, self.takes)
-    }
-}
-
-/// Looks a variable up; tests pass their own.
-type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
 impl Config {
     /// The settings of this process.
     pub fn from_env() -> Result<Self, ConfigError> {
@@ -69,15 +80,24 @@ impl Config {
 
     fn read(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let env = Environment { lookup };
-        let current = env.secret("WEBHOOK_SECRET")?.unwrap_or_default();
-        let previous = env.secret("WEBHOOK_SECRET_PREVIOUS")?.unwrap_or_default();
+        let current = env.secret("WEBHOOK_SECRET")?;
+        let previous = env.secret("WEBHOOK_SECRET_PREVIOUS")?;
+        let keys = [&current, &previous].into_iter().flatten();
+        let padded_secrets = keys.filter_map(Secret::padded).map(str::to_owned).collect();
+        let [current, previous] = [current, previous].map(|secret| secret.unwrap_or_default().bytes());
+        let api_token = env.secret("API_TOKEN")?.map(Secret::token).transpose()?;
+        let retention_takes = format!(
+            "it takes a whole number of days from 1 to {LONGEST_RETENTION_DAYS}; unset, messages are kept for ever"
+        );
         Ok(Self {
-            secrets: Secrets { keys: Keys::new(&current, &previous), api_token: env.secret("API_TOKEN")? },
-            database: env.parsed("DATABASE_URL", "sqlite:///data/app.db", DATABASE_TAKES, database_path)?,
-            retention_days: env.retention_days()?,
-            listen: env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)?,
+            secrets: Secrets { keys: Keys::new(&current, &previous), api_token },
+            padded_secrets,
+            database: database(&env)?,
+            retention_days: env.parsed("RETENTION_DAYS", "", &retention_takes, retention_days)?,
+            listen: listen(&env)?,
+            allowed_hosts: env.parsed("ALLOWED_HOSTS", "", HOSTS_TAKES, AllowedHosts::parse)?,
             trusted_proxies: env.parsed("TRUSTED_PROXIES", "", PROXIES_TAKES, TrustedProxies::parse)?,
-            log_level: env.log_level()?,
+            log_level: env.log_level("LOG_LEVEL", "LOG_LEVEL_FILE")?,
             workers: env.number("WORKERS", DEFAULT_WORKERS, LARGEST_WORKERS)?,
             max_body_bytes: env.number("MAX_BODY_BYTES", DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES)?,
             max_connections: env.number(
@@ -90,125 +110,50 @@ impl Config {
         })
     }
 
+    /// The path of the database, for commands that use nothing else.
+    pub fn database_from_env() -> Result<PathBuf, ConfigError> {
+        database(&Environment { lookup: &|name| std::env::var_os(name) })
+    }
+
+    /// Where the service listens, for who wants to reach it.
+    pub fn listen_from_env() -> Result<ListenAddr, ConfigError> {
+        listen(&Environment { lookup: &|name| std::env::var_os(name) })
+    }
+
     /// The secret that signs, for the `sign` command. `None` if none is set.
     pub fn signing_secret() -> Result<Option<Vec<u8>>, ConfigError> {
-        Environment { lookup: &|name| std::env::var_os(name) }.secret("WEBHOOK_SECRET")
+        let env = Environment { lookup: &|name| std::env::var_os(name) };
+        Ok(env.secret("WEBHOOK_SECRET")?.map(Secret::bytes))
     }
 }
 
-const LEVEL_TAKES: &str = "it takes DEBUG, INFO, WARNING or ERROR";
-const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file";
+fn database(env: &Environment<'_>) -> Result<PathBuf, ConfigError> {
+    env.parsed("DATABASE_URL", "sqlite:///data/app.db", DATABASE_TAKES, database_path)
+}
+
+fn listen(env: &Environment<'_>) -> Result<ListenAddr, ConfigError> {
+    env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)
+}
+
+const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters and without a blank at its end";
 const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (names are not looked up: a static binary has no resolver)";
+const HOSTS_TAKES: &str = "it takes names and addresses as they stand in Host, without a port, such as localhost,127.0.0.1,[::1], separated by commas";
 const PROXIES_TAKES: &str = "it takes addresses and networks such as 127.0.0.1,10.0.0.0/8,fd00::/8 and the word unix, separated by commas";
 
-struct Environment<'a> {
-    lookup: Lookup<'a>,
-}
-
-impl Environment<'_> {
-    fn get(&self, name: &str) -> Option<OsString> {
-        (self.lookup)(name).filter(|value| !value.is_empty())
+fn retention_days(text: &str) -> Option<Option<u32>> {
+    match text {
+        "" => Some(None),
+        text => text.parse().ok().filter(|days| (1..=LONGEST_RETENTION_DAYS).contains(days)).map(Some),
     }
-
-    /// A value that `parse` must accept.
-    fn parsed<T>(
-        &self,
-        name: &str,
-        default: &str,
-        takes: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<T, ConfigError> {
-        let value = self.get(name).unwrap_or_else(|| default.into());
-        value.to_str().and_then(parse).ok_or_else(|| error(name, &value, takes))
-    }
-
-    fn number(&self, name: &str, default: usize, largest: usize) -> Result<usize, ConfigError> {
-        let takes = format!("it takes a whole number from 1 to {largest}");
-        let parse = |text: &str| text.parse().ok().filter(|number| (1..=largest).contains(number));
-        self.parsed(name, &default.to_string(), &takes, parse)
-    }
-
-    fn retention_days(&self) -> Result<Option<u32>, ConfigError> {
-        let takes = format!(
-            "it takes a whole number of days from 1 to {LONGEST_RETENTION_DAYS}; unset, messages are kept for ever"
-        );
-        let parse = |text: &str| match text {
-            "" => Some(None),
-            text => text.parse().ok().filter(|days| (1..=LONGEST_RETENTION_DAYS).contains(days)).map(Some),
-        };
-        self.parsed("RETENTION_DAYS", "", &takes, parse)
-    }
-
-    fn seconds(&self, name: &str, default: Duration) -> Result<Duration, ConfigError> {
-        let seconds = self.number(name, default.as_secs() as usize, LONGEST_TIMEOUT.as_secs() as usize)?;
-        Ok(Duration::from_secs(seconds as u64))
-    }
-
-    /// From the variable, or from the file that `LOG_LEVEL_FILE` names: a reload finds a file changed, and
-    /// never the environment.
-    fn log_level(&self) -> Result<Level, ConfigError> {
-        let name = "LOG_LEVEL_FILE";
-        let Some(path) = self.get(name).filter(|_| self.get("LOG_LEVEL").is_none()) else {
-            return self.parsed("LOG_LEVEL", "INFO", LEVEL_TAKES, Level::parse);
-        };
-        let text = fs::read_to_string(&path).map_err(|io_error| {
-            error(name, &path, &format!("{io_error}; it takes the path of a file that holds the level"))
-        })?;
-        // Without its content: the path may be that of a secret.
-        Level::parse(text.trim()).ok_or_else(|| error(name, &path, &format!("in the file: {LEVEL_TAKES}")))
-    }
-
-    /// A secret from the variable itself, from the file that `NAME_FILE` names, or from a systemd
-    /// credential with the variable's name in lowercase (systemd.exec(5), LoadCredential=).
-    fn secret(&self, name: &str) -> Result<Option<Vec<u8>>, ConfigError> {
-        if let Some(value) = self.get(name) {
-            return Ok(Some(value.into_vec()));
-        }
-        let file_name = format!("{name}_FILE");
-        if let Some(path) = self.get(&file_name) {
-            let secret = read_secret(Path::new(&path)).map_err(|io_error| {
-                error(
-                    &file_name,
-                    &path,
-                    &format!("{io_error}; it takes the path of a file that holds the secret"),
-                )
-            })?;
-            return Ok(secret);
-        }
-        let Some(folder) = self.get("CREDENTIALS_DIRECTORY") else {
-            return Ok(None);
-        };
-        let path = Path::new(&folder).join(name.to_ascii_lowercase());
-        match read_secret(&path) {
-            Ok(secret) => Ok(secret),
-            Err(io_error) if io_error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(io_error) => Err(error("CREDENTIALS_DIRECTORY", path.as_os_str(), &io_error.to_string())),
-        }
-    }
-}
-
-fn error(variable: &str, value: &OsStr, takes: &str) -> ConfigError {
-    ConfigError {
-        variable: variable.to_owned(),
-        value: value.to_string_lossy().into_owned(),
-        takes: takes.to_owned(),
-    }
-}
-
-/// The bytes of the file without one newline at the end. An empty secret is none.
-fn read_secret(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    let mut secret = fs::read(path)?;
-    if secret.last() == Some(&b'\n') {
-        secret.pop();
-    }
-    Ok(Some(secret).filter(|secret| !secret.is_empty()))
 }
 
 fn database_path(url: &str) -> Option<PathBuf> {
-    let path = url.strip_prefix("sqlite:///")?;
-    let is_file = !path.is_empty()
+    // The drivers that SQLAlchemy has for the same files.
+    let schemes = ["sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"];
+    let path = schemes.iter().find_map(|scheme| url.strip_prefix(scheme)?.strip_prefix(":///"))?;
+    let is_file = can_be_meant(OsStr::new(path))
         && !path.ends_with('/')
-        && !path.contains(['?', '#', '\0'])
+        && !path.contains(['?', '#'])
         && !path.starts_with(':');
     is_file.then(|| PathBuf::from(path))
 }
@@ -216,8 +161,8 @@ fn database_path(url: &str) -> Option<PathBuf> {
 fn listen_addr(text: &str) -> Option<ListenAddr> {
     if let Some(path) = text.strip_prefix("unix:") {
         // sun_path holds 108 bytes with its closing NUL (unix(7)).
-        let fits = path.starts_with('/') && OsStr::new(path).as_bytes().len() < 108;
-        return fits.then(|| ListenAddr::Unix(PathBuf::from(path)));
+        let fits = path.starts_with('/') && !path.ends_with('/') && path.len() < 108;
+        return (fits && can_be_meant(OsStr::new(path))).then(|| ListenAddr::Unix(PathBuf::from(path)));
     }
     if let Some(port) = text.strip_prefix("localhost:") {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -228,10 +173,15 @@ fn listen_addr(text: &str) -> Option<ListenAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::path::Path;
+
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::read(&|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| value.into()))
+        Config::read(&|name| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
+        })
     }
 
     #[test]
@@ -256,10 +206,38 @@ mod tests {
         ] {
             assert_eq!(read(&[("LISTEN_ADDR", text)]).unwrap().listen, expected);
         }
-        assert_eq!(
-            read(&[("DATABASE_URL", "sqlite:////var/x.db")]).unwrap().database,
-            Path::new("/var/x.db")
-        );
+        for url in ["sqlite:////var/x.db", "sqlite+aiosqlite:////var/x.db", "sqlite+pysqlite:////var/x.db"] {
+            assert_eq!(read(&[("DATABASE_URL", url)]).unwrap().database, Path::new("/var/x.db"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_and_is_none_is_refused_and_not_passed_over() {
+        for name in
+            ["WEBHOOK_SECRET_FILE", "WEBHOOK_SECRET_PREVIOUS_FILE", "API_TOKEN_FILE", "LOG_LEVEL_FILE"]
+        {
+            for path in ["", " ", "/dev/null\r", "/dev/null "] {
+                let line = read(&[(name, path)]).unwrap_err().to_string();
+                assert!(line.starts_with(name) && line.contains("without a blank"), "{line}");
+            }
+            let variable = name.trim_end_matches("_FILE");
+            assert!(read(&[(variable, "INFO"), (name, "")]).is_ok(), "the variable wins");
+        }
+    }
+
+    #[test]
+    fn a_machine_reaches_what_is_bound_to_all_at_home() {
+        for (bound, reached) in [
+            ("192.0.2.1:80", &["192.0.2.1:80"][..]),
+            ("0.0.0.0:80", &["127.0.0.1:80"]),
+            ("[::]:80", &["[::1]:80", "127.0.0.1:80"]),
+            ("[2001:db8::1]:80", &["[2001:db8::1]:80"]),
+        ] {
+            let found: Vec<_> = at_home(bound.parse().unwrap());
+            let expected: Vec<SocketAddrAny> =
+                reached.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect();
+            assert_eq!(found, expected, "{bound}");
+        }
     }
 
     #[test]
@@ -283,6 +261,16 @@ mod tests {
             ("RETENTION_DAYS", "30d"),
             ("RETENTION_DAYS", "36501"),
             ("WEBHOOK_SECRET_FILE", "/does/not/exist"),
+            ("WEBHOOK_SECRET_FILE", "/dev/null"),
+            ("WEBHOOK_SECRET_PREVIOUS_FILE", "/dev/null"),
+            ("API_TOKEN_FILE", "/dev/null"),
+            ("LOG_LEVEL_FILE", "/dev/null"),
+            ("DATABASE_URL", "sqlite:///app.db "),
+            ("DATABASE_URL", "sqlite+pysqlcipher:///app.db"),
+            ("LISTEN_ADDR", "unix:/run/x.sock "),
+            ("LISTEN_ADDR", "unix:/run/"),
+            ("ALLOWED_HOSTS", "localhost:8000"),
+            ("ALLOWED_HOSTS", "*"),
         ] {
             let line = read(&[(name, value)]).unwrap_err().to_string();
             assert!(line.contains(name) && line.contains(value) && !line.contains('\n'), "{line}");

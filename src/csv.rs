@@ -12,7 +12,9 @@ pub fn write_row(out: &mut Vec<u8>, values: &[Option<&str>]) {
         let Some(value) = value else {
             continue;
         };
-        let is_plain = !value.is_empty() && !value.contains([',', '"', '\r', '\n']);
+        let is_special = |c: char| matches!(c, ',' | '"' | '\u{2028}' | '\u{2029}') || c.is_control();
+        // Quotes keep a reader from taking what stands between them for the end of a line.
+        let is_plain = !value.is_empty() && !value.contains(is_special);
         // A reader may cut blanks off what stands without quotes.
         if is_plain && value.trim() == *value {
             out.extend_from_slice(value.as_bytes());
@@ -112,8 +114,21 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let texts =
-            ["plain", "", " blank ", "a,b", "\"", "\"\"", "say \"hi\"", "two\nlines\r\n", "\r", "é😀\0", "'"];
+        let texts = [
+            "plain",
+            "",
+            " blank ",
+            "a,b",
+            "\"",
+            "\"\"",
+            "say \"hi\"",
+            "two\nlines\r\n",
+            "\r",
+            "é😀\0",
+            "'",
+            "a\u{85}b",
+            "a\u{2028}b",
+        ];
         for a in texts {
             for b in texts {
                 let row = [Some(a), None, Some(b), None];
@@ -126,6 +141,7 @@ mod tests {
             }
         }
         assert_eq!(written(&[Some("a"), None, Some("")]), "a,,\"\"\n");
+        assert_eq!(written(&[Some("a\u{2029}b"), Some("é")]), "\"a\u{2029}b\",é\n");
     }
 
     #[test]

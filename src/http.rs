@@ -17,6 +17,8 @@ pub struct Request {
     pub path: String,
     /// As sent, without the `?`.
     pub query: String,
+    /// Of a target that was sent as a URL.
+    pub target_authority: Option<String>,
     pub headers: Headers,
     pub body: Body,
     /// The other end of its connection, which may be a proxy.
@@ -25,6 +27,13 @@ pub struct Request {
     pub id: String,
     /// When it was whole: from here on it is ours to answer in time.
     pub received: Instant,
+}
+
+impl Request {
+    /// The host that the client means, perhaps with a port. `None` where it names none, as HTTP/1.0 may.
+    pub fn authority(&self) -> Option<&str> {
+        self.target_authority.as_deref().or_else(|| self.headers.only("Host"))
+    }
 }
 
 /// The body of a request.

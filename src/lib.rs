@@ -11,8 +11,8 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`client`] [`clock`] [`inherited`] [`notify`] [`validation_error`] |
-//! | 0 | [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
+//! | 1 | [`advice`] [`client`] [`clock`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
+//! | 0 | [`authority`] [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -35,7 +35,9 @@
 // What is written to stderr, or cannot be, decides nothing: see `cli::streams`.
 #![deny(clippy::print_stderr)]
 
+mod advice;
 mod app;
+mod authority;
 pub mod cli;
 mod client;
 mod clock;
@@ -45,6 +47,7 @@ mod escape;
 mod exposition;
 mod filter;
 mod folding;
+mod hosts;
 mod http;
 pub mod inherited;
 mod limits;

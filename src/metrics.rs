@@ -84,8 +84,8 @@ impl CloseCause {
 }
 
 /// Statuses that the service can answer with.
-pub const STATUSES: [u16; 18] =
-    [200, 307, 400, 401, 404, 405, 408, 413, 414, 415, 417, 422, 431, 500, 501, 503, 505, 0];
+pub const STATUSES: [u16; 19] =
+    [200, 307, 400, 401, 404, 405, 408, 413, 414, 415, 417, 421, 422, 431, 500, 501, 503, 505, 0];
 
 /// Shown for every route from the start, so that the first one is a rise from 0: a series that begins
 /// at 1 has no rate.

@@ -23,19 +23,24 @@ impl InstantKey {
 /// True for `YYYY-MM-DDTHH:MM:SSZ` with an optional fraction of 1 to 9 digits, naming a real date
 /// and time: the contract's `ts`. There is no second 60.
 pub fn is_contract_ts(text: &str) -> bool {
-    let Some(local) = text.strip_suffix('Z') else {
-        return false;
-    };
-    let (seconds, fraction) = match local.split_once('.') {
-        Some((seconds, fraction)) => (seconds, Some(fraction)),
-        None => (local, None),
-    };
-    let fraction_is_fine = fraction
-        .is_none_or(|digits| (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()));
-    fraction_is_fine && DateTime::parse(seconds, b"T").is_some_and(|time| time.second < 60)
+    contract_parts(text).is_some()
 }
 
-/// The instant of any RFC 3339 time, or of a date alone (midnight UTC). `None` for anything else.
+/// The contract's `ts` up to its seconds, and the digits of its fraction.
+fn contract_parts(text: &str) -> Option<(DateTime, &str)> {
+    let local = text.strip_suffix('Z')?;
+    let (seconds, fraction) = match local.split_once('.') {
+        Some((_, "")) => return None,
+        Some(parts) => parts,
+        None => (local, ""),
+    };
+    let is_fraction = fraction.len() <= 9 && fraction.bytes().all(|b| b.is_ascii_digit());
+    let time = DateTime::parse(seconds, b"T").filter(|time| is_fraction && time.second < 60)?;
+    Some((time, fraction))
+}
+
+/// The instant of any RFC 3339 time, of a time without a zone (UTC), or of a date alone (midnight UTC).
+/// `None` for anything else.
 ///
 /// A `+` that a query string turned into a space is read as `+`. A second 60 is accepted where
 /// RFC 3339 knows one: in the last minute of a UTC day.
@@ -61,9 +66,9 @@ pub fn parse_instant(text: &str) -> Option<InstantKey> {
     time.to_key(offset_minutes, fraction)
 }
 
-/// Minutes east of UTC.
+/// Minutes east of UTC; none where nothing is said.
 fn parse_zone(zone: &str) -> Option<i64> {
-    if zone == "Z" || zone == "z" {
+    if matches!(zone, "" | "Z" | "z") {
         return Some(0);
     }
     let bytes = zone.as_bytes();
@@ -81,6 +86,17 @@ fn parse_zone(zone: &str) -> Option<i64> {
         b'-' => Some(-total),
         _ => None,
     }
+}
+
+/// Milliseconds from 1970 to the contract's `ts`; what is less than one is cut off. `None` for anything else.
+pub fn unix_millis(ts: &str) -> Option<i64> {
+    let (time, fraction) = contract_parts(ts)?;
+    let days = days_from_civil(time.date.year, time.date.month, time.date.day);
+    let minutes = (days * 24 + i64::from(time.hour)) * 60 + i64::from(time.minute);
+    let weights = [100, 10, 1];
+    let millis: i64 =
+        fraction.bytes().zip(weights).map(|(digit, weight)| i64::from(digit - b'0') * weight).sum();
+    Some((minutes * 60 + i64::from(time.second)) * 1000 + millis)
 }
 
 struct Date {
@@ -168,7 +184,7 @@ fn days_in_month(year: i64, month: u32) -> u32 {
 }
 
 /// Days since 1970-01-01. Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-pub fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -234,6 +250,22 @@ mod tests {
     }
 
     #[test]
+    fn a_ts_is_so_many_milliseconds_after_1970() {
+        for (ts, millis) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2025-01-15T10:00:01Z", 1_736_935_201_000),
+            ("2025-01-15T10:00:01.1Z", 1_736_935_201_100),
+            ("2025-01-15T10:00:01.1239Z", 1_736_935_201_123),
+            ("2024-02-29T23:59:59.009Z", 1_709_251_199_009),
+            ("1969-12-31T23:59:59.5Z", -500),
+        ] {
+            assert_eq!(unix_millis(ts), Some(millis), "{ts}");
+        }
+        assert_eq!(unix_millis("yesterday"), None);
+        assert_eq!(unix_millis(""), None);
+    }
+
+    #[test]
     fn keys_order_as_their_instants_do() {
         let ascending = [
             "2024-12-31T23:59:59.999999999Z",
@@ -268,6 +300,8 @@ mod tests {
             "2025-01-15T15:30:00 05:30",
             "2025-01-15T02:00:00-08:00",
             "2025-01-14T23:00:00.0-11:00",
+            "2025-01-15T10:00:00",
+            "2025-01-15 10:00:00.000",
         ] {
             assert_eq!(parse_instant(form).as_ref(), Some(&key), "{form}");
         }
@@ -276,7 +310,9 @@ mod tests {
         for bad in [
             "",
             "yesterday",
-            "2025-01-15T10:00:00",
+            "2025-01-15T10:00:00 ",
+            "2025-01-15T10:00:00+",
+            "2025-01-15T10:00:00.",
             "2025-01-15T10:00Z",
             "2025-02-30",
             "2025-01-15T10:00:00+0530",

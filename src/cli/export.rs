@@ -3,6 +3,10 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use serde::Serializer as _;
+use serde::ser::SerializeMap as _;
+use serde_json::ser::{Formatter, Serializer};
+
 use super::streams::Stdout;
 use super::{EX_IOERR, Failure};
 use crate::csv;
@@ -11,8 +15,12 @@ use crate::os;
 use crate::store::{Export, StoredMessage};
 use crate::url::percent_encode;
 
-/// The names of the columns, and of the fields of `GET /messages`.
+/// The names of the columns: the fields of a message, and when it was stored.
 pub(super) const COLUMNS: [&str; 6] = ["message_id", "from", "to", "ts", "text", "created_at"];
+
+/// What ends a line for readers of Unicode beside the control characters, which JSON escapes: next line, line
+/// separator, paragraph separator.
+const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// What to write, and how.
 #[derive(Default)]
@@ -61,15 +69,38 @@ pub(super) fn export(database: &Path, filter: Filter, is_csv: bool) -> Result<()
 }
 
 fn write_line(lines: &mut Vec<u8>, message: &StoredMessage, is_csv: bool) -> io::Result<()> {
-    if !is_csv {
-        serde_json::to_writer(&mut *lines, message)?;
-        lines.push(b'\n');
+    let StoredMessage { message_id, from, to, ts, text, created_at } = message;
+    let values = [Some(message_id), Some(from), Some(to), Some(ts), text.as_ref(), created_at.as_ref()]
+        .map(|value| value.map(String::as_str));
+    if is_csv {
+        csv::write_row(lines, &values);
         return Ok(());
     }
-    let StoredMessage { message_id, from, to, ts, text, created_at } = message;
-    csv::write_row(
-        lines,
-        &[Some(message_id), Some(from), Some(to), Some(ts), text.as_deref(), Some(created_at)],
-    );
+    let mut serializer = Serializer::with_formatter(&mut *lines, OneLine);
+    let mut object = serializer.serialize_map(None)?;
+    for (name, value) in COLUMNS.iter().zip(values) {
+        object.serialize_entry(name, &value)?;
+    }
+    object.end()?;
+    lines.push(b'\n');
     Ok(())
+}
+
+/// JSON on one line, whatever its reader takes for the end of a line: Python's `splitlines` and JavaScript's
+/// older parsers know some characters beyond ASCII, which JSON itself leaves as they are.
+struct OneLine;
+
+impl Formatter for OneLine {
+    fn write_string_fragment<W: Write + ?Sized>(&mut self, writer: &mut W, text: &str) -> io::Result<()> {
+        for part in text.split_inclusive(LINE_ENDS) {
+            match part.chars().next_back().filter(|last| LINE_ENDS.contains(last)) {
+                None => writer.write_all(part.as_bytes())?,
+                Some(end) => {
+                    writer.write_all(&part.as_bytes()[..part.len() - end.len_utf8()])?;
+                    write!(writer, "\\u{:04x}", u32::from(end))?;
+                }
+            }
+        }
+        Ok(())
+    }
 }

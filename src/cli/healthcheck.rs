@@ -1,29 +1,23 @@
-//! `healthcheck`: asks the service at `LISTEN_ADDR` whether it is ready, for containers without curl.
+//! `healthcheck`: asks the service on this machine whether it is ready, for containers without curl.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::process;
 
-use super::Failure;
-use crate::config::ListenAddr;
+use rustix::net::SocketAddrAny;
+
+use super::{EX_CONFIG, Failure, probe};
+use crate::config::Config;
 use crate::limits::HEALTHCHECK_TIMEOUT;
+use crate::server::Listener;
 
 /// What a health check of a container ends with when the service is not ready.
 const NOT_READY: u8 = 1;
 
-const REQUEST: &[u8] = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-
-pub(super) fn check(listen: &ListenAddr) -> Result<(), Failure> {
-    let answer = match listen {
-        ListenAddr::Tcp(address) => ask_tcp(*address),
-        ListenAddr::Unix(path) => UnixStream::connect(path).and_then(|mut stream| {
-            stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
-            stream.set_write_timeout(Some(HEALTHCHECK_TIMEOUT))?;
-            ask(&mut stream)
-        }),
-    };
-    let answer =
-        answer.map_err(|error| Failure::new(NOT_READY, format!("the service does not answer: {error}")))?;
+pub(super) fn check() -> Result<(), Failure> {
+    let silent = |error| Failure::new(NOT_READY, format!("the service does not answer: {error}"));
+    let addresses = addresses()?.map_err(silent)?;
+    let id = format!("healthcheck-{}", process::id());
+    let answer = probe::get(&addresses, "/health/ready", &id, HEALTHCHECK_TIMEOUT).map_err(silent)?;
+    let answer = String::from_utf8_lossy(&answer);
     if answer.starts_with("HTTP/1.1 200 ") {
         return Ok(());
     }
@@ -31,23 +25,11 @@ pub(super) fn check(listen: &ListenAddr) -> Result<(), Failure> {
     Err(Failure::new(NOT_READY, format!("not ready: {body}")))
 }
 
-fn ask_tcp(mut address: SocketAddr) -> io::Result<String> {
-    // Who listens everywhere is asked at home.
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
+/// Where the service listens: at the socket that was passed to it and to us alike, or else at `LISTEN_ADDR`.
+fn addresses() -> Result<rustix::io::Result<Vec<SocketAddrAny>>, Failure> {
+    if let Some(listener) = Listener::inherited()? {
+        return Ok(listener.own_addresses());
     }
-    let mut stream = TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
-    stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
-    stream.set_write_timeout(Some(HEALTHCHECK_TIMEOUT))?;
-    ask(&mut stream)
-}
-
-fn ask(stream: &mut (impl Read + Write)) -> io::Result<String> {
-    stream.write_all(REQUEST)?;
-    let mut answer = String::new();
-    stream.take(64 << 10).read_to_string(&mut answer)?;
-    Ok(answer)
+    let listen = Config::listen_from_env().map_err(|error| Failure::new(EX_CONFIG, error))?;
+    Ok(listen.own_addresses())
 }

@@ -3,6 +3,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::serve::warn_of_padding;
 use super::status::status;
 use crate::app::App;
 use crate::config::Config;
@@ -30,7 +31,8 @@ fn read_again(app: &App) -> Result<Level, String> {
     if !config.secrets.hold_what(&app.secrets.get()) {
         return Err("a secret that was set is gone or empty; the one before is kept".to_owned());
     }
-    app.secrets.replace(config.secrets);
+    app.secrets.replace(config.secrets.clone());
     app.log.set_level(config.log_level);
+    warn_of_padding(&app.log, &config);
     Ok(config.log_level)
 }

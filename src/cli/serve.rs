@@ -37,6 +37,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let address = listener.address().to_owned();
     let app = Arc::new(App {
         secrets: CurrentSecrets::new(config.secrets.clone()),
+        allowed_hosts: config.allowed_hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
         store,
         metrics,
@@ -52,7 +53,11 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     };
     // Before the line of the first request.
     log_start(&log, config, &address, &bounds);
-    let own = listener.own_address().map_err(|error| unavailable(&error))?;
+    warn_of_padding(&log, config);
+    if config.secrets.api_token.is_none() && listener.is_public().map_err(|error| unavailable(&error))? {
+        warn_of_open_address(&log, &address);
+    }
+    let own = listener.own_addresses().map_err(|error| unavailable(&error))?;
     let server = Server::start(listener, Arc::clone(&app), config.workers, bounds)
         .map_err(|error| unavailable(&error))?;
     // It is set here and nowhere else.
@@ -100,6 +105,17 @@ fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds) {
             .boolean("secret_set", config.secrets.keys.is_some())
             .number("max_connections", bounds.max_connections as u64),
     );
+}
+
+/// What a secret is exactly is nobody's business but its owner's, who may not have meant the white space.
+pub(super) fn warn_of_padding(log: &Log, config: &Config) {
+    for setting in &config.padded_secrets {
+        log.write(&Line::event(Level::Warning, "secret_padded").text("setting", setting));
+    }
+}
+
+fn warn_of_open_address(log: &Log, address: &str) {
+    log.write(&Line::event(Level::Warning, "open_to_all").text("listen", address));
 }
 
 /// Whoever wants to know how the service is. An address that is none is said once.

@@ -12,11 +12,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::{
-    RecvFlags, SendFlags, SocketAddrAny, SocketFlags, SocketType, connect, recv, send, socket_with, sockopt,
-};
+use rustix::net::SocketAddrAny;
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::probe;
 use super::status::status;
 use crate::app::App;
 use crate::limits::WATCHDOG_LOOKS;
@@ -47,7 +46,7 @@ pub(super) struct Watchdog {
     pub(super) server: Stopper,
     pub(super) notifier: Notifier,
     /// Where this process reaches itself, and what that is called.
-    pub(super) own: SocketAddrAny,
+    pub(super) own: Vec<SocketAddrAny>,
     pub(super) address: String,
 }
 
@@ -107,19 +106,8 @@ impl Watchdog {
     }
 
     fn ask(&self, timeout: Duration) -> rustix::io::Result<bool> {
-        let socket = socket_with(self.own.address_family(), SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        // Bounds connect(2) as well (socket(7)).
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(timeout))?;
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(timeout))?;
-        connect(&socket, &self.own)?;
-        let id = &self.app.watchdog_id;
-        let request = format!(
-            "GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: {id}\r\nConnection: close\r\n\r\n"
-        );
-        send(&socket, request.as_bytes(), SendFlags::NOSIGNAL)?;
-        let mut answer = [0; 64];
-        let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
+        let answer = probe::get(&self.own, "/health/live", &self.app.watchdog_id, timeout)?;
         // Whatever it says: an answer that there is no room is one, too.
-        Ok(answer[..length].starts_with(b"HTTP/1.1 "))
+        Ok(answer.starts_with(b"HTTP/1.1 "))
     }
 }

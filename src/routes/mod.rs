@@ -71,6 +71,8 @@ enum Decision {
     /// To the path itself, of which this one had a slash too many.
     Redirect(&'static str),
     NotFound,
+    /// Sent to a host that is none of `ALLOWED_HOSTS`.
+    Misdirected,
     MethodNotAllowed(&'static str),
     InvalidToken,
 }
@@ -155,6 +157,11 @@ pub fn route_of(path: &str) -> Route {
 
 /// Finds out what is to be done about a request. Takes no time, and nothing that anybody waits for.
 pub fn resolve(app: &App, request: &Request) -> Resolved {
+    // Probes come from wherever they are, and give nothing away.
+    if !request.path.starts_with("/health/") && !app.allowed_hosts.allow(request.authority()) {
+        let (route, work) = (route_of(&request.path), Work::Immediate);
+        return Resolved { route, work, decision: Decision::Misdirected };
+    }
     let Some(entry) = find(&request.path) else {
         return Resolved { route: Route::Unmatched, work: Work::Immediate, decision: Decision::NotFound };
     };
@@ -176,6 +183,7 @@ pub fn answer(app: &App, request: &Request, resolved: Resolved) -> Answer {
     Answer::Now(match resolved.decision {
         Decision::Handle(handler) => return handler(app, request),
         Decision::Redirect(path) => problem::moved(path, &request.query).into(),
+        Decision::Misdirected => problem::misdirected().into(),
         Decision::NotFound => problem::not_found().into(),
         Decision::MethodNotAllowed(allow) => problem::method_not_allowed(allow).into(),
         Decision::InvalidToken => problem::invalid_token().into(),

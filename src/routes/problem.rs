@@ -73,6 +73,10 @@ pub(super) fn moved(path: &'static str, query: &str) -> Response {
     Response::empty(307).header("Location", location)
 }
 
+pub(super) fn misdirected() -> Response {
+    detail(421, "this host is not served here; see ALLOWED_HOSTS")
+}
+
 pub(super) fn not_found() -> Response {
     detail(404, "Not Found")
 }

@@ -15,6 +15,7 @@ use crate::version::{COMMIT, VERSION};
 
 pub(super) fn get(app: &App, _: &Request) -> Answer {
     let mut page = Exposition::default();
+    counters(&mut page, &app.metrics);
     readiness(&mut page, app);
     requests(&mut page, &app.metrics);
     connections(&mut page, &app.metrics);
@@ -36,7 +37,13 @@ fn readiness(page: &mut Exposition, app: &App) {
     app.store.prove_soon();
 }
 
-fn requests(page: &mut Exposition, metrics: &Metrics) {
+/// What whoever looks at the head of the page wants to see: webhooks first, which take eight lines.
+fn counters(page: &mut Exposition, metrics: &Metrics) {
+    let name = "webhook_requests_total";
+    page.family(name, "counter", "Webhooks, by how they ended.");
+    for result in WebhookResult::ALL {
+        page.sample(name, &[("result", result.label())], metrics.webhooks_total(*result) as f64);
+    }
     let name = "http_requests_total";
     page.family(name, "counter", "Requests answered, by route and status.");
     for route in Route::ALL {
@@ -47,11 +54,9 @@ fn requests(page: &mut Exposition, metrics: &Metrics) {
             }
         }
     }
-    let name = "webhook_requests_total";
-    page.family(name, "counter", "Webhooks, by how they ended.");
-    for result in WebhookResult::ALL {
-        page.sample(name, &[("result", result.label())], metrics.webhooks_total(*result) as f64);
-    }
+}
+
+fn requests(page: &mut Exposition, metrics: &Metrics) {
     let name = "request_latency_ms";
     page.family(name, "histogram", "Milliseconds from a request being whole to its answer being ready.");
     histogram(page, name, &[], &metrics.latency_ms.read());

@@ -229,6 +229,7 @@ pub(super) mod tests {
     use super::super::outbox::{Inbox, outbox};
     use super::*;
     use crate::client::TrustedProxies;
+    use crate::hosts::AllowedHosts;
     use crate::log::Log;
     use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::Store;
@@ -239,8 +240,9 @@ pub(super) mod tests {
         let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
         let secrets = CurrentSecrets::new(Secrets::default());
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
+        let allowed_hosts = AllowedHosts::default();
         let watchdog_id = String::new();
-        Arc::new(App { secrets, trusted_proxies, store, metrics, log, watchdog_id, stopping })
+        Arc::new(App { secrets, allowed_hosts, trusted_proxies, store, metrics, log, watchdog_id, stopping })
     }
 
     fn exchange(app: &Arc<App>, method: &str, path: &str) -> (Box<Exchange>, Inbox) {
@@ -258,6 +260,7 @@ pub(super) mod tests {
             method: method.into(),
             path: path.into(),
             query: String::new(),
+            target_authority: None,
             headers: Headers::default(),
             body: Body::Whole(Vec::new()),
             peer: Client::Unix,

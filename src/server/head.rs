@@ -4,7 +4,7 @@
 //! 6.1, 6.3 and 11.2): whatever two parsers could read in two ways is refused. tiny_http judges
 //! the syntax of each header field; what it is known to let through is refused here before it.
 
-use super::authority;
+use crate::authority;
 use crate::http::Headers;
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::routes::Refusal;
@@ -18,6 +18,8 @@ pub(super) struct Head {
     pub path: String,
     /// As sent.
     pub query: String,
+    /// Of a target that is a URL; then `Host` counts for nothing (RFC 9112, section 3.2.2).
+    pub target_authority: Option<String>,
     pub headers: Headers,
     pub framing: Framing,
     /// The client would like to send another request on this connection.
@@ -93,7 +95,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Head, RefusedHead> {
     let mut lines = text.split("\r\n");
     let request_line = lines.next().unwrap_or_default();
     let (method, target, is_1_0) = parse_request_line(request_line)?;
-    let (path, query) = split_target(target)?;
+    let (target_authority, path, query) = split_target(target)?;
     let path = decode_path(path);
     let refused = |refusal| RefusedHead {
         refusal,
@@ -123,6 +125,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Head, RefusedHead> {
         method: method.to_owned(),
         path,
         query: query.to_owned(),
+        target_authority: target_authority.map(str::to_owned),
         headers,
         framing,
         keep_alive,
@@ -157,25 +160,25 @@ fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
     }
 }
 
-/// Path and query of a target in one of the forms that a server is asked in (RFC 9112, section 3.2):
+/// Authority, path and query of a target in one of the forms that a server is asked in (RFC 9112, section 3.2):
 /// a path, a URL, or `*`.
-fn split_target(target: &str) -> Result<(&str, &str), Refusal> {
+fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), Refusal> {
     let is_absolute =
         |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
-    let origin = match ["http://", "https://"].into_iter().find(|scheme| is_absolute(scheme)) {
+    let (authority, origin) = match ["http://", "https://"].into_iter().find(|scheme| is_absolute(scheme)) {
         Some(scheme) => {
             let rest = &target[scheme.len()..];
             let (authority, origin) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
             if !authority::is_valid(authority) {
                 return Err(Refusal::Malformed("the target names no host"));
             }
-            origin
+            (Some(authority), origin)
         }
-        None if target.starts_with('/') || target == "*" => target,
+        None if target.starts_with('/') || target == "*" => (None, target),
         None => return Err(Refusal::Malformed("the target is no path and no URL")),
     };
     let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
-    Ok((if path.is_empty() { "/" } else { path }, query))
+    Ok((authority, if path.is_empty() { "/" } else { path }, query))
 }
 
 /// One, and what it takes to name a host and a port (RFC 9112, section 3.2). HTTP/1.0 knows none.

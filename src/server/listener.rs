@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 
 use crate::client::Client;
-use crate::config::ListenAddr;
+use crate::config::{ListenAddr, at_home};
 use crate::limits::LISTEN_BACKLOG;
 use crate::os;
 
@@ -55,9 +55,8 @@ impl Listener {
     /// The socket that systemd passed, or else one bound to `address`. To be called before a second
     /// thread is started ([`os::inherited_socket`]).
     pub fn open(address: &ListenAddr) -> Result<Self, BindError> {
-        let passed = |error| BindError { address: "LISTEN_FDS".into(), error };
-        if let Some(socket) = os::inherited_socket().map_err(passed)? {
-            return Self::passed(socket).map_err(passed);
+        if let Some(listener) = Self::inherited()? {
+            return Ok(listener);
         }
         let shown = match address {
             ListenAddr::Tcp(address) => address.to_string(),
@@ -68,6 +67,13 @@ impl Listener {
             ListenAddr::Unix(path) => bind_unix(path).and_then(|listener| Self::unix(listener, path)),
         };
         opened.map_err(|error| BindError { address: shown, error })
+    }
+
+    /// The socket that systemd passed to this process, if it did.
+    pub fn inherited() -> Result<Option<Self>, BindError> {
+        let passed = |error| BindError { address: "LISTEN_FDS".into(), error };
+        let socket = os::inherited_socket().map_err(passed)?;
+        socket.map(Self::passed).transpose().map_err(passed)
     }
 
     fn tcp(listener: TcpListener) -> io::Result<Self> {
@@ -108,19 +114,19 @@ impl Listener {
         self.outlives_us
     }
 
-    /// Where this process can reach itself: an address that is bound to all is reached at home.
-    pub fn own_address(&self) -> rustix::io::Result<SocketAddrAny> {
+    /// Where this machine reaches it, likeliest first.
+    pub fn own_addresses(&self) -> rustix::io::Result<Vec<SocketAddrAny>> {
         let bound = rustix::net::getsockname(&self.socket)?;
-        let Ok(mut address) = SocketAddr::try_from(bound.clone()) else {
-            return Ok(bound);
-        };
-        if address.ip().is_unspecified() {
-            address.set_ip(match address.ip() {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        Ok(address.into())
+        Ok(match SocketAddr::try_from(bound.clone()) {
+            Ok(address) => at_home(address),
+            Err(_) => vec![bound],
+        })
+    }
+
+    /// True if other machines reach it, as far as its address tells.
+    pub fn is_public(&self) -> rustix::io::Result<bool> {
+        let address = SocketAddr::try_from(rustix::net::getsockname(&self.socket)?);
+        Ok(address.is_ok_and(|address| !address.ip().to_canonical().is_loopback()))
     }
 
     /// Where clients connect to, for people.

@@ -10,7 +10,6 @@
 //! bound on time or size, hangs for ever on HTTP/2.0, and trims away what tells a folded header
 //! from a smuggled one.
 
-mod authority;
 mod chunked;
 mod connection;
 mod edge;

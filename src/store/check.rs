@@ -10,6 +10,7 @@ use std::path::Path;
 use rusqlite::{Connection, ErrorCode};
 
 use super::copy::Log;
+use super::migrations::VERSION;
 use super::open_error::{OpenError, from_sqlite};
 use super::schema;
 use crate::limits::{CHECK_LOOK_OPS, CHECKPOINT_PAGES, LONGEST_FOREIGN_WAL_PAGES, NAMED_FAULTS};
@@ -46,7 +47,7 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
     if version > 0 || figures.is_ok() {
         say(&figures.map_err(failed)?);
     }
-    if version == schema::VERSION {
+    if version == VERSION {
         is_sound = derived::agrees(&connection, database, say).map_err(failed)?;
     }
     Ok(is_sound)

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::index::{self, changes};
+use super::migrations::VERSION;
 use super::open_error::from_sqlite;
 use super::retention::due;
 use super::schema;
@@ -32,7 +33,7 @@ pub fn erase(
 ) -> Result<u64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(database, &error);
     let version = schema::inspect(database)?;
-    if version < schema::VERSION {
+    if version < VERSION {
         return Err(OpenError::Unusable(format!(
             "the database {} is from an earlier version of this program; start the service on it once",
             database.display()

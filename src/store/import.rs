@@ -10,9 +10,10 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use super::forgotten::Salt;
+use super::insertion::{INSERT, Inserted, insert_one};
 use super::lock::Lock;
 use super::open_error::{OpenError, from_sqlite};
-use super::transactor::{FileId, INSERT, Inserted, file_id, in_transaction, insert_one};
+use super::transactor::{FileId, file_id, in_transaction};
 use super::{StoreError, schema};
 use crate::clock::now_rfc3339;
 use crate::limits::{CHECKPOINT_PAGES, IMPORT_BUSY_TIMEOUT};

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::files::with_suffix;
-use super::open_error::{OpenError, advice};
+use super::open_error::{self, OpenError};
 
 /// Where SQLite's locks lie in a database file (sqlite.org/src/file/src/os.h, `PENDING_BYTE`), and on how
 /// many bytes.
@@ -86,5 +86,5 @@ fn open(database: &Path) -> Result<File, OpenError> {
 }
 
 fn unusable(database: &Path, error: &std::io::Error) -> OpenError {
-    OpenError::Unusable(format!("cannot lock {}-lock: {error}; {}", database.display(), advice()))
+    open_error::unusable(database, &with_suffix(database, "-lock"), error)
 }

@@ -1,9 +1,5 @@
--- Indexes of an earlier version of this service: every message paid for them as it came. What is
--- derived from messages is in a file of its own now (store/index.rs).
-DROP INDEX IF EXISTS messages_by_instant;
-DROP INDEX IF EXISTS messages_by_sender;
-
--- A database made from a dump brings along what follows, but neither its version nor its row numbers.
+-- A database made from a dump brings along what follows, but neither its version nor its row numbers;
+-- one that was worked on by hand may have lost a part of it.
 DROP TRIGGER IF EXISTS messages_deleted;
 DROP TRIGGER IF EXISTS messages_updated;
 DROP TABLE IF EXISTS messages_changes;

@@ -9,6 +9,7 @@
 //!   is no third way: a waiter that is dropped answers [`StoreError::Lost`].
 //! - What another process or the machine does to the file is an error that names its cause.
 
+mod acceptance;
 mod backup;
 mod check;
 mod checkpoint;
@@ -23,10 +24,12 @@ mod forgotten;
 mod import;
 mod index;
 mod indexer;
+mod insertion;
 mod lag;
 mod last_close;
 mod lock;
 mod matches;
+mod migrations;
 mod open_error;
 mod page;
 mod readers;
@@ -41,6 +44,7 @@ mod source;
 mod stats;
 mod total;
 mod transactor;
+mod trial;
 mod writer;
 
 use std::fmt;
@@ -59,11 +63,11 @@ pub use check::check;
 pub use erase::erase;
 pub use export::Export;
 pub use import::{Import, Incoming};
+pub use insertion::Inserted;
 pub use open_error::OpenError;
 pub use page::{Page, StoredMessage};
 pub use restore::restore;
 pub use stats::Stats;
-pub use transactor::Inserted;
 pub use writer::Waiter;
 
 use indexer::Indexer;
@@ -184,7 +188,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let (connection, lock) = schema::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
-        let unusable = |error: std::io::Error| OpenError::Unusable(error.to_string());
+        let unusable = |error: std::io::Error| open_error::no_thread(&error);
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
         let indexer = indexer.map_err(unusable)?;
         let writer = Writer::start(

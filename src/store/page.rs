@@ -25,19 +25,19 @@ pub struct StoredMessage {
     pub to: String,
     pub ts: String,
     pub text: Option<String>,
-    pub created_at: String,
+    /// `None` in some rows of other implementations. Not a part of what is shown in a list.
+    pub created_at: Option<String>,
 }
 
-/// In the order in which the contract lists the fields.
+/// As a row of a list: the contract's five members in its order.
 impl Serialize for StoredMessage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("message", 6)?;
+        let mut fields = serializer.serialize_struct("message", 5)?;
         fields.serialize_field("message_id", &self.message_id)?;
         fields.serialize_field("from", &self.from)?;
         fields.serialize_field("to", &self.to)?;
         fields.serialize_field("ts", &self.ts)?;
         fields.serialize_field("text", &self.text)?;
-        fields.serialize_field("created_at", &self.created_at)?;
         fields.end()
     }
 }
@@ -239,6 +239,6 @@ pub(super) fn stored_message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         to: required(2)?,
         ts: required(3)?,
         text: text(row, 4)?,
-        created_at: required(5)?,
+        created_at: text(row, 5)?,
     })
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::files::with_suffix;
+use super::files::{folder_of, with_suffix};
 
 /// A file under another name, on its way to being `target`. What was there when an earlier try was
 /// cut short is kept.
@@ -90,8 +90,4 @@ pub(super) fn settle(target: &Path) -> rusqlite::Result<()> {
     File::open(folder_of(target))
         .and_then(|folder| folder.sync_all())
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
-}
-
-pub(super) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::backup::is_same;
 use super::copy::{CopyError, copy};
-use super::replace::{Partial, folder_of, settle};
+use super::files::folder_of;
+use super::replace::{Partial, settle};
 use super::{OpenError, index, lock, schema};
 
 /// Puts a copy of `backup` in the place of `database`, at once and synced, after its content was

@@ -4,37 +4,24 @@
 //! program, is refused and stays as it was, to the byte.
 
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::acceptance::{Rejection, examine};
 use super::files::with_suffix;
 use super::lock::{self, Lock};
+use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite, unusable};
 use super::search;
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
     START_BUSY_TIMEOUT, WAL_KEEP_BYTES, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
 };
-
-/// The columns of `messages`, which earlier implementations of the contract share (section 9).
-const COLUMNS: [&str; 6] = ["created_at", "from_msisdn", "message_id", "text", "to_msisdn", "ts"];
-
-/// What brings a file from version n to n + 1, where n is the place in this list. Each runs in one
-/// transaction with the change of `PRAGMA user_version`. Names are our own (`messages_by_…`):
-/// earlier implementations have taken `idx_ts` and its like.
-const MIGRATIONS: [&str; 3] = [
-    "CREATE TABLE IF NOT EXISTS messages (
-        message_id TEXT PRIMARY KEY, from_msisdn TEXT NOT NULL, to_msisdn TEXT NOT NULL,
-        ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);",
-    include_str!("migration_2.sql"),
-    include_str!("migration_3.sql"),
-];
-
-/// The version of a file that this program has brought up to date.
-pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
 const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
@@ -63,7 +50,7 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
     // A file that is refused gets no company either.
     let lock = lock::shared(path)?;
     let mut connection = open_for_writing(path)?;
-    migrate(&mut connection).map_err(|error| from_sqlite(path, &error))?;
+    migrate(path, &mut connection)?;
     Ok((connection, lock))
 }
 
@@ -71,7 +58,7 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
 /// and not the ten that SQLite would spend on getting there step by step.
 fn create(path: &Path, folder: &Path) -> Result<Connection, OpenError> {
     let unborn = &with_suffix(path, ".new");
-    let make = || -> std::io::Result<rusqlite::Result<()>> {
+    let make = || -> std::io::Result<Result<(), OpenError>> {
         // What a start that was cut short has left behind.
         let _ = fs::remove_file(unborn);
         // People's messages are nobody else's business; SQLite gives its other files the same mode.
@@ -91,54 +78,40 @@ fn create(path: &Path, folder: &Path) -> Result<Connection, OpenError> {
         File::open(folder)?.sync_all()?;
         Ok(Ok(()))
     };
-    make().map_err(|error| unusable(path, folder, &error))?.map_err(|error| from_sqlite(path, &error))?;
+    make().map_err(|error| unusable(path, folder, &error))??;
     open_for_writing(path)
 }
 
-fn fill(unborn: &Path) -> rusqlite::Result<()> {
-    let mut connection = open(unborn)?;
-    connection.execute_batch("PRAGMA synchronous = OFF")?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    migrate(&mut connection)?;
-    connection.close().map_err(|(_, error)| error)
+fn fill(unborn: &Path) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| from_sqlite(unborn, &error);
+    let mut connection = open(unborn).map_err(failed)?;
+    connection.execute_batch("PRAGMA synchronous = OFF").map_err(failed)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
+    migrate(unborn, &mut connection)?;
+    connection.close().map_err(|(_, error)| failed(error))
 }
 
-/// Looks at the file without changing it. Gives its version.
+/// Looks at a database that is there, and leaves it as it is, also where it is refused. Gives the version of
+/// its schema, from which migrations are due.
+///
+/// It is read as its owner would read it: what a killed writer has left half done is taken back first,
+/// which SQLite does only where it may write.
 pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(path, &error);
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(COMMIT_BUSY_TIMEOUT).map_err(failed)?;
-    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    if version > VERSION {
-        return Err(foreign(
-            path,
-            &format!("its schema version is {version}, this program knows {VERSION}: upgrade it"),
-        ));
+    if !is_utf8(path).map_err(failed)? {
+        return Err(foreign(path, "its text is UTF-16, not UTF-8"));
     }
-    let mut statement = connection
-        .prepare("SELECT name, pk FROM pragma_table_xinfo('messages') ORDER BY name")
-        .map_err(failed)?;
-    let columns: Vec<(String, i64)> = statement
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
-        .and_then(Iterator::collect)
-        .map_err(failed)?;
-    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-    if columns.is_empty() && version == 0 {
-        return Ok(version);
-    }
-    if names != COLUMNS {
-        let found = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        return Err(foreign(path, &format!("its table messages has other columns ({found})")));
-    }
-    let key: Vec<&str> = columns.iter().filter(|(_, pk)| *pk > 0).map(|(name, _)| name.as_str()).collect();
-    if key != ["message_id"] {
-        return Err(foreign(path, "its table messages has another primary key than message_id"));
-    }
+    let examined = || {
+        let connection = open(path)?;
+        leave_nothing(&connection, path)?;
+        let snapshot = connection.unchecked_transaction()?;
+        examine(&snapshot)
+    };
+    let version = examined().map_err(|rejection| refused(path, rejection))?;
     if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= LARGEST_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
-        let verdict: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(failed)?;
+        let quick_check = || open_existing(path)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        let verdict: String = quick_check().map_err(failed)?;
         if verdict != "ok" {
             return Err(damaged(path, &verdict));
         }
@@ -146,16 +119,56 @@ pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     Ok(version)
 }
 
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(START_BUSY_TIMEOUT)?;
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    for (from, sql) in MIGRATIONS.iter().enumerate().skip(version as usize) {
-        transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "user_version", from as i64 + 1)?;
+fn refused(path: &Path, rejection: Rejection) -> OpenError {
+    match rejection {
+        Rejection::Foreign(why) => foreign(path, &why),
+        Rejection::Sqlite(error) => from_sqlite(path, &error),
     }
-    transaction.commit()?;
-    write_again(connection)
+}
+
+/// SQLite as it is built here would take one for the other, but for a database beside another one.
+fn is_utf8(path: &Path) -> rusqlite::Result<bool> {
+    let utf8 = open(Path::new(":memory:"))?;
+    leave_nothing(&utf8, path)?;
+    let name = ToSqlOutput::Borrowed(ValueRef::Text(path.as_os_str().as_bytes()));
+    match utf8.execute("ATTACH ?1 AS file", [name]) {
+        Err(error) if error.to_string().contains("text encoding") => Ok(false),
+        attached => attached.map(|_| true),
+    }
+}
+
+/// Has a connection to this database leave nothing behind: a log that was there stays as it was, one that was
+/// not there goes with the connection. Nor does it make the file of shared memory where nobody uses one.
+fn leave_nothing(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+    let is_there = |suffix| with_suffix(path, suffix).exists();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_there("-wal"))?;
+    if !is_there("-shm") && !is_there("-journal") {
+        connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path)?;
+    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// Brings a database up to date that has been looked at.
+fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+    let mut migrated = || -> Result<(), Rejection> {
+        connection.busy_timeout(START_BUSY_TIMEOUT)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have changed it since.
+        let version = examine(&transaction)?;
+        if version < VERSION {
+            migrations::apply(&transaction, version)?;
+        }
+        transaction.commit()?;
+        Ok(write_again(connection)?)
+    };
+    migrated().map_err(|rejection| refused(path, rejection))
 }
 
 /// What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that

@@ -13,11 +13,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use rusqlite::{Connection, Statement, params};
+use rusqlite::Connection;
 
 use super::checkpoint::{LogWatch, Mover};
-use super::forgotten::{self, Salt};
+use super::forgotten::Salt;
+use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
+use super::migrations::VERSION;
 use super::readers::Readers;
 use super::{OpenError, StoreError, files, lag, schema};
 use crate::clock::now_rfc3339;
@@ -25,15 +27,6 @@ use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, RE
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
 use crate::metrics::Metrics;
-
-/// What became of a message that is in the store now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Inserted {
-    /// This insert put it there.
-    Created,
-    /// A message with this id was there before, and is unchanged, or it was there and is gone.
-    Duplicate,
-}
 
 /// When the last commit succeeded, if nothing has failed since then. Shared with whoever asks.
 #[derive(Clone, Default)]
@@ -227,9 +220,10 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     }
     // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
     match schema::inspect(path) {
-        Ok(schema::VERSION) => {}
+        Ok(VERSION) => {}
         Ok(_) | Err(OpenError::Foreign(_)) => return Err(StoreError::Replaced),
         Err(OpenError::InUse(_)) => return Err(StoreError::Locked),
+        Err(OpenError::Full(_)) => return Err(StoreError::DiskFull),
         Err(OpenError::Unusable(reason)) => return Err(StoreError::Io(reason)),
     }
     let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
@@ -247,28 +241,6 @@ fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result
         let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
         messages.iter().map(&mut one).collect()
     })
-}
-
-/// A message that is there already stays as it is.
-pub(super) const INSERT: &str = "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (message_id) DO NOTHING";
-
-/// By the statement [`INSERT`]; with the salt, if the ids of any messages that are gone are remembered.
-pub(super) fn insert_one(
-    connection: &Connection,
-    insert: &mut Statement<'_>,
-    salt: Option<&Salt>,
-    message: &Message,
-    created_at: &str,
-) -> rusqlite::Result<Inserted> {
-    if let Some(salt) = salt
-        && forgotten::is_remembered(connection, salt, message.message_id())?
-    {
-        return Ok(Inserted::Duplicate);
-    }
-    let values =
-        params![message.message_id(), message.from(), message.to(), message.ts(), message.text(), created_at];
-    Ok(if insert.execute(values)? == 1 { Inserted::Created } else { Inserted::Duplicate })
 }
 
 /// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.

@@ -41,20 +41,49 @@ fn messages_are_exported_as_the_service_shows_them_in_the_order_they_came() {
     }
     let mut shown = service.get("/messages").json()["data"].as_array().expect("a list").clone();
     shown.reverse();
-    assert_eq!(objects(&exported(service.setup(), &[])), shown);
+    let lines = exported(service.setup(), &[]);
+    let created: Vec<String> = objects(&lines)
+        .iter()
+        .zip(&mut shown)
+        .map(|(line, shown)| {
+            shown["created_at"] = line["created_at"].clone();
+            line["created_at"].as_str().expect("a time").to_owned()
+        })
+        .collect();
+    assert_eq!(objects(&lines), shown);
+    let shape = |time: &String| time.replace(|c: char| c.is_ascii_digit(), "0") == "0000-00-00T00:00:00.000Z";
+    assert!(created.iter().all(shape), "{created:?}");
     let csv = exported(service.setup(), &["--csv"]);
-    let created = |number: usize| shown[number]["created_at"].as_str().expect("a time").to_owned();
     let rest = |number: usize| format!("+919876543210,+14155550100,2025-01-15T10:00:{:02}Z", 50 - number);
     let expected = [
         "message_id,from,to,ts,text,created_at\n".to_owned(),
-        format!("\"m,\"\"0\",{},Hello,{}\n", rest(0), created(0)),
-        format!("\"m,\"\"1\",{},,{}\n", rest(1), created(1)),
-        format!("\"m,\"\"2\",{},\"\",{}\n", rest(2), created(2)),
-        format!("\"m,\"\"3\",{},\"a,\"\"b\"\"\r\nc\",{}\n", rest(3), created(3)),
-        format!("\"m,\"\"4\",{},\"\u{0}é😀\u{2028}\",{}\n", rest(4), created(4)),
-        format!("\"m,\"\"5\",{},\" \",{}\n", rest(5), created(5)),
+        format!("\"m,\"\"0\",{},Hello,{}\n", rest(0), created[0]),
+        format!("\"m,\"\"1\",{},,{}\n", rest(1), created[1]),
+        format!("\"m,\"\"2\",{},\"\",{}\n", rest(2), created[2]),
+        format!("\"m,\"\"3\",{},\"a,\"\"b\"\"\r\nc\",{}\n", rest(3), created[3]),
+        format!("\"m,\"\"4\",{},\"\u{0}é😀\u{2028}\",{}\n", rest(4), created[4]),
+        format!("\"m,\"\"5\",{},\" \",{}\n", rest(5), created[5]),
     ];
     assert_eq!(csv, expected.concat());
+}
+
+#[test]
+fn a_line_is_one_to_every_reader() {
+    let mut service = Service::start();
+    let hard = "a\u{85}\u{2028}b\u{2029}\u{b}\u{c}\u{1c}\u{1d}\u{1e}\r\n\\u2028 é\u{84}\u{2027}";
+    service.store(&message_with(hard, &json!({"text": hard})));
+    service.store(&message_with("plain", &json!({"text": "\u{2028}"})));
+    let lines = exported(service.setup(), &[]);
+    // What Python's str.splitlines splits at.
+    let ends = ['\u{b}', '\u{c}', '\r', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
+    assert!(!lines.contains(ends), "{lines:?}");
+    assert_eq!(lines.matches('\n').count(), 2);
+    assert!(lines.contains(r"\u0085\u2028b\u2029"), "{lines}");
+    let found = objects(&lines);
+    assert_eq!((&found[0]["message_id"], &found[0]["text"]), (&json!(hard), &json!(hard)));
+    assert_eq!(found[1]["text"], "\u{2028}");
+    let csv = exported(service.setup(), &["--csv"]);
+    assert!(csv.contains(&format!("\"{hard}\",")) && csv.contains(",\"\u{2028}\","), "{csv:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
+mod acceptance;
 mod backup;
 mod check;
 mod client;
@@ -12,6 +13,7 @@ mod export;
 mod exposition;
 mod fixtures;
 mod health;
+mod hosts;
 mod http;
 mod http_client;
 mod http_malformed;
@@ -30,11 +32,14 @@ mod output;
 mod page;
 mod plain;
 mod properties;
+mod recovery;
+mod refusals;
 mod reload;
 mod restarts;
 mod restore;
 mod retention;
 mod service;
+mod settings;
 mod setup;
 mod stats;
 mod storage;

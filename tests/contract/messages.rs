@@ -31,10 +31,7 @@ fn a_row_has_these_fields_and_no_other() {
     let row = page["data"][0].as_object().unwrap();
     let mut names: Vec<_> = row.keys().map(String::as_str).collect();
     names.sort_unstable();
-    assert_eq!(names, ["created_at", "from", "message_id", "text", "to", "ts"]);
-    let created_at = row["created_at"].as_str().unwrap();
-    let shape: String = created_at.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-    assert_eq!(shape, "0000-00-00T00:00:00.000Z", "{created_at}");
+    assert_eq!(names, ["from", "message_id", "text", "to", "ts"]);
 }
 
 #[test]
@@ -208,6 +205,12 @@ fn since_takes_every_form_of_a_time() {
         ("2025-01-15T10:00:00-00:00", 3),
         ("2025-01-16T09:59:00%2B23:59", 3),
         ("2025-01-15t10:00:00z", 3),
+        ("2025-01-15T10:00:00", 3),
+        ("2025-01-15T10:00:00.5", 2),
+        ("2025-01-15T10%3A00%3A00.500000001", 1),
+        ("2025-01-15+10:00:00", 3),
+        ("2025-01-15%2010:00:00.25Z", 2),
+        ("2025-01-15+15:30:00+05:30", 3),
         ("2025-01-15", 4),
         ("2025-01-14", 5),
         ("2025-01-16", 0),
@@ -237,7 +240,11 @@ fn since_refuses_what_is_no_time() {
         "2025-01-15Z",
         "2025-01-15T",
         "2025-01-15T10:00Z",
-        "2025-01-15T10:00:00",
+        "2025-01-15T10:00:00.",
+        "2025-01-15T10:00:00+",
+        "2025-01-15T10:00",
+        "+2025-01-15",
+        "2025-01-15+",
         "2025-01-15T10:00:00.Z",
         "2025-01-15T10:00:00+05:3",
         "2025-01-15T10:00:00%2B24:00",

@@ -67,6 +67,19 @@ fn the_exposition_is_well_formed_before_and_after_traffic() {
 }
 
 #[test]
+fn the_head_of_the_page_shows_webhooks_and_requests() {
+    let service = Service::start();
+    some_traffic(&service);
+    let text = service.get("/metrics").text();
+    let head: Vec<&str> = text.lines().take(10).collect();
+    assert!(head.contains(&"# TYPE webhook_requests_total counter"), "{head:?}");
+    assert!(head.contains(&r#"webhook_requests_total{result="created"} 1"#), "{head:?}");
+    assert!(head.contains(&"# TYPE http_requests_total counter"), "{head:?}");
+    let posted = r#"http_requests_total{path="/webhook",status="200"} 2"#;
+    assert!(text.lines().take(20).any(|line| line == posted), "{head:?}");
+}
+
+#[test]
 fn promtool_has_one_complaint() {
     let service = Service::start();
     some_traffic(&service);

@@ -30,7 +30,7 @@ fn post(client: &mut Client, id: &str, secret: &str) -> u16 {
 fn a_changed_secret_holds_after_a_reload_on_connections_that_were_there_before() {
     let setup = Setup::new().without("WEBHOOK_SECRET");
     let file = setup.file("secret", "first\n");
-    let previous = setup.file("previous", "");
+    let previous = setup.file("previous", "first");
     let service =
         setup.with("WEBHOOK_SECRET_FILE", &file).with("WEBHOOK_SECRET_PREVIOUS_FILE", &previous).start();
     let mut client = service.connect();
@@ -43,7 +43,11 @@ fn a_changed_secret_holds_after_a_reload_on_connections_that_were_there_before()
     assert_eq!(post(&mut client, "m2", "second"), 200);
     assert_eq!(post(&mut client, "m3", "first"), 200, "the previous one still verifies");
 
+    // An empty one is a mistake; one that holds the new one ends the rotation.
     fs::write(&previous, "").unwrap();
+    reload(&service, "reload_failed");
+    assert_eq!(post(&mut client, "m3", "first"), 200);
+    fs::write(&previous, "second\n").unwrap();
     reload(&service, "reloaded");
     assert_eq!(post(&mut client, "m4", "first"), 401);
     assert_eq!(post(&mut client, "m4", "second"), 200);

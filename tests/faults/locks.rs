@@ -110,7 +110,7 @@ fn a_start_on_a_locked_database_is_refused() {
     let mut setup: Setup = Service::start().stop();
     let other = setup.database();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    setup.is_refused(69, &["app.db", "locked"]);
+    setup.is_refused(75, &["app.db", "locked"]);
     other.execute_batch("ROLLBACK").unwrap();
     drop(other);
     let service = setup.start();

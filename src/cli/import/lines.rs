@@ -69,7 +69,7 @@ impl<R: BufRead> Lines<R> {
                 continue;
             }
             let content = match &self.columns {
-                None => from_json(self.text.trim_ascii()),
+                None => from_json(&self.text),
                 Some(columns) => from_row(columns, &self.text),
             };
             return Ok(Some(Line { number, content }));

@@ -60,7 +60,7 @@ function nothing() {
 
 function rowsView(rows) {
   return table(['Time', 'From', 'To', 'Text'], rows.map(row => [
-    el('time', { title: 'sent as ' + row.ts + '\nstored ' + row.created_at }, clock(row.ts)),
+    el('time', { title: 'sent as ' + row.ts }, clock(row.ts)),
     sender(row.from), el('bdi', {}, row.to),
     [row.text ? el('p', { class: 'text', dir: 'auto' }, row.text) : el('p', { class: 'soft' }, row.text === null ? 'no text' : 'empty text'),
       el('bdi', { class: 'tag' }, row.message_id)],

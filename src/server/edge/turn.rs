@@ -156,9 +156,10 @@ impl Edge {
             (true, false) => Next::KeepOpen,
         };
         let id = request_id::of(&head.headers);
-        let Head { method, path, query, headers, .. } = head;
+        let Head { method, path, query, target_authority, headers, .. } = head;
         let peer = connection.peer;
-        let request = Request { method, path, query, headers, body, peer, id, received: Instant::now() };
+        let received = Instant::now();
+        let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
         let to = Address { key, serial: connection.serial };
         let exchange = Exchange::new(&self.app, request, next, to, &self.outbox);
         // Answers to queries are what grows; those to webhooks and probes are small.

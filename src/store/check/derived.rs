@@ -204,7 +204,11 @@ fn unsearchable(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Option
             missed += i64::from(!is_found);
         }
         checked += 1;
-        from = row.saturating_add(step);
+        // Behind the last number that there is, nothing can stand.
+        let Some(next) = row.checked_add(step) else {
+            break;
+        };
+        from = next;
     }
     Ok((missed > 0).then(|| format!("{missed} words of {checked} messages are not found by a search")))
 }

@@ -62,9 +62,7 @@ fn key(seconds: i64) -> InstantKey {
 
 /// A `created_at` in any form that has been written.
 fn date(created_at: &[u8]) -> Option<InstantKey> {
-    let text = String::from_utf8_lossy(created_at);
-    // Some wrote UTC without saying so.
-    parse_instant(&text).or_else(|| parse_instant(&format!("{text}Z")))
+    parse_instant(&String::from_utf8_lossy(created_at))
 }
 
 /// A message that is to go: its row, and by what it is known if that row has been given to another.

@@ -6,7 +6,7 @@
 use std::net::Ipv6Addr;
 
 /// True for a name, an IPv4 address, or an IPv6 address in brackets, and for each with a port behind it.
-pub(super) fn is_valid(authority: &str) -> bool {
+pub fn is_valid(authority: &str) -> bool {
     let (is_host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
         None => {
@@ -15,6 +15,18 @@ pub(super) fn is_valid(authority: &str) -> bool {
         }
     };
     is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+/// The host of a valid authority in the one form in which two that are the same are equal: in lower case,
+/// without the dot that ends a full name, an IPv6 address as RFC 5952 writes it in its brackets.
+pub fn host(authority: &str) -> String {
+    if let Some((address, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return address
+            .parse::<Ipv6Addr>()
+            .map_or_else(|_| authority.to_owned(), |address| format!("[{address}]"));
+    }
+    let name = authority.split(':').next().unwrap_or_default();
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 /// RFC 3986, section 3.2.2, without the comma.
@@ -38,6 +50,18 @@ fn is_port(port: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_same_host_has_one_form() {
+        for (authority, of) in [
+            ("LocalHost:8000", "localhost"),
+            ("example.org.", "example.org"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[2001:DB8:0:0::1]:443", "[2001:db8::1]"),
+        ] {
+            assert_eq!(host(authority), of);
+        }
+    }
 
     #[test]
     fn a_host_has_a_name_and_perhaps_a_port() {
