@@ -37,7 +37,6 @@ mod replace;
 mod restore;
 mod retention;
 mod schema;
-mod scrub;
 mod search;
 mod snapshot;
 mod source;

@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
@@ -125,6 +125,15 @@ impl Transactor {
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.log.holds_queries_up())
+    }
+
+    /// Moves what is left of the log and cuts it to nothing. False if somebody reads it just now.
+    pub(super) fn empty_log(&mut self) -> Result<bool, StoreError> {
+        let connection = &self.opened()?.connection;
+        connection.busy_timeout(Duration::ZERO)?;
+        let is_held = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+        Ok(!is_held?)
     }
 
     /// The connection alone, opened once more if need be: to be the last of this process.

@@ -15,7 +15,7 @@ use super::super::schema;
 use super::{Marks, changes, order, search};
 use crate::limits::{
     BACKLOG_REPORT_INTERVAL, BACKLOG_SHARE, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE,
-    ORDER_SHARE, ORDER_SLICE, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
+    ORDER_SHARE, ORDER_SLICE, READ_BUSY_TIMEOUT, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
 };
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
@@ -41,6 +41,8 @@ pub(in super::super) struct Upkeep {
     /// What the last slice of the search index took.
     search_took: Duration,
     backlog: Option<Backlog>,
+    /// What was taken out may still stand in the log.
+    log_holds_deleted: bool,
 }
 
 /// So much to do that the log tells of it.
@@ -92,6 +94,7 @@ impl Upkeep {
             order_took: Duration::ZERO,
             search_took: Duration::ZERO,
             backlog: None,
+            log_holds_deleted: true,
         })
     }
 
@@ -143,6 +146,7 @@ impl Upkeep {
         // read is read before anything is written, because the log cannot start over meanwhile.
         match part {
             _ if marks.changes_through < self.changes => {
+                self.log_holds_deleted = true;
                 changes::apply(&messages, &transaction, &mut marks, ORDER_SLICE)?;
                 drop(messages);
             }
@@ -167,6 +171,18 @@ impl Upkeep {
         self.marks = marks;
         self.measure();
         Ok(Sliced::Done)
+    }
+
+    /// To be called at rest: what was taken out is not to stand in the log any longer than a moment. If a
+    /// query reads it just now, the next call does it.
+    pub(in super::super) fn empty_log(&mut self) -> rusqlite::Result<()> {
+        if self.log_holds_deleted {
+            self.index.busy_timeout(Duration::ZERO)?;
+            let is_held = self.index.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            self.index.busy_timeout(READ_BUSY_TIMEOUT)?;
+            self.log_holds_deleted = is_held?;
+        }
+        Ok(())
     }
 
     /// The last change that is taken account of.
