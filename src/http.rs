@@ -53,6 +53,11 @@ impl Headers {
         self.0.push((name, value));
     }
 
+    /// Forgets all fields but those of this name.
+    pub fn keep(&mut self, name: &str) {
+        self.0.retain(|(field, _)| field.eq_ignore_ascii_case(name));
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -73,6 +78,14 @@ impl Headers {
     }
 }
 
+/// With every body: it is as it is now, what it is called, and for who has asked, not for a page of another
+/// origin that embeds it (Fetch, section 3.7).
+const FOR_THE_ASKER: [(&str, &str); 3] = [
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+];
+
 /// An answer, before the connection adds `Date`, `Server`, framing and `X-Request-ID`.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -87,7 +100,9 @@ impl Response {
     }
 
     pub fn with_type(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        Self { status, headers: vec![("Content-Type", Cow::Borrowed(content_type))], body: body.into() }
+        let mut headers = vec![("Content-Type", Cow::Borrowed(content_type))];
+        headers.extend(FOR_THE_ASKER.map(|(name, value)| (name, Cow::Borrowed(value))));
+        Self { status, headers, body: body.into() }
     }
 
     pub fn empty(status: u16) -> Self {

@@ -11,8 +11,8 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`advice`] [`client`] [`clock`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
-//! | 0 | [`authority`] [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
+//! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
+//! | 0 | [`authority`] [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
@@ -43,6 +43,7 @@ mod client;
 mod clock;
 mod config;
 mod csv;
+mod cursor;
 mod escape;
 mod exposition;
 mod filter;
@@ -62,6 +63,7 @@ mod routes;
 mod secrets;
 mod server;
 mod signature;
+mod sort_key;
 mod store;
 mod timestamp;
 mod url;

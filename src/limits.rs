@@ -37,7 +37,7 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 pub const DEFAULT_PAGE_ROWS: u32 = 50;
 /// Largest `limit`.
 pub const MAX_PAGE_ROWS: u32 = 100;
-/// Bytes of a `message_id` that a cursor carries itself; a longer one is named by its row instead.
+/// Bytes of a `message_id` that a cursor carries; of a longer one it names the rows on both sides as well.
 pub const MAX_CURSOR_ID_BYTES: usize = 512;
 /// Instants in one `messages_since` of `/stats`: more than a chart has room for.
 pub const MAX_SINCE_INSTANTS: usize = 100;
@@ -58,7 +58,7 @@ pub const PROPOSED_SHARE: u64 = 16;
 pub const MOST_SORTED: u64 = 100_000;
 /// Places of messages that the index has not taken in and a read connection keeps in memory: several of
 /// its slices. Of more, queries go through the rows.
-pub const MOST_KEPT_PLACES: i64 = 32_768;
+pub const MOST_KEPT_PLACES: usize = 32_768;
 /// What they may take there.
 pub const MOST_KEPT_PLACES_BYTES: usize = 8 << 20;
 /// What the texts may take there that the search index has not taken in: some hundred thousand messages.
@@ -167,27 +167,14 @@ pub const START_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const WRITE_AGAIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a query waits for another process that holds the database.
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// WAL pages after which the writer moves them into the database file: 64 MiB of 4 KiB pages.
-pub const CHECKPOINT_PAGES: i64 = 16_000;
-/// WAL pages that the writer moves itself, so that the log can start over: some milliseconds.
-pub const CHECKPOINT_REST_PAGES: i64 = 1000;
-/// WAL pages at which new queries have to wait until the log could start over: 80 MiB.
-pub const MOST_WAL_PAGES: i64 = 20_000;
-/// WAL pages at which long queries are given up, so that the log can start over: 96 MiB. Every sync of a
-/// file that grows has more to write than its data, and takes half as long again.
-pub const LONG_WAL_PAGES: i64 = 24_000;
-/// So long may a query be at work while the log is that long.
+/// So long may a query be at work while the log is at its bound (`store::pressure`).
 pub const LOG_HELD_BY_QUERY: Duration = Duration::from_millis(500);
 /// While queries are held up for that, how often it is looked whether the others have ended.
 pub const HELD_QUERY_LOOK: Duration = Duration::from_millis(20);
-/// A WAL that a reader once made longer is cut back to this many bytes.
-pub const WAL_KEEP_BYTES: i64 = 96 << 20;
 /// Prepared statements that a connection keeps: every form of query that it is asked, several times over.
 pub const CACHED_STATEMENTS: usize = 64;
 /// Page cache of the connection that keeps the index up, in KiB.
 pub const INDEX_CACHE_KIB: i64 = 2 << 10;
-/// WAL pages after which the index's log is moved into its file: 16 MiB.
-pub const INDEX_CHECKPOINT_PAGES: i64 = 4000;
 /// While messages keep coming, how long they gather before they are put in order together. Every
 /// query goes through those that are not.
 pub const ORDER_PAUSE: Duration = Duration::from_millis(100);
@@ -282,8 +269,6 @@ pub const COPY_TURNS: u32 = 4;
 pub const COPY_PAUSE: Duration = Duration::from_secs(2);
 /// How often it looks meanwhile.
 pub const COPY_LOOK: Duration = Duration::from_millis(20);
-/// WAL pages, 1 GiB, at which a backup or a check that keeps the log from starting over gives up.
-pub const LONGEST_FOREIGN_WAL_PAGES: i64 = 262_144;
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
 pub const CHECK_LOOK_OPS: i32 = 200_000;
 /// Faults that a check names before it stops looking for more of a kind.
@@ -340,5 +325,4 @@ const _: () = {
     assert!(PROBE_TIMEOUT.as_millis() < 1000);
     assert!(MAX_BATCH <= WRITER_QUEUE);
     assert!(DRAIN_QUIET_TIME.as_millis() < DRAIN_TIMEOUT.as_millis());
-    assert!(CHECKPOINT_PAGES < MOST_WAL_PAGES && MOST_WAL_PAGES < LONG_WAL_PAGES);
 };

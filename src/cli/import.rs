@@ -73,7 +73,8 @@ fn put(
     }
     let outcomes = store.put(batch).map_err(|error| {
         counts.tell();
-        let code = if error == StoreError::Locked { EX_TEMPFAIL } else { EX_UNAVAILABLE };
+        let is_passing = matches!(error, StoreError::Locked | StoreError::LogHeld);
+        let code = if is_passing { EX_TEMPFAIL } else { EX_UNAVAILABLE };
         let line = numbers.first().copied().unwrap_or(0);
         let cause = error.cause();
         Failure::new(code, format!("stopped at line {line}: {error} ({cause}); run it again"))

@@ -66,7 +66,6 @@ impl Page {
     fn response(&'static self) -> Response {
         Response::with_type(200, "text/html; charset=utf-8", self.html.as_bytes())
             .header("Content-Security-Policy", self.policy.as_str())
-            .header("X-Content-Type-Options", "nosniff")
             .header("Referrer-Policy", "no-referrer")
             .header("Cross-Origin-Opener-Policy", "same-origin")
     }

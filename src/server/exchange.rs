@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::head::RefusedHead;
 use super::outbox::{self, Address, Outbox, Returned};
+use super::refused_head::RefusedHead;
 use super::reply::{Next, render};
 use super::request_id;
 use crate::app::App;
@@ -153,7 +153,7 @@ impl Drop for Exchange {
 
 /// Answers what is no request: counted and logged like any other. The connection ends with it.
 pub(super) fn refuse(app: &App, refused: &RefusedHead, peer: Client) -> Vec<u8> {
-    let request_id = request_id::fresh();
+    let request_id = request_id::of(&refused.headers);
     let line = refused.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
     let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
     let reply: Reply = match (route, refused.refusal) {

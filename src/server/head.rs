@@ -37,32 +37,6 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// A refused request, and what could be read of it.
-#[derive(Debug)]
-pub(super) struct RefusedHead {
-    pub refusal: Refusal,
-    /// Method and path, if it came as far as those.
-    pub line: Option<(String, String)>,
-    /// Of a head that was in order; otherwise empty.
-    pub headers: Headers,
-}
-
-impl RefusedHead {
-    /// The head was in order, if it has arrived at all, and the request was not.
-    pub(super) fn of(refusal: Refusal, head: Option<Head>) -> Self {
-        match head {
-            Some(Head { method, path, headers, .. }) => Self { refusal, line: Some((method, path)), headers },
-            None => refusal.into(),
-        }
-    }
-}
-
-impl From<Refusal> for RefusedHead {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, line: None, headers: Headers::default() }
-    }
-}
-
 /// The length of the head that `input` begins with, if its end is there. The first `seen` bytes
 /// were looked at before.
 pub(super) fn find_end(input: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
@@ -90,30 +64,24 @@ pub(super) fn find_end(input: &[u8], seen: usize) -> Result<Option<usize>, Refus
 }
 
 /// Reads a head, from the request line to the empty line, as [`find_end`] measured it.
-pub(super) fn parse(head: &[u8]) -> Result<Head, RefusedHead> {
+pub(super) fn parse(head: &[u8]) -> Result<Head, Refusal> {
     let text = String::from_utf8_lossy(head);
     let mut lines = text.split("\r\n");
     let request_line = lines.next().unwrap_or_default();
     let (method, target, is_1_0) = parse_request_line(request_line)?;
     let (target_authority, path, query) = split_target(target)?;
     let path = decode_path(path);
-    let refused = |refusal| RefusedHead {
-        refusal,
-        line: Some((method.to_owned(), path.clone())),
-        headers: Headers::default(),
-    };
-
     let mut headers = Headers::default();
     for line in lines.take_while(|line| !line.is_empty()) {
         if headers.len() == MAX_HEADERS {
-            return Err(refused(Refusal::HeadersTooLarge));
+            return Err(Refusal::HeadersTooLarge);
         }
-        let (name, value) = parse_field(line).map_err(refused)?;
+        let (name, value) = parse_field(line)?;
         headers.push(name, value);
     }
-    check_host(&headers, is_1_0).map_err(refused)?;
-    let framing = framing(&headers, is_1_0).map_err(refused)?;
-    let expects_continue = expectation(&headers).map_err(refused)? && !is_1_0;
+    check_host(&headers, is_1_0)?;
+    let framing = framing(&headers, is_1_0)?;
+    let expects_continue = expectation(&headers)? && !is_1_0;
     let says = |token: &str| {
         headers
             .all("Connection")
@@ -132,6 +100,13 @@ pub(super) fn parse(head: &[u8]) -> Result<Head, RefusedHead> {
         is_1_0,
         expects_continue,
     })
+}
+
+/// Method and decoded path of a request line that keeps the rules.
+pub(super) fn method_and_path(request_line: &str) -> Option<(String, String)> {
+    let (method, target, _) = parse_request_line(request_line).ok()?;
+    let (_, path, _) = split_target(target).ok()?;
+    Some((method.to_owned(), decode_path(path)))
 }
 
 fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
@@ -192,14 +167,18 @@ fn check_host(headers: &Headers, is_1_0: bool) -> Result<(), Refusal> {
     }
 }
 
+/// The name of a field. There is none before a space and a colon, and none on a folded line.
+pub(super) fn field_name(line: &str) -> Option<&str> {
+    line.split_once(':').map(|(name, _)| name).filter(|name| is_token(name))
+}
+
 /// One header field, as tiny_http reads it; where HTTP allows more than tiny_http can hold
 /// (RFC 9110, sections 5.5 and 5.6.2: bytes beyond ASCII, tabs, odd names), as it stands.
 pub(super) fn parse_field(line: &str) -> Result<(String, String), Refusal> {
-    let (name, value) = line.split_once(':').unwrap_or_default();
-    // Refuses the space before a colon and the leading space of a folded line as well.
-    if !is_token(name) {
+    let Some(name) = field_name(line) else {
         return Err(Refusal::Malformed("a header line has no valid name"));
-    }
+    };
+    let value = &line[name.len() + 1..];
     Ok(match line.parse::<tiny_http::Header>() {
         Ok(header) => (header.field.as_str().to_string(), header.value.as_str().to_owned()),
         Err(_) => (name.to_owned(), value.trim_matches([' ', '\t']).to_owned()),
@@ -248,7 +227,7 @@ mod tests {
 
     fn read(head: &str) -> Result<Head, Refusal> {
         let end = find_end(head.as_bytes(), 0)?.ok_or(Refusal::TimedOut)?;
-        parse(&head.as_bytes()[..end]).map_err(|refused| refused.refusal)
+        parse(&head.as_bytes()[..end])
     }
 
     fn with(lines: &str) -> Result<Head, Refusal> {

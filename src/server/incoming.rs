@@ -2,7 +2,8 @@
 //! the bytes were cut on their way. No socket, so that tests and fuzzers can feed it.
 
 use super::chunked::{Chunked, Decoded};
-use super::head::{self, Framing, Head, RefusedHead};
+use super::head::{self, Framing, Head};
+use super::refused_head::RefusedHead;
 use crate::http::Body;
 use crate::limits::SMALL_BUFFER_BYTES;
 
@@ -110,12 +111,14 @@ impl Incoming {
             self.bytes.drain(..blank);
             self.searched = 0;
         }
-        let Some(end) = head::find_end(&self.bytes, self.searched)? else {
+        let found = head::find_end(&self.bytes, self.searched);
+        let Some(end) = found.map_err(|refusal| RefusedHead::read(&self.bytes, refusal))? else {
             self.searched = self.bytes.len();
             return Ok(false);
         };
         self.searched = 0;
-        let head = head::parse(&self.bytes[..end])?;
+        let head = &self.bytes[..end];
+        let head = head::parse(head).map_err(|refusal| RefusedHead::read(head, refusal))?;
         self.bytes.drain(..end);
         self.head = Some(head);
         Ok(true)

@@ -20,6 +20,7 @@ mod listener;
 mod outbox;
 mod priorities;
 
+mod refused_head;
 mod reply;
 mod request_id;
 mod worker_pool;

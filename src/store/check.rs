@@ -1,26 +1,36 @@
 //! Looks whether a database and what is derived from it are sound, also while a service uses them.
 //!
 //! Nothing is changed. A snapshot keeps the log from starting over, so a check gives up when that has
-//! grown too long; a backup can be checked at leisure.
+//! grown too long, or when another command needs it to start over; a backup can be checked at leisure.
 
 mod derived;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::copy::Log;
 use super::migrations::VERSION;
 use super::open_error::{OpenError, from_sqlite};
-use super::schema;
-use crate::limits::{CHECK_LOOK_OPS, CHECKPOINT_PAGES, LONGEST_FOREIGN_WAL_PAGES, NAMED_FAULTS};
+use super::pressure::MOST_FOR_A_COMMAND;
+use super::sort_columns::INSTANT;
+use super::{lock, schema};
+use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 
 /// Checks the structure of the file, counts what is in it, and compares the index with the messages.
 /// `say` hears of each in a line. True if all of it is sound.
 ///
-/// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile.
+/// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile, or another
+/// command needs it to start over.
 pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+    let gives_way = Arc::<AtomicBool>::default();
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) if gives_way.load(Relaxed) => OpenError::InUse(format!(
+            "another command is changing {} and needs its log, which a check holds; run it again when that is done",
+            database.display()
+        )),
         Some(ErrorCode::OperationInterrupted) => OpenError::InUse(format!(
             "messages come too fast to check {}; check a backup of it, or when there is less to do",
             database.display()
@@ -28,17 +38,19 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
         _ => from_sqlite(database, &error),
     };
     let version = schema::inspect(database)?;
-    let connection = open(database).map_err(failed)?;
+    let connection = open(database, &gives_way).map_err(failed)?;
     say(&format!("{}: schema version {version}", database.display()));
     let mut is_sound = structure(&connection, "main", say).map_err(failed)?;
     if !is_sound {
         say("what is derived from a damaged file was not compared; restore a backup");
         return Ok(false);
     }
-    let figures = "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), \
-         (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') LIMIT 1), \
-         (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') DESC LIMIT 1) FROM messages";
-    let figures = connection.query_row(figures, [], |row| {
+    let figures = format!(
+        "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), \
+            (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} LIMIT 1), \
+            (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} DESC LIMIT 1) FROM messages"
+    );
+    let figures = connection.query_row(&figures, [], |row| {
         let text =
             |column| super::column::text(row, column).map(|text| text.unwrap_or_else(|| "-".to_owned()));
         Ok(format!("{} messages from {} senders, {} to {}", text(0)?, text(1)?, text(2)?, text(3)?))
@@ -53,17 +65,19 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
     Ok(is_sound)
 }
 
-fn open(database: &Path) -> rusqlite::Result<Connection> {
+/// `gives_way` is raised when it is interrupted because another command asks for it.
+fn open(database: &Path, gives_way: &Arc<AtomicBool>) -> rusqlite::Result<Connection> {
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
     let log = Log(schema::open_for_reading(database)?);
-    let at_first = log.pages().max(CHECKPOINT_PAGES);
-    let is_too_long = move || {
-        let pages = log.pages();
-        pages > at_first && pages > LONGEST_FOREIGN_WAL_PAGES
+    let (at_first, database, gives_way) = (log.bytes(), database.to_owned(), Arc::clone(gives_way));
+    let is_in_the_way = move || {
+        let now = log.bytes();
+        gives_way.store(lock::is_asked(&database), Relaxed);
+        gives_way.load(Relaxed) || now > at_first && now > MOST_FOR_A_COMMAND
     };
-    connection.progress_handler(CHECK_LOOK_OPS, Some(is_too_long))?;
+    connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;
     Ok(connection)
 }
 

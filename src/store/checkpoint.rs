@@ -1,163 +1,244 @@
-//! Checkpoints: the write-ahead log is moved into the database file before it grows too long.
+//! Checkpoints keep a write-ahead log within its bounds: it is moved into the database file, and starts over.
 //!
-//! - Most of it is moved by a thread of its own while commits go on. The log starts over only when
-//!   nothing in it is left to be moved, so the last of it is moved by the writer, between two commits.
-//! - A query that began earlier keeps the log from starting over, and overlapping queries could do so
-//!   for ever. When it has grown too long, new queries wait until those that run have ended; those that
-//!   take long are given up then.
+//! - A [`Keeper`] does what the [`Pressure`] of its log asks for, between two transactions of whoever commits
+//!   to it: the writer for the database, the indexer for the index.
+//! - The [`Mover`] moves most of the database's log while commits go on.
 
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+mod mover;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
-use super::readers::{Held, Readers};
-use super::schema;
-use crate::limits::{CHECKPOINT_PAGES, CHECKPOINT_REST_PAGES, LONG_WAL_PAGES, MOST_WAL_PAGES};
-use crate::os;
+use super::pressure::{Action, Bounds, DATABASE, Outcome, Pressure};
+use super::readers::{Closed, Gate, Readers};
+use super::wal::{self, Folded};
+use crate::limits::LOG_HELD_BY_QUERY;
+use crate::log::{Level, Line, Log};
 
-/// Moves what the log holds now. When it has been dropped its connection is closed.
-pub(super) struct Mover {
-    /// `None` once it is to end.
-    wake: Option<Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+pub(super) use mover::Mover;
+
+/// How long a transaction waits for the log to be moved, and then for queries to end. They are given up when
+/// they are at work for [`LOG_HELD_BY_QUERY`], and notice it a moment later.
+const QUIET_PATIENCE: Duration = Duration::from_millis(LOG_HELD_BY_QUERY.as_millis() as u64 + 200);
+/// How long the log may take to start over when no query is running: other processes commit as well, and our
+/// own threads read for some milliseconds. Who is in the way for longer reads in another process.
+const RESTART_PATIENCE: Duration = Duration::from_millis(200);
+/// How often it is tried meanwhile.
+const RESTART_LOOK: Duration = Duration::from_millis(2);
+/// Keeps one log within its bounds.
+pub(super) struct Keeper {
+    pressure: Pressure,
+    gate: Arc<Gate>,
+    /// New queries wait. Whoever loses the keeper lets them go on.
+    closed: Option<Closed>,
+    report: Arc<Report>,
 }
 
-impl Mover {
-    pub(super) fn start(database: &Path, readers: Arc<Readers>) -> io::Result<Self> {
-        let (wake, woken) = bounded(1);
-        let database = database.to_owned();
-        let thread = thread::Builder::new().name("checkpointer".into()).spawn(move || {
-            os::lower_priority_of_this_thread();
-            // A panic costs the connection; the writer moves everything by itself meanwhile.
-            while catch_unwind(AssertUnwindSafe(|| serve(&database, &readers, &woken))).is_err() {}
-        })?;
-        Ok(Self { wake: Some(wake), thread: Some(thread) })
+/// Says once that somebody else holds a log, and once that it has started over.
+pub(super) struct Report {
+    /// What the log belongs to.
+    of: &'static str,
+    is_held: AtomicBool,
+    log: Log,
+}
+
+impl Report {
+    pub(super) fn new(of: &'static str, log: Log) -> Arc<Self> {
+        Arc::new(Self { of, is_held: AtomicBool::new(false), log })
     }
 
-    fn wake(&self) {
-        if let Some(wake) = &self.wake {
-            // If one is waiting already it stands for both.
-            let _ = wake.try_send(());
+    fn held(&self, live: u64) {
+        if !self.is_held.swap(true, Relaxed) {
+            let line = Line::event(Level::Warning, "log_held").text("of", self.of).number("bytes", live);
+            let detail = "another process reads it, so that its write-ahead log grows until that ends";
+            self.log.write(&line.text("detail", detail));
+        }
+    }
+
+    fn started_over(&self) {
+        if self.is_held.swap(false, Relaxed) {
+            self.log.write(&Line::event(Level::Info, "log_released").text("of", self.of));
         }
     }
 }
 
-impl Drop for Mover {
-    fn drop(&mut self) {
-        self.wake = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in it has ended nothing but its connection.
-            let _ = thread.join();
+/// What is left to be done, or known, after a look at a log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Nothing,
+    /// It is worth moving in the background.
+    ToBeMoved,
+    /// The next transaction begins at its start.
+    StartsOver,
+}
+
+impl Keeper {
+    pub(super) fn new(bounds: &'static Bounds, gate: &Arc<Gate>, report: Arc<Report>) -> Self {
+        Self { pressure: Pressure::new(bounds), gate: Arc::clone(gate), closed: None, report }
+    }
+
+    /// True while queries wait until others have ended: the next look must not wait for a transaction.
+    pub(super) fn holds_queries(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Somebody else keeps the log for now.
+    fn rest(&mut self) {
+        self.closed = None;
+        self.pressure.observe(0);
+    }
+
+    /// To be called between two transactions, with the bytes in the log. Waits where these are too many.
+    pub(super) fn keep(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
+        if self.pressure.observe(live) {
+            self.report.started_over();
         }
+        let kept = self.act(connection, live);
+        // What fails is no reason to keep queries back.
+        if kept.is_err() {
+            self.closed = None;
+        }
+        kept
+    }
+
+    fn act(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
+        let outcome = match self.pressure.action(Instant::now()) {
+            Action::Nothing => {
+                self.closed = None;
+                return Ok(Kept::Nothing);
+            }
+            Action::Move => {
+                self.closed = None;
+                self.pressure.is_being_moved();
+                return Ok(Kept::ToBeMoved);
+            }
+            Action::Fold => {
+                wal::passive(connection)?;
+                Outcome::Tried
+            }
+            Action::HoldQueries => {
+                let closed = self.closed.get_or_insert_with(|| self.gate.close());
+                if !closed.is_quiet() {
+                    return Ok(Kept::Nothing);
+                }
+                if wal::restart(connection)? == Folded::All { Outcome::StartsOver } else { Outcome::Tried }
+            }
+            Action::GiveUpQueries => self.start_over(connection)?,
+        };
+        self.closed = None;
+        self.pressure.ended(outcome, Instant::now());
+        match outcome {
+            Outcome::StartsOver => {
+                self.report.started_over();
+                return Ok(Kept::StartsOver);
+            }
+            Outcome::Held => self.report.held(live),
+            Outcome::Tried => {}
+        }
+        Ok(Kept::Nothing)
+    }
+
+    /// Does what it takes, and waits for it.
+    fn start_over(&mut self, connection: &Connection) -> rusqlite::Result<Outcome> {
+        // Most of it is moved while queries go on.
+        let deadline = Instant::now() + QUIET_PATIENCE;
+        while wal::passive(connection)? == Folded::Elsewhere {
+            if Instant::now() >= deadline {
+                return Ok(Outcome::Tried);
+            }
+            thread::sleep(RESTART_LOOK);
+        }
+        let closed = self.closed.get_or_insert_with(|| self.gate.close());
+        closed.give_up_long_queries();
+        let is_quiet = closed.wait_until_quiet(Instant::now() + QUIET_PATIENCE);
+        restart(connection, is_quiet)
+    }
+
+    /// True if the log has room for a transaction of somebody who has time. Otherwise it was tried for a
+    /// moment to make some, in which queries had to wait; no query is given up for it.
+    pub(super) fn has_room(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<bool> {
+        if self.pressure.observe(live) {
+            self.report.started_over();
+        }
+        if self.pressure.action(Instant::now()) != Action::GiveUpQueries {
+            return Ok(true);
+        }
+        let closed = self.gate.close();
+        let outcome = match closed.wait_until_quiet(Instant::now() + QUIET_PATIENCE) {
+            true => restart(connection, true)?,
+            false => Outcome::Tried,
+        };
+        drop(closed);
+        self.pressure.ended(outcome, Instant::now());
+        match outcome {
+            Outcome::Tried => return Ok(false),
+            Outcome::Held => self.report.held(live),
+            Outcome::StartsOver => self.report.started_over(),
+        }
+        Ok(true)
     }
 }
 
-fn serve(database: &Path, readers: &Readers, woken: &Receiver<()>) {
-    let mut open: Option<(u64, Connection)> = None;
-    while woken.recv().is_ok() {
-        let generation = readers.generation();
-        open = open.filter(|(of, _)| *of == generation);
-        if open.is_none() {
-            open = schema::open_for_reading(database).ok().map(|connection| (generation, connection));
-        }
-        // What fails here is met by the writer, who draws the conclusions.
-        if let Some((_, connection)) = &open
-            && passive(connection).is_err()
-        {
-            open = None;
+/// Tries for a while. When no query of ours is running, it is somebody else who is in the way.
+fn restart(connection: &Connection, is_quiet: bool) -> rusqlite::Result<Outcome> {
+    let deadline = Instant::now() + RESTART_PATIENCE;
+    loop {
+        match wal::restart(connection)? {
+            Folded::All => return Ok(Outcome::StartsOver),
+            Folded::Part if is_quiet && Instant::now() >= deadline => return Ok(Outcome::Held),
+            _ if Instant::now() >= deadline => return Ok(Outcome::Tried),
+            _ => thread::sleep(RESTART_LOOK),
         }
     }
-}
-
-/// Pages in the log, and how many of them were moved; `None` if somebody else is at it.
-fn passive(connection: &Connection) -> rusqlite::Result<Option<(i64, i64)>> {
-    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
-        Ok((row.get::<_, i64>(0)? == 0).then_some((row.get(1)?, row.get(2)?)))
-    })
 }
 
 /// What the writer knows of the log of its connection.
 pub(super) struct LogWatch {
-    /// Pages in it after the last commit.
-    pages: Arc<AtomicI64>,
-    pages_before: i64,
-    /// As many pages are worth waking the mover.
-    wake_at: i64,
-    /// As many pages bring the writer's own checkpoint.
-    checkpoint_at: i64,
-    held: Held,
+    known: Arc<AtomicU64>,
+    keeper: Keeper,
 }
 
 impl LogWatch {
     /// Of a connection that commits, and has just moved all of its log.
-    pub(super) fn new(connection: &mut Connection, readers: &Arc<Readers>) -> rusqlite::Result<Self> {
-        let pages = Arc::new(AtomicI64::new(0));
-        let seen = Arc::clone(&pages);
-        connection.wal_hook(Some(move |_: &mut Wal, pages| {
-            seen.store(i64::from(pages), Relaxed);
+    pub(super) fn new(
+        connection: &mut Connection,
+        readers: &Readers,
+        mover: &Mover,
+    ) -> rusqlite::Result<Self> {
+        let frame = wal::frame_bytes(connection)?;
+        let (known, seen) = (Arc::clone(&mover.known), Arc::clone(&mover.known));
+        known.store(0, Relaxed);
+        connection.wal_hook(Some(move |_: &mut Wal, frames| {
+            seen.store(u64::try_from(frames).unwrap_or(0) * frame, Relaxed);
             Ok(())
         }))?;
-        let held = Held::none(readers);
-        Ok(Self {
-            pages,
-            pages_before: 0,
-            wake_at: CHECKPOINT_PAGES / 2,
-            checkpoint_at: CHECKPOINT_PAGES,
-            held,
-        })
+        Ok(Self { known, keeper: Keeper::new(&DATABASE, readers.gate(), Arc::clone(&mover.report)) })
     }
 
-    /// True while queries are held up until others have ended: the next look must not wait for a message.
-    pub(super) fn holds_queries_up(&self) -> bool {
-        self.held.holds_any()
+    pub(super) fn holds_queries(&self) -> bool {
+        self.keeper.holds_queries()
     }
 
-    /// To be called between two commits.
+    /// The log was cut to nothing.
+    pub(super) fn was_emptied(&self) {
+        self.known.store(0, Relaxed);
+    }
+
+    /// To be called between two commits. Waits where the log is at its bound.
     pub(super) fn checkpoint_if_due(
         &mut self,
         connection: &Connection,
         mover: &Mover,
     ) -> rusqlite::Result<()> {
-        let pages = self.pages.load(Relaxed);
-        if pages < self.pages_before {
-            // It has started over.
-            (self.wake_at, self.checkpoint_at) = (CHECKPOINT_PAGES / 2, CHECKPOINT_PAGES);
-            self.held.give_up_long_ones(false);
-            self.held.release();
-        }
-        self.pages_before = pages;
-        if pages >= self.wake_at {
-            mover.wake();
-            let last_time = self.checkpoint_at - CHECKPOINT_REST_PAGES;
-            self.wake_at = if pages < last_time { last_time } else { pages + CHECKPOINT_PAGES };
-        }
-        if pages < self.checkpoint_at {
-            return Ok(());
-        }
-        self.held.give_up_long_ones(pages >= LONG_WAL_PAGES);
-        if pages >= MOST_WAL_PAGES && !self.held.hold() {
-            return Ok(());
-        }
-        // If the log does not start over now, or the mover is at it, there is time until it has
-        // grown by some more.
-        let done = passive(connection);
-        self.held.release();
-        self.checkpoint_at = pages + CHECKPOINT_REST_PAGES;
-        if let Some((in_log, moved)) = done?
-            && moved < in_log
-            // When no query runs any more it is another process that reads, a backup say, and to hold
-            // queries up all the time would not make it end.
-            && !(MOST_WAL_PAGES..LONG_WAL_PAGES).contains(&pages)
-        {
-            self.held.give_up_long_ones(false);
-            self.checkpoint_at = pages + CHECKPOINT_PAGES / 4;
+        match self.keeper.keep(connection, self.known.load(Relaxed))? {
+            Kept::Nothing => {}
+            Kept::ToBeMoved => mover.wake(),
+            Kept::StartsOver => self.known.store(0, Relaxed),
         }
         Ok(())
     }
@@ -165,30 +246,68 @@ impl LogWatch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schema;
     use super::*;
     use std::cell::RefCell;
-    use std::time::Instant;
+
+    /// A writer's watch over a database, and what it is told of the length of the log.
+    struct Watched {
+        readers: Arc<Readers>,
+        connection: Connection,
+        mover: Mover,
+        watch: Option<LogWatch>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Watched {
+        fn new() -> RefCell<Self> {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("app.db");
+            drop(schema::prepare(&path).unwrap());
+            let readers = Arc::new(Readers::new(&path, Arc::default()));
+            let log = Log::start(Level::Error).unwrap();
+            let mut connection = schema::open_for_writing(&path).unwrap();
+            let mover = Mover::start(&path, Arc::clone(&readers), log).unwrap();
+            let watch = Some(LogWatch::new(&mut connection, &readers, &mover).unwrap());
+            RefCell::new(Self { readers, connection, mover, watch, _folder: folder })
+        }
+
+        /// True if queries are held up at this length.
+        fn look(&mut self, bytes: u64) -> bool {
+            let watch = self.watch.as_mut().unwrap();
+            watch.known.store(bytes, Relaxed);
+            watch.checkpoint_if_due(&self.connection, &self.mover).unwrap();
+            watch.holds_queries()
+        }
+    }
+
+    fn is_answered(readers: &Readers) -> bool {
+        let long_ago = Instant::now() - crate::limits::QUERY_DEADLINE + Duration::from_millis(100);
+        readers.with(long_ago, false, |_| Ok(())).is_ok()
+    }
 
     #[test]
     fn queries_are_held_up_no_longer_than_the_log_is_long() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.db");
-        drop(schema::prepare(&path).unwrap());
-        let readers = Arc::new(Readers::new(&path, Arc::default()));
-        let mut connection = schema::open_for_writing(&path).unwrap();
-        let mover = Mover::start(&path, Arc::clone(&readers)).unwrap();
-        let watch = RefCell::new(LogWatch::new(&mut connection, &readers).unwrap());
-        let look = |pages| {
-            let mut watch = watch.borrow_mut();
-            watch.pages.store(pages, Relaxed);
-            watch.checkpoint_if_due(&connection, &mover).unwrap();
-            watch.holds_queries_up()
-        };
-        let query = |pages| readers.with(Instant::now(), false, |_| Ok(look(pages))).unwrap();
-        assert!(!query(CHECKPOINT_PAGES - 1));
-        assert!(query(MOST_WAL_PAGES), "one is running");
-        assert!(!query(1), "the log has started over by itself");
-        assert!(query(MOST_WAL_PAGES));
-        assert!(!look(MOST_WAL_PAGES), "it has ended, and was waited for");
+        let watched = Watched::new();
+        let readers = Arc::clone(&watched.borrow().readers);
+        let query =
+            |bytes| readers.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
+        assert!(!query(DATABASE.folded - 1));
+        assert!(query(DATABASE.held), "one is running");
+        assert!(!watched.borrow_mut().look(1), "the log has started over by itself");
+        assert!(query(DATABASE.held));
+        assert!(!is_answered(&readers));
+        assert!(!watched.borrow_mut().look(DATABASE.held), "it has ended, and was waited for");
+        assert!(is_answered(&readers));
+    }
+
+    #[test]
+    fn a_lost_connection_lets_queries_go_on() {
+        let watched = Watched::new();
+        let readers = Arc::clone(&watched.borrow().readers);
+        let held = readers.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(DATABASE.held)));
+        assert!(held.unwrap() && !is_answered(&readers));
+        watched.borrow_mut().watch = None;
+        assert!(is_answered(&readers));
     }
 }

@@ -15,10 +15,9 @@ use std::thread;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::limits::{
-    CHECKPOINT_PAGES, CHECKPOINT_REST_PAGES, COPY_LOOK, COPY_PAGES, COPY_PAUSE, COPY_SYNC_BYTES, COPY_TURNS,
-    LONGEST_FOREIGN_WAL_PAGES, READ_BUSY_TIMEOUT,
-};
+use super::pressure::{DATABASE, MOST_FOR_A_COMMAND};
+use super::wal;
+use crate::limits::{COPY_LOOK, COPY_PAGES, COPY_PAUSE, COPY_SYNC_BYTES, COPY_TURNS, READ_BUSY_TIMEOUT};
 
 /// Bytes 18 and 19 of a file say whether it has a log (sqlite.org/fileformat.html, 1.3.3).
 const LOG_MODE: std::ops::Range<usize> = 18..20;
@@ -88,17 +87,17 @@ fn one_turn(
         let number = |sql| snapshot.query_row(sql, [], |row| row.get::<_, i64>(0));
         let size = number("PRAGMA page_size")?.unsigned_abs();
         let all = number("PRAGMA page_count")?.unsigned_abs();
-        let at_first = log.pages();
+        let at_first = log.bytes();
         while done < all {
             let pages = done..all.min(done + COPY_PAGES);
             done = pages.end;
             target.put(pages.start * size, size as usize, &read(&snapshot, pages)?)?;
             progress(done, all);
-            let now = log.pages();
-            if may_rest && now > CHECKPOINT_PAGES && now > at_first + CHECKPOINT_REST_PAGES {
+            let now = log.bytes();
+            if may_rest && now > DATABASE.folded && now > at_first + DATABASE.step {
                 break;
             }
-            if now > LONGEST_FOREIGN_WAL_PAGES && now > at_first {
+            if now > MOST_FOR_A_COMMAND && now > at_first {
                 return Err(CopyError::Busy);
             }
         }
@@ -179,9 +178,9 @@ fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> 
 pub(super) struct Log(pub(super) Connection);
 
 impl Log {
-    /// Pages in it; 0 where there is none, or nobody can write to it.
-    pub(super) fn pages(&self) -> i64 {
-        self.0.query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1)).unwrap_or(0)
+    /// 0 where there is none, or nobody can write to it.
+    pub(super) fn bytes(&self) -> u64 {
+        wal::length(&self.0).map_or(0, |length| length.live)
     }
 
     /// Waits until a commit has found the log free, which takes no longer than whoever commits needs to
@@ -189,7 +188,7 @@ impl Log {
     fn wait_until_it_starts_over(&self) {
         let looks = COPY_PAUSE.as_millis() / COPY_LOOK.as_millis();
         for _ in 0..looks {
-            if self.pages() < CHECKPOINT_PAGES {
+            if self.bytes() < DATABASE.folded {
                 return;
             }
             thread::sleep(COPY_LOOK);

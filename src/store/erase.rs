@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
 
 use super::index::{self, changes};
+use super::lock::{self, Lock};
 use super::migrations::VERSION;
 use super::open_error::from_sqlite;
 use super::retention::due;
 use super::schema;
 use super::transactor::in_transaction;
-use super::{OpenError, forgotten, lock};
+use super::{OpenError, forgotten, room};
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
 
 /// Erases every message of these senders that was stored before; `to_the_last_byte` also writes the file anew,
@@ -41,10 +42,10 @@ pub fn erase(
             database.display()
         )));
     }
-    let _lock = lock::shared(database)?;
+    let lock = lock::shared(database)?;
     let connection = schema::open_for_writing(database)?;
     // A service under load is at rest for moments only: they are looked for more often than SQLite would.
-    connection.busy_timeout(Duration::ZERO).map_err(failed)?;
+    connection.busy_timeout(Duration::ZERO).and_then(|()| room::set_up(&connection)).map_err(failed)?;
     let last = "SELECT ifnull(max(rowid), 0) FROM messages";
     let last: i64 = patiently(|| connection.query_row(last, [], |row| row.get(0))).map_err(failed)?;
     let mut erased = 0;
@@ -55,17 +56,17 @@ pub fn erase(
         }
         let all = erased + found.len() as u64;
         for rows in found.chunks(ERASE_SLICE) {
-            erased += slice(&connection, |connection| delete(connection, rows)).map_err(failed)?;
+            erased += slice(&connection, &lock, |connection| delete(connection, rows)).map_err(failed)?;
             progress(erased, all);
         }
     }
     // From here on no index that knew the messages is read.
     let remove = |connection: &Connection| changes::remove(connection, i64::MAX, REMOVAL_SLICE);
-    while slice(&connection, remove).map_err(failed)? {}
+    while slice(&connection, &lock, remove).map_err(failed)? {}
     if to_the_last_byte {
         rewrite(&connection).map_err(|error| not_rewritten(database, &error))?;
     }
-    let emptied = empty_log(&connection);
+    let emptied = room::make_empty(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
     let removed = remove_index(database);
     emptied.map_err(|error| still_in_the_log(database, &error))?;
@@ -124,8 +125,10 @@ fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Resu
 /// One small transaction, and a rest for those who use the database as well.
 fn slice<T>(
     connection: &Connection,
+    lock: &Lock,
     mut work: impl FnMut(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
+    room::make(connection, lock, ERASE_PATIENCE)?;
     let mut took = Duration::ZERO;
     let done = patiently(|| {
         let began = Instant::now();
@@ -181,23 +184,6 @@ fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
         }
     }
     Ok(deleted)
-}
-
-/// Moves all of the log into the database and cuts it to nothing, in a moment when nobody uses it.
-fn empty_log(connection: &Connection) -> rusqlite::Result<()> {
-    // Most of it, while others go on.
-    let passive = "PRAGMA wal_checkpoint(PASSIVE)";
-    patiently(|| connection.query_row(passive, [], |_| Ok(())))?;
-    patiently(|| {
-        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
-        let is_held: bool = connection.query_row(truncate, [], |row| row.get(0))?;
-        if is_held { Err(busy()) } else { Ok(()) }
-    })
-}
-
-fn busy() -> rusqlite::Error {
-    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-    rusqlite::Error::SqliteFailure(code, Some("somebody is reading it".to_owned()))
 }
 
 /// Removes the index. One that a running service uses loses its name, and the service, which looks for it

@@ -57,17 +57,14 @@ impl Export {
         let Some(last) = last else {
             return Ok(None);
         };
-        let marks = Marks { ordered_through: last, ..Marks::default() };
-        let values = Values::new(&self.filter, &marks);
-        let which = match self.at {
-            None => "m.rowid <= ?5",
-            Some(_) => "m.rowid > ?10 AND m.rowid <= ?5",
+        let (which, row) = match self.at {
+            None => ("m.rowid <= :through", 0),
+            Some(at) => ("m.rowid > :row AND m.rowid <= :through", at),
         };
+        let mut values = Values::new(&self.filter, &Marks::default());
+        (values.row, values.through) = (row, last);
         let mut statement = snapshot.prepare_cached(&rows(&values, which).rows_in_turn(COLUMNS))?;
         values.bind(&mut statement)?;
-        if let Some(at) = self.at {
-            statement.raw_bind_parameter(Values::ROW, at)?;
-        }
         let (mut slice, mut bytes) = (Vec::new(), 0);
         let mut found = statement.raw_query();
         self.at = Some(last);

@@ -7,16 +7,16 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::forgotten::Salt;
 use super::insertion::{INSERT, Inserted, insert_one};
 use super::lock::Lock;
 use super::open_error::{OpenError, from_sqlite};
-use super::transactor::{FileId, file_id, in_transaction};
-use super::{StoreError, schema};
+use super::transactor::{FileId, data_version, file_id, in_transaction};
+use super::{StoreError, room, schema};
 use crate::clock::now_rfc3339;
-use crate::limits::{CHECKPOINT_PAGES, IMPORT_BUSY_TIMEOUT};
+use crate::limits::IMPORT_BUSY_TIMEOUT;
 use crate::message::Message;
 
 /// A message, and when it was stored elsewhere, if that is known.
@@ -32,7 +32,7 @@ pub struct Import {
     connection: Connection,
     /// SQLite's count of commits by others.
     version: i64,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Import {
@@ -43,17 +43,22 @@ impl Import {
         let file = file_id(path);
         let set_up = || -> rusqlite::Result<i64> {
             connection.busy_timeout(IMPORT_BUSY_TIMEOUT)?;
-            let log = format!("PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}");
-            connection.query_row(&log, [], |_| Ok(()))?;
+            room::set_up(&connection)?;
             data_version(&connection)
         };
         let version = set_up().map_err(|error| from_sqlite(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, connection, version, _lock: lock })
+        Ok(Self { path: path.to_owned(), file, connection, version, lock })
     }
 
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:
     /// an error is SQLite's refusal of that one, say by a constraint that an old file brought along.
     pub fn put(&mut self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
+        room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT).map_err(|error| {
+            match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseBusy) => StoreError::LogHeld,
+                _ => error.into(),
+            }
+        })?;
         let began = Instant::now();
         let outcomes = match self.commit(batch) {
             Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
@@ -95,8 +100,4 @@ impl Import {
         }
         Ok(outcomes)
     }
-}
-
-fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }

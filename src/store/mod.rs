@@ -32,18 +32,22 @@ mod matches;
 mod migrations;
 mod open_error;
 mod page;
+mod pressure;
 mod readers;
 mod replace;
 mod restore;
 mod retention;
+mod room;
 mod schema;
 mod search;
 mod snapshot;
+mod sort_columns;
 mod source;
 mod stats;
 mod total;
 mod transactor;
 mod trial;
+mod wal;
 mod writer;
 
 use std::fmt;
@@ -112,6 +116,8 @@ pub enum StoreError {
     Stopping,
     /// Another process holds the database.
     Locked,
+    /// Another process reads the database, so that the log cannot start over, and it has become too long.
+    LogHeld,
     /// The file system has no room left.
     DiskFull,
     /// The database is on a file system, or has permissions, that forbid writing.
@@ -136,6 +142,10 @@ impl fmt::Display for StoreError {
             Self::Overloaded => f.write_str("too many messages are waiting to be stored"),
             Self::Stopping => f.write_str("the service is stopping"),
             Self::Locked => f.write_str("the database is locked by another process"),
+            Self::LogHeld => f.write_str(
+                "another process reads the database without end, so that its write-ahead log cannot start over; \
+                 end it, as an open sqlite3 is",
+            ),
             Self::DiskFull => f.write_str("the disk is full"),
             Self::ReadOnly => f.write_str("the database cannot be written to"),
             Self::Replaced => f.write_str("the database file was moved, deleted or replaced"),

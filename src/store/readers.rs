@@ -3,14 +3,14 @@
 //! A query sees one snapshot, is given up at its deadline, and never waits for the writer (WAL). It
 //! is answered with the index, or, where that is not to be had, from the messages alone.
 
-mod held;
+mod gate;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use crate::limits::{
 use crate::metrics::Metrics;
 use crate::{os, pace};
 
-pub(super) use held::Held;
+pub(super) use gate::{Closed, Gate};
 
 /// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
 /// work, but a disk may keep it waiting.
@@ -51,13 +51,16 @@ pub(super) struct Readers {
     index_changes: AtomicI64,
     /// Messages are being deleted: the index takes account of it in a moment.
     deleting: AtomicBool,
-    /// A query has met damage, so the index is not to be used again.
-    index_condemned: AtomicBool,
+    /// Has the indexer look what became of its index.
+    wake_indexer: OnceLock<Sender<()>>,
+    /// What was found wrong with the index, which is not to be used again.
+    index_condemned: Mutex<Option<String>>,
     /// Milliseconds after `started` at which the last query came.
     asked: AtomicU64,
     /// The query after which memory was given back.
     rested_after: AtomicU64,
-    log: Arc<LogLength>,
+    /// Closed while a log has to start over.
+    gate: Arc<Gate>,
     /// The store is stopping: no connection is opened any more, and queries end.
     closing: Arc<AtomicBool>,
     /// As many places as there may be connections.
@@ -79,15 +82,6 @@ struct Reader {
     generation: u64,
     tails: Tails,
     times: Arc<Times>,
-}
-
-/// What the length of the log means for queries that are running: they keep it from starting over.
-#[derive(Default)]
-struct LogLength {
-    /// New queries wait for those that are running, so that these take no rest.
-    is_waited_for: AtomicBool,
-    /// Long queries are given up.
-    is_too_much: AtomicBool,
 }
 
 /// Of the running query, in milliseconds after `Readers::started`.
@@ -114,10 +108,11 @@ impl Readers {
             index_file: Mutex::default(),
             index_changes: AtomicI64::new(0),
             deleting: AtomicBool::new(false),
-            index_condemned: AtomicBool::new(false),
+            wake_indexer: OnceLock::new(),
+            index_condemned: Mutex::default(),
             asked: AtomicU64::new(0),
             rested_after: AtomicU64::new(0),
-            log: Arc::default(),
+            gate: Arc::default(),
             closing: Arc::default(),
             idle,
             give_back,
@@ -141,11 +136,14 @@ impl Readers {
         }
         let place = self.idle.recv_deadline(given_up_at).map_err(|_| StoreError::TooSlow)?;
         let mut place = Borrowed { readers: self, place };
+        // Behind the turn: whoever still waits for one keeps no log from starting over.
+        let _running = self.gate.pass(given_up_at).ok_or(StoreError::TooSlow)?;
         if self.closing.load(SeqCst) {
             return Err(StoreError::Stopping);
         }
         let Place { with_index, without } = &mut place.place;
-        if self.uses_index(self.generation()) {
+        let generation = self.generation();
+        if self.uses_index(generation) {
             let indexed = |connection: &Connection, tails: &mut Tails| {
                 // The index first: what it covers is in every later state of the messages.
                 let marks = Marks::read(connection)?;
@@ -154,7 +152,10 @@ impl Readers {
                         && changes::are_at_most(connection, &marks, 2 * EXPIRY_SLICE)?;
                     return Ok(Err(soon));
                 }
-                query(tails.follow(connection, &marks, goes_through_texts)?).map(Ok)
+                match tails.follow(connection, &marks, goes_through_texts)? {
+                    Some(snapshot) => query(snapshot).map(Ok),
+                    None => Ok(Err(false)),
+                }
             };
             let attach = |reader: &Connection, path: &Path| index::attach(reader, path, self.index_file());
             let patience = given_up_at.min(Instant::now() + DELETION_PATIENCE);
@@ -168,12 +169,12 @@ impl Readers {
                 Ok(Err(_)) => {}
                 Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
                 // Whichever of the two files it was, the other connection tells.
-                Err(error) => {
-                    if matches!(error, StoreError::Corrupt(_)) {
-                        self.index_condemned.store(true, SeqCst);
-                    }
-                    self.forget_index();
-                }
+                Err(error) if self.uses_index(generation) => match error {
+                    StoreError::Corrupt(cause) => self.condemn_index(cause),
+                    _ => self.forget_index(),
+                },
+                // That index is out of use already.
+                Err(_) => {}
             }
         }
         self.run(
@@ -240,17 +241,17 @@ impl Readers {
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = Arc::<Times>::default();
         let (seen, started, metrics) = (Arc::clone(&times), self.started, Arc::clone(&self.metrics));
-        let (log, closing) = (Arc::clone(&self.log), Arc::clone(&self.closing));
+        let (gate, closing) = (Arc::clone(&self.gate), Arc::clone(&self.closing));
         let at_intervals = move || {
             if closing.load(Relaxed) {
                 return true;
             }
             let now = started.elapsed().as_millis() as u64;
             let at_work = Duration::from_millis(now.saturating_sub(seen.began.load(Relaxed)));
-            if at_work > QUERY_WITHOUT_REST && !log.is_waited_for.load(Relaxed) {
+            if at_work > QUERY_WITHOUT_REST && !gate.is_closed() {
                 pace::make_way(&metrics);
             }
-            now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && log.is_too_much.load(Relaxed)
+            now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && gate.gives_up_long_queries()
         };
         connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
         Ok(Reader { connection, generation, tails: Tails::default(), times })
@@ -258,6 +259,11 @@ impl Readers {
 
     fn is_current(&self, reader: &Reader) -> bool {
         reader.generation == self.generation()
+    }
+
+    /// What keeps queries back while a log has to start over.
+    pub(super) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// Which files the path names: another number, other files.
@@ -324,15 +330,30 @@ impl Readers {
         self.generation() == generation && self.indexed.load(SeqCst) == generation
     }
 
-    /// Whether the index has to be made anew. Says so once.
-    pub(super) fn index_was_condemned(&self) -> bool {
-        self.index_condemned.swap(false, SeqCst)
+    /// Whom to tell that the index was put out of use. Set once.
+    pub(super) fn set_indexer(&self, wake: Sender<()>) {
+        let _ = self.wake_indexer.set(wake);
+    }
+
+    /// The index is wrong: it is not to be used any more, and to be made anew.
+    pub(super) fn condemn_index(&self, cause: String) {
+        *self.index_condemned.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+        self.forget_index();
+    }
+
+    /// Why the index has to be made anew, if it has to. Says so once.
+    pub(super) fn take_index_condemned(&self) -> Option<String> {
+        self.index_condemned.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The index is not to be used any more.
     pub(super) fn forget_index(&self) {
         self.indexed.store(NONE, SeqCst);
         self.forget();
+        if let Some(wake) = self.wake_indexer.get() {
+            // If one is waiting already it stands for both.
+            let _ = wake.try_send(());
+        }
     }
 
     /// Closes the connections to the files that the path named until now; one in use is closed by
@@ -425,7 +446,7 @@ mod tests {
         readers.started -= QUERY_IS_RECENT;
         readers.rest_if_not_asked();
         assert_eq!(readers.rested_after.load(Relaxed), readers.asked.load(Relaxed));
-        assert!(Held::none(&Arc::new(readers)).hold(), "all are there");
+        assert_eq!(readers.idle.try_iter().count(), READ_CONNECTIONS, "all are there");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use super::index::{Marks, changes};
 use super::indexer::Wake;
 use super::readers::Readers;
 use super::writer::Chores;
-use super::{StoreError, forgotten, schema};
+use super::{StoreError, forgotten, schema, wal};
 use crate::limits::{
     BUSY_EXPIRY_REST, BUSY_WEBHOOKS, DELETION_LOOK, EXPIRY_INDEX_PATIENCE, EXPIRY_INTERVAL, EXPIRY_REST,
     EXPIRY_SLICE, IDS_INTERVAL, IDS_REMEMBERED, LONGEST_EXPIRY_REST, MOST_CHANGES, REMOVAL_SLICE,
@@ -215,7 +215,7 @@ impl Work {
     fn empty_log(&mut self) -> Result<(), StoreError> {
         if self.log_holds_deleted && !self.stopping {
             // Most of it is moved from here, so that the writer is not kept for long.
-            self.messages()?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+            wal::passive(&*self.messages()?)?;
             self.log_holds_deleted = !self.parts.chores.empty_log()?;
         }
         Ok(())

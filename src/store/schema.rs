@@ -17,10 +17,11 @@ use super::files::with_suffix;
 use super::lock::{self, Lock};
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite, unusable};
-use super::search;
+use super::pressure::DATABASE;
+use super::{search, wal};
 use crate::limits::{
     CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
-    START_BUSY_TIMEOUT, WAL_KEEP_BYTES, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
+    START_BUSY_TIMEOUT, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
 };
 
 /// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
@@ -189,7 +190,7 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
         connection.execute_batch(&format!(
             "PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITE_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
         ))?;
-        connection.query_row(&format!("PRAGMA journal_size_limit = {WAL_KEEP_BYTES}"), [], |_| Ok(()))?;
+        wal::keep_at_most(&connection, DATABASE.most)?;
         // What is deleted is people's messages. To insert costs nothing more.
         connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
         Ok((connection, mode))

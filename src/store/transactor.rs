@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use rusqlite::Connection;
 
@@ -21,7 +21,7 @@ use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
 use super::migrations::VERSION;
 use super::readers::Readers;
-use super::{OpenError, StoreError, files, lag, schema};
+use super::{OpenError, StoreError, files, lag, schema, wal};
 use crate::clock::now_rfc3339;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
 use crate::log::{Level, Line, Log};
@@ -69,7 +69,7 @@ impl Transactor {
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let open = Open::new(path, connection, &readers).ok();
+        let open = Open::new(path, connection, &readers, &mover).ok();
         let path = path.to_owned();
         Self { path, readers, mover, open, last_failure: None, proof, metrics, log }
     }
@@ -122,18 +122,28 @@ impl Transactor {
         }
     }
 
+    /// True if another process has committed since this was asked last, or may have.
+    pub(super) fn others_have_committed(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        let now = data_version(&open.connection).ok();
+        std::mem::replace(&mut open.commits_of_others, now) != now
+    }
+
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.log.holds_queries_up())
+        self.open.as_ref().is_some_and(|open| open.log.holds_queries())
     }
 
     /// Moves what is left of the log and cuts it to nothing. False if somebody reads it just now.
     pub(super) fn empty_log(&mut self) -> Result<bool, StoreError> {
-        let connection = &self.opened()?.connection;
-        connection.busy_timeout(Duration::ZERO)?;
-        let is_held = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
-        Ok(!is_held?)
+        let open = self.opened()?;
+        let is_empty = wal::truncate(&open.connection)? == wal::Folded::All;
+        if is_empty {
+            open.log.was_emptied();
+        }
+        Ok(is_empty)
     }
 
     /// The connection alone, opened once more if need be: to be the last of this process.
@@ -197,7 +207,7 @@ impl Transactor {
             {
                 return Err(error.clone());
             }
-            self.open = Some(reopen(&self.path, &self.readers)?);
+            self.open = Some(reopen(&self.path, &self.readers, &self.mover)?);
         }
         self.open.as_mut().ok_or(StoreError::Lost)
     }
@@ -223,7 +233,7 @@ impl Transactor {
 }
 
 /// A connection to the file that is at the path now, if it is a database of ours.
-fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
+fn reopen(path: &Path, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
     if file_id(path).is_none() {
         return Err(StoreError::Replaced);
     }
@@ -239,7 +249,7 @@ fn reopen(path: &Path, readers: &Arc<Readers>) -> Result<Open, StoreError> {
     // What the failed commit left in the log is either visible now, and then written to the
     // database file and synced here, or gone.
     schema::write_again(&connection)?;
-    Ok(Open::new(path, connection, readers)?)
+    Ok(Open::new(path, connection, readers, mover)?)
 }
 
 fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
@@ -270,9 +280,16 @@ pub(super) fn in_transaction<T>(
     result
 }
 
+/// SQLite's count of commits on other connections than this one.
+pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
 /// The write connection and which files it was opened on.
 struct Open {
     connection: Connection,
+    /// SQLite's count of them, if it was asked for already.
+    commits_of_others: Option<i64>,
     log: LogWatch,
     database: Option<FileId>,
     wal: Option<FileId>,
@@ -286,10 +303,15 @@ pub(super) fn file_id(path: &Path) -> Option<FileId> {
 }
 
 impl Open {
-    fn new(path: &Path, mut connection: Connection, readers: &Arc<Readers>) -> rusqlite::Result<Self> {
-        let log = LogWatch::new(&mut connection, readers)?;
+    fn new(
+        path: &Path,
+        mut connection: Connection,
+        readers: &Readers,
+        mover: &Mover,
+    ) -> rusqlite::Result<Self> {
+        let log = LogWatch::new(&mut connection, readers, mover)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
-        Ok(Self { connection, log, database, wal })
+        Ok(Self { connection, commits_of_others: None, log, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.

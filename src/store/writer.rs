@@ -32,6 +32,10 @@ use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
 
+/// How often an idle writer looks whether another process has committed: so long may a total be wrong that
+/// somebody has made wrong past the triggers.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
+
 type Outcome = Result<Inserted, StoreError>;
 
 /// Who waits for one message. Answered exactly once: if nobody does, dropping it answers
@@ -121,7 +125,7 @@ impl Writer {
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
         let proof = Proof::default();
-        let mover = Mover::start(path, Arc::clone(&readers))?;
+        let mover = Mover::start(path, Arc::clone(&readers), log.clone())?;
         let mut transactor = Transactor::new(path, connection, readers, mover, proof.clone(), metrics, log);
         let stopping = Arc::<AtomicBool>::default();
         let is_stopping = Arc::clone(&stopping);
@@ -224,14 +228,15 @@ struct Batch {
 
 impl Batch {
     /// Waits for one command, then takes what else is there. Waits for a moment only where queries are
-    /// held up. `None` when nothing waits and nothing more is to come.
+    /// held up, and in any case no longer than until somebody else's commits are looked for. `None` when nothing
+    /// waits and nothing more is to come.
     fn take(inbox: &Receiver<Command>, stopping: &AtomicBool, queries_are_held_up: bool) -> Option<Self> {
         let mut batch = Self::default();
         let first = match queries_are_held_up {
             // Whoever sets it sends something afterwards.
             _ if stopping.load(SeqCst) => inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
             true => inbox.recv_timeout(HELD_QUERY_LOOK),
-            false => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => inbox.recv_timeout(LOOK_FOR_OTHERS),
         };
         if matches!(first, Err(RecvTimeoutError::Disconnected)) {
             return None;
@@ -270,6 +275,9 @@ fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, stopping: &Atom
         }
         for chore in chores {
             chore(transactor);
+        }
+        if transactor.others_have_committed() {
+            indexer.committed_by_others();
         }
         // After probes as well: each writes to the log, and for a month there may be nothing else.
         transactor.checkpoint_if_due();

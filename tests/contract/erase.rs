@@ -221,7 +221,7 @@ fn a_reader_who_keeps_the_log_is_told_of_and_the_next_run_finishes() {
     reader.execute_batch("BEGIN; SELECT COUNT(*) FROM messages").expect("it is SQL");
     let finished = service.setup().run(&["erase", "--sender", PERSON]);
     assert_eq!(finished.code, Some(69), "{finished:?}");
-    assert!(finished.stderr.contains("another process reads the database all the time"), "{finished:?}");
+    assert!(finished.stderr.contains("another process reads"), "{finished:?}");
     assert_eq!(service.get("/stats").json()["total_messages"], 400 - 57);
     drop(reader);
     assert_eq!(erase_to_the_last_byte(service.setup(), &[PERSON]), "0 messages erased\n");

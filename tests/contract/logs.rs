@@ -195,11 +195,13 @@ fn secrets_signatures_and_texts_are_in_no_log() {
 #[test]
 fn no_control_character_reaches_the_log_raw() {
     let service = Service::start();
-    let id = "line\nbreak\r\t\u{1b}[31m\0\u{7f}\u{85}\u{9b}\"\\end";
+    let id = "line\nbreak\r\t\u{1b}[31m\0\u{7f}\u{85}\u{9b}\u{2028}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}\"\\end";
     let answer = service.post(&message(id));
     answer.expect(200);
     assert_eq!(service.logged(&answer)["message_id"], id);
-    for path in ["/%0a%0d%1b%00", "/%7f%C2%85", "/%FF", "/\"quoted\\"] {
+    for path in
+        ["/%0a%0d%1b%00", "/%7f%C2%85", "/%E2%80%AEgpj.exe%F3%A0%81%81%E2%80%A8", "/%FF", "/\"quoted\\"]
+    {
         let mut client = service.connect();
         client.send(&request("GET", path, &[], None));
         let answer = client.receive();
@@ -207,9 +209,17 @@ fn no_control_character_reaches_the_log_raw() {
     }
     let log = service.stop_and_read_log();
     for line in log.lines() {
-        assert!(!line.contains(char::is_control), "{line:?}");
+        // What hides, and what turns what follows, is as good as a line end to whoever is to be misled.
+        let misleads =
+            |c: char| c.is_control() || "\u{2028}\u{202e}\u{2066}\u{200b}\u{feff}\u{e0041}".contains(c);
+        assert!(!line.contains(misleads), "{line:?}");
     }
     parse_lines(&log);
+
+    // What a command says goes to the same terminals and the same journal.
+    let finished = Setup::new().run(&["check", "no\nsuch\u{1b}[31m\u{202e}file"]);
+    assert_eq!(finished.stderr.trim_end().matches(|c: char| c.is_control() || c == '\u{202e}').count(), 0);
+    assert!(finished.stderr.contains(r"no\u000asuch\u001b[31m\u202efile"), "{}", finished.stderr);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The contract, section by section, asked of the real executable over real sockets.
 
 mod acceptance;
+mod answers;
 mod backup;
 mod check;
 mod client;
@@ -29,6 +30,7 @@ mod metrics;
 mod metrics_of_trouble;
 mod openapi;
 mod output;
+mod outsiders;
 mod page;
 mod plain;
 mod properties;

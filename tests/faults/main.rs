@@ -17,6 +17,7 @@ mod index;
 mod inherited;
 mod load;
 mod locks;
+mod logs;
 mod order;
 #[allow(dead_code, reason = "the contract's tests use the rest")]
 #[path = "../contract/output.rs"]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll;
 
 use super::super::connection::{Connection, Phase};
-use super::super::head::RefusedHead;
+use super::super::refused_head::RefusedHead;
 use super::Edge;
 use crate::limits::{
     CLOSINGS_REPORT_INTERVAL, DRAIN_LINGER, DRAIN_QUIET_TIME, DRAIN_TIMEOUT, LINGER, LISTEN_BACKLOG,

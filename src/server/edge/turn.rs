@@ -7,9 +7,10 @@ use rustix::event::epoll;
 
 use super::super::connection::{Phase, Read};
 use super::super::exchange::{Exchange, refuse};
-use super::super::head::{Head, RefusedHead};
+use super::super::head::Head;
 use super::super::incoming::Step;
 use super::super::outbox::{Address, Answer, Returned};
+use super::super::refused_head::RefusedHead;
 use super::super::reply::Next;
 use super::super::request_id;
 use super::Edge;
