@@ -31,10 +31,10 @@ pub(super) struct Asking<'a>(&'a File);
 
 impl Lock {
     /// Asks a running service for a moment without queries. It gives it soon, for some seconds at most.
-    pub(super) fn ask_for_a_moment(&self) -> Asking<'_> {
-        // Any number of processes may ask. If it is refused, the moment comes by chance.
-        let _ = fcntl_lock(&self.file, FlockOperation::NonBlockingLockShared);
-        Asking(&self.file)
+    /// `None` while another process asks.
+    pub(super) fn ask_for_a_moment(&self) -> Option<Asking<'_>> {
+        fcntl_lock(&self.file, FlockOperation::NonBlockingLockExclusive).ok()?;
+        Some(Asking(&self.file))
     }
 }
 
@@ -51,7 +51,8 @@ pub(super) fn is_asked(database: &Path) -> bool {
     let Ok(file) = File::open(with_suffix(database, "-lock")) else {
         return false;
     };
-    is_locked(&file, 0, 0).is_some()
+    // Where a file system makes one kind of lock of both (flock(2), "NFS details"), the other is a shared one.
+    is_locked(&file, FlockType::ReadLock, 0, 0).is_some()
 }
 
 /// For a process that is going to commit to the database. Any number of them may.
@@ -94,7 +95,7 @@ pub(super) fn alone(database: &Path) -> Result<Lock, OpenError> {
 fn user_of(database: &Path) -> Option<String> {
     let file = File::open(database).ok()?;
     let (start, length) = SQLITE_LOCKS;
-    let held = is_locked(&file, start, length)?;
+    let held = is_locked(&file, FlockType::WriteLock, start, length)?;
     // A process of another container has no number here.
     Some(match held.pid {
         Some(pid) => format!("the process {}", pid.as_raw_nonzero()),
@@ -102,10 +103,10 @@ fn user_of(database: &Path) -> Option<String> {
     })
 }
 
-/// A lock that another process has on these bytes; a length of 0 is all of them.
-fn is_locked(file: &File, start: u64, length: u64) -> Option<Flock> {
-    let any =
-        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
+/// A lock that another process has on these bytes, and that such a lock would have to wait for; a length of 0
+/// is all of them.
+fn is_locked(file: &File, typ: FlockType, start: u64, length: u64) -> Option<Flock> {
+    let any = Flock { start, length, pid: None, typ, offset_type: FlockOffsetType::Set };
     // A file system that cannot tell is not one for a database.
     fcntl_getlk(file, &any).ok()?
 }
