@@ -23,6 +23,7 @@ mod priorities;
 mod refused_head;
 mod reply;
 mod request_id;
+mod unix_socket;
 mod worker_pool;
 
 use std::io;

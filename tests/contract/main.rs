@@ -49,6 +49,7 @@ mod stats;
 mod storage;
 mod supervisor;
 
+mod unix_socket;
 mod webhook;
 mod webhook_content;
 mod webhook_fields;
