@@ -13,6 +13,7 @@ mod end_of_life;
 mod erase;
 mod export;
 mod exposition;
+mod fairness;
 mod fixtures;
 mod health;
 mod hosts;
