@@ -26,7 +26,7 @@ use lexopt::ValueExt;
 
 use crate::config::Config;
 use crate::signature::sign;
-use crate::store::{self, OpenError};
+use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
 use streams::{Stdin, print, say, say_line};
 
@@ -54,8 +54,7 @@ Commands:
   serve          run the service (the default)
   healthcheck    exit 0 if the service at LISTEN_ADDR is ready, 1 otherwise
   sign           read a body from stdin, print its X-Signature
-  backup FILE    write a consistent copy of the database to FILE, also while it is in use; one that
-                 was cut short goes on when it is run again
+  backup FILE    write a consistent copy of the database to FILE, also while it is in use
   restore FILE   put a backup in the place of the database, while no service uses it
   check [FILE]   exit 0 if the database, or FILE, is sound, and its index agrees with it
   export         write messages to stdout, one line of JSON each, also while they come;
@@ -73,8 +72,8 @@ Options:
 
 Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
-  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), ALLOWED_HOSTS,
-  TRUSTED_PROXIES,
+  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), UNIX_SOCKET_MODE (0666),
+  ALLOWED_HOSTS, TRUSTED_PROXIES,
   LOG_LEVEL (_FILE) (INFO), WORKERS (8), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
   REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS
 
@@ -139,7 +138,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Restore(backup) => database().and_then(|database| {
             progress::shown(&database, |shown| store::restore(&backup, &database, shown))
         }),
-        Command::Check(file) => file.map_or_else(database, Ok).and_then(|file| check::check(&file)),
+        Command::Check(file) => file
+            .map_or_else(database, |file| Ok(DatabasePath::resolve(&file)?))
+            .and_then(|file| check::check(&file)),
         Command::Export(options) => database().and_then(|database| {
             let filter = options.filter().map_err(|error| Failure::new(EX_USAGE, error))?;
             export::export(&database, filter, options.is_csv)
@@ -206,8 +207,9 @@ fn settings() -> Result<Config, Failure> {
     Config::from_env().map_err(|error| Failure::new(EX_CONFIG, error))
 }
 
-fn database() -> Result<PathBuf, Failure> {
-    Config::database_from_env().map_err(|error| Failure::new(EX_CONFIG, error))
+fn database() -> Result<DatabasePath, Failure> {
+    let path = Config::database_from_env().map_err(|error| Failure::new(EX_CONFIG, error))?;
+    Ok(DatabasePath::resolve(&path)?)
 }
 
 fn version() -> String {

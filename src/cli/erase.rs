@@ -1,14 +1,13 @@
 //! `erase`: which senders, and how thoroughly.
 
 use std::io::IsTerminal;
-use std::path::Path;
 
 use lexopt::Arg::Long;
 use lexopt::ValueExt;
 
 use super::Failure;
 use crate::message::is_msisdn;
-use crate::store;
+use crate::store::{self, DatabasePath};
 
 /// What follows `erase`.
 pub(super) struct Options {
@@ -35,7 +34,7 @@ impl Options {
     }
 }
 
-pub(super) fn erase(database: &Path, options: &Options) -> Result<(), Failure> {
+pub(super) fn erase(database: &DatabasePath, options: &Options) -> Result<(), Failure> {
     let is_terminal = std::io::stderr().is_terminal();
     let erased = store::erase(database, &options.senders, options.vacuum, |done, all| {
         if is_terminal {

@@ -14,8 +14,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, Row};
 
+use super::database_path::DatabasePath;
+use super::files::{READ_WRITE, folder_of, open_regular};
 use super::index::{self, changes};
 use super::lock::{self, Lock};
 use super::migrations::VERSION;
@@ -23,13 +25,13 @@ use super::open_error::from_sqlite;
 use super::retention::due;
 use super::schema;
 use super::transactor::in_transaction;
-use super::{OpenError, forgotten, room};
+use super::{OpenError, forgotten, room, temporary};
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
 
 /// Erases every message of these senders that was stored before; `to_the_last_byte` also writes the file anew,
 /// during which nobody can commit. Gives their number. `progress` hears of messages erased and messages found.
 pub fn erase(
-    database: &Path,
+    database: &DatabasePath,
     senders: &[String],
     to_the_last_byte: bool,
     mut progress: impl FnMut(u64, u64),
@@ -68,10 +70,17 @@ pub fn erase(
     }
     let emptied = room::make_empty(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
+    let copies = remove_copies(database);
     let removed = remove_index(database);
     emptied.map_err(|error| still_in_the_log(database, &error))?;
-    removed.map_err(|error| still_in_the_index(database, &error))?;
+    removed.map_err(|error| still_in(database, "its index", &error))?;
+    copies.map_err(|error| still_in(database, "an unfinished copy beside it", &error))?;
     Ok(erased)
+}
+
+/// Removes unfinished copies of the messages that commands which were killed have left behind.
+fn remove_copies(database: &Path) -> io::Result<()> {
+    temporary::left_behind(folder_of(database))?.iter().try_for_each(|left| temporary::remove(left))
 }
 
 fn still_in_the_log(database: &Path, error: &rusqlite::Error) -> OpenError {
@@ -87,9 +96,9 @@ fn still_in_the_log(database: &Path, error: &rusqlite::Error) -> OpenError {
     ))
 }
 
-fn still_in_the_index(database: &Path, error: &io::Error) -> OpenError {
+fn still_in(database: &Path, what: &str, error: &io::Error) -> OpenError {
     OpenError::Unusable(format!(
-        "the messages are deleted from {}, but its index still holds them, since it cannot be removed ({error}); \
+        "the messages are deleted from {}, but {what} still holds them, since it cannot be removed ({error}); \
          put that right, and run this again",
         database.display()
     ))
@@ -191,7 +200,7 @@ fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
 fn remove_index(database: &Path) -> io::Result<()> {
     let path = index::path_of(database);
     // Held open, so that the next file cannot be given its number and be taken for it.
-    let held = fs::File::open(&path).ok();
+    let held = open_regular(&path).ok();
     let before = index::file_of(database);
     let began = Instant::now();
     while held.is_some() && began.elapsed() < ERASE_PATIENCE {
@@ -212,8 +221,7 @@ fn remove_index(database: &Path) -> io::Result<()> {
 /// True if another process has the index open. Otherwise its log is in it now.
 fn is_in_use(index: &Path) -> bool {
     let fold = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let index = Connection::open_with_flags(index, flags)?;
+        let index = Connection::open_with_flags(index, READ_WRITE)?;
         index.busy_timeout(Duration::ZERO)?;
         index.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
     };
