@@ -20,8 +20,14 @@ const HEADING: &str = "\n## From nothing in ten minutes\n";
 const SENDER: &str = "127.0.0.2";
 const AUTHORITY: &str = "/var/lib/caddy/.local/share/caddy/pki/authorities/local/root.crt";
 /// What the packages of the page bring, for the systemd of these tests to see.
-const UNITS: [&str; 4] =
-    ["lyftr-webhook.service", "lyftr-webhook.socket", "caddy.service", "prometheus.service"];
+const UNITS: [&str; 6] = [
+    "lyftr-webhook.service",
+    "lyftr-webhook.socket",
+    "lyftr-webhook-backup.service",
+    "lyftr-webhook-backup.timer",
+    "caddy.service",
+    "prometheus.service",
+];
 
 /// The blocks of the page, one after the other.
 fn commands() -> String {

@@ -47,6 +47,7 @@ fn it_puts_everything_in_its_place_once_and_takes_away_what_is_not_data() {
     assert_eq!(mode("usr/local/bin/lyftr-webhook"), Some(0o755), "{installed:?}");
     assert_eq!(mode("etc/lyftr-webhook/webhook_secret"), Some(0o600));
     assert_eq!(mode("etc/lyftr-webhook/log_level"), Some(0o644));
+    assert_eq!(mode("etc/lyftr-webhook/environment"), Some(0o600), "a token may be in it");
     for unit in ["lyftr-webhook.service", "lyftr-webhook.socket"] {
         assert_eq!(mode(&format!("etc/systemd/system/{unit}")), Some(0o644));
     }
@@ -54,6 +55,9 @@ fn it_puts_everything_in_its_place_once_and_takes_away_what_is_not_data() {
     let text = fs::read_to_string(&secret).unwrap();
     assert!(text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text:?}");
 
+    // An earlier version left it to everybody.
+    let environment = root.path().join("etc/lyftr-webhook/environment");
+    fs::set_permissions(&environment, fs::Permissions::from_mode(0o644)).unwrap();
     let again = install(&[&format!("--root={folder}"), BINARY]);
     assert!(again.status.success(), "{again:?}");
     assert_eq!(files(root.path()), installed, "nothing is made anew");

@@ -11,7 +11,7 @@ use crate::manager::{BINARY, Manager};
 use crate::setup::{Setup, free_port};
 use crate::tools::{has, run};
 
-const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lyftr-webhook.service");
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
 const RESTARTS: usize = 20;
 
 #[track_caller]
@@ -22,12 +22,46 @@ fn post(client: &mut Client, secret: &str, id: &str) -> u16 {
 }
 
 #[test]
-fn the_unit_is_exposed_to_next_to_nothing() {
-    if has("systemd-analyze") {
-        let output = run("systemd-analyze", &["security", "--offline=true", "--threshold=13", UNIT]);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{}", said.lines().last().unwrap());
+fn the_units_are_exposed_to_next_to_nothing() {
+    if !has("systemd-analyze") {
+        return;
     }
+    for (unit, threshold) in [("lyftr-webhook.service", 12), ("lyftr-webhook-backup.service", 5)] {
+        let (threshold, unit) = (format!("--threshold={threshold}"), format!("{SCRIPTS}/{unit}"));
+        let output = run("systemd-analyze", &["security", "--offline=true", &threshold, &unit]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{unit}: {}", said.lines().last().unwrap());
+    }
+}
+
+#[test]
+fn the_backup_unit_makes_a_copy_with_every_restriction_it_names() {
+    let Some(manager) = Manager::boot() else { return };
+    let script = r#"cp "$0" /usr/bin/lyftr-webhook && cd "$1" &&
+        systemd-sysusers "$1/debian/sysusers.conf" &&
+        cp lyftr-webhook-backup.service lyftr-webhook-backup.timer /etc/systemd/system/ &&
+        echo "$2" | DATABASE_URL=sqlite:////var/lib/lyftr-webhook/app.db lyftr-webhook import &&
+        chown -R lyftr-webhook: /var/lib/lyftr-webhook &&
+        install -d -o lyftr-webhook -g lyftr-webhook -m 700 /var/backups/lyftr-webhook &&
+        systemctl daemon-reload && systemctl enable --now lyftr-webhook-backup.timer"#;
+    manager.does(&["sh", "-c", script, BINARY, SCRIPTS, &message("m1").to_string()]);
+    let units = ["service", "timer"].map(|kind| format!("/etc/systemd/system/lyftr-webhook-backup.{kind}"));
+    let verified = manager.does(&["systemd-analyze", "verify", "--man=no", &units[0], &units[1]]);
+    assert_eq!(String::from_utf8_lossy(&verified.stderr), "");
+    for _ in 0..2 {
+        manager.does(&["systemctl", "start", "lyftr-webhook-backup.service"]);
+    }
+    let copies: Vec<_> = fs::read_dir(manager.path("/var/backups/lyftr-webhook"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let [copy] = &copies[..] else { panic!("one, by the day of the week: {copies:?}") };
+    let copy = format!("/var/backups/lyftr-webhook/{copy}");
+    manager.does(&["lyftr-webhook", "check", &copy]);
+    let exported =
+        manager.does(&["env", &format!("DATABASE_URL=sqlite:///{copy}"), "lyftr-webhook", "export"]);
+    assert!(String::from_utf8_lossy(&exported.stdout).contains("\"m1\""), "{exported:?}");
+    manager.does(&["systemctl", "is-active", "lyftr-webhook-backup.timer"]);
 }
 
 #[test]
@@ -64,7 +98,19 @@ fn the_units_are_without_a_fault_and_the_service_works_with_every_restriction_th
         assert!(!manager.log().contains(trouble), "{}", manager.log());
     }
 
+    assert_eq!(manager.property("MemoryMax"), (512 << 20).to_string());
+    assert_eq!(manager.property("TasksMax"), "1100");
     let pid = manager.property("MainPID");
+    // In its own view of the files nothing can be started but itself.
+    let inside = |program: &str| manager.run(&["nsenter", "-m", "-t", &pid, program, "--version"]);
+    assert!(inside("/usr/local/bin/lyftr-webhook").status.success());
+    for program in ["/bin/sh", "/bin/kill", "/usr/bin/env"] {
+        let output = inside(program);
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("Permission denied"),
+            "{program}: {output:?}"
+        );
+    }
     let status = fs::read_to_string(manager.path(&format!("/proc/{pid}/status"))).unwrap();
     for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"] {
         assert!(status.contains(line), "{line}: {status}");
