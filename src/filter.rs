@@ -6,8 +6,9 @@
 
 use serde_json::json;
 
+use crate::cursor::Cursor;
 use crate::folding::Needle;
-use crate::limits::{DEFAULT_PAGE_ROWS, MAX_CURSOR_ID_BYTES, MAX_PAGE_ROWS};
+use crate::limits::{DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS};
 use crate::timestamp::{InstantKey, parse_instant};
 use crate::url::{percent_encode, query_parameters};
 use crate::validation_error::ValidationError;
@@ -32,15 +33,6 @@ pub struct PageQuery {
     pub after: Option<Cursor>,
     /// The filters as sent, for the link to the next page.
     sent: Vec<(&'static str, String)>,
-}
-
-/// A place between two messages in the order of the list.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Cursor {
-    /// After the message with this instant and id.
-    Place { instant: String, message_id: String },
-    /// After the message in this row of the table, whose id is too long to travel in a URL.
-    Row(i64),
 }
 
 impl PageQuery {
@@ -73,33 +65,6 @@ impl PageQuery {
             percent_encode(&mut link, value);
         }
         link
-    }
-}
-
-impl Cursor {
-    /// The place after a message: its instant, its id, and the row it is in.
-    pub fn after(ts: &str, message_id: &str, row: i64) -> Self {
-        if message_id.len() > MAX_CURSOR_ID_BYTES {
-            return Self::Row(row);
-        }
-        Self::Place { instant: InstantKey::of(ts).as_str().to_owned(), message_id: message_id.to_owned() }
-    }
-
-    fn to_text(&self) -> String {
-        match self {
-            // The length tells where one ends and the other begins, whatever they hold.
-            Self::Place { instant, message_id } => format!("{}~{instant}{message_id}", instant.len()),
-            Self::Row(row) => format!("~{row}"),
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (length, rest) = text.split_once('~')?;
-        if length.is_empty() {
-            return rest.parse().ok().map(Self::Row);
-        }
-        let (instant, message_id) = rest.split_at_checked(length.parse().ok()?)?;
-        Some(Self::Place { instant: instant.to_owned(), message_id: message_id.to_owned() })
     }
 }
 
@@ -201,6 +166,7 @@ fn integer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sort_key::{MessageId, SortKey};
 
     #[test]
     fn without_parameters_it_is_the_first_page_of_everything() {
@@ -245,12 +211,15 @@ mod tests {
     fn a_link_leads_back_to_the_same_filter_and_the_cursor() {
         let query = PageQuery::parse("from=%2B91&since=2025-01-15T10:00:00%2B05:30&q=50%25&limit=3&offset=9")
             .unwrap();
-        let cursor = Cursor::after("2025-01-15T10:00:00.500Z", "id ~&é", 4);
+        let last = SortKey {
+            instant: "2025-01-15T10:00:00.5".into(),
+            message_id: MessageId::Text("id ~&é".into()),
+            row: i64::MAX,
+        };
+        let cursor = Cursor::Behind(last);
         let link = query.next_link(&cursor);
         let next = PageQuery::parse(link.split_once('?').unwrap().1).unwrap();
         assert_eq!(next.filter, query.filter);
         assert_eq!((next.limit, next.offset, next.after), (3, 0, Some(cursor)));
-        let long = Cursor::after("2025-01-15T10:00:00Z", &"x".repeat(5000), 4);
-        assert_eq!(Cursor::parse(&long.to_text()), Some(Cursor::Row(4)));
     }
 }

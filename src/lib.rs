@@ -11,19 +11,19 @@
 //! | 4 | [`app`]: what a route may reach |
 //! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`advice`] [`client`] [`clock`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
-//! | 0 | [`authority`] [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`version`] |
+//! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
+//! | 0 | [`authority`] [`csv`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this.
 //!
 //! # The life of a `POST /webhook`
 //!
-//! `server::edge` reads until the request is whole (head, framing, bounds, deadline) → the ingest
+//! `server::reactor` reads until the request is whole (head, framing, bounds, deadline) → the ingest
 //! queue of `server::worker_pool` → `server::exchange` → `routes` finds the row of its table →
 //! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::writer`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
-//! `server::outbox` → `server::edge` has `server::exchange` count, log and render it, and sends.
+//! `server::completions` → `server::reactor` has `server::exchange` count, log and render it, and sends.
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit.
 //!
 //! # What always holds
@@ -43,6 +43,7 @@ mod client;
 mod clock;
 mod config;
 mod csv;
+mod cursor;
 mod escape;
 mod exposition;
 mod filter;
@@ -62,6 +63,7 @@ mod routes;
 mod secrets;
 mod server;
 mod signature;
+mod sort_key;
 mod store;
 mod timestamp;
 mod url;

@@ -12,8 +12,11 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (4, &["store", "config"]),
     (3, &["pace", "secrets"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
-    (1, &["advice", "client", "clock", "hosts", "inherited", "notify", "validation_error"]),
-    (0, &["authority", "csv", "escape", "folding", "timestamp", "url", "limits", "os", "version"]),
+    (1, &["advice", "client", "clock", "cursor", "hosts", "inherited", "notify", "validation_error"]),
+    (
+        0,
+        &["authority", "csv", "escape", "folding", "timestamp", "url", "limits", "os", "sort_key", "version"],
+    ),
 ];
 
 /// The map of the house: it names every room, and nobody imports it.

@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::copy::Log;
+use super::database_path::DatabasePath;
+use super::files::folder_of;
+use super::log_bound::LogBound;
 use super::migrations::VERSION;
 use super::open_error::{OpenError, from_sqlite};
-use super::pressure::MOST_FOR_A_COMMAND;
-use super::{lock, schema};
+use super::sort_columns::INSTANT;
+use super::{lock, schema, temporary};
 use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 
 /// Checks the structure of the file, counts what is in it, and compares the index with the messages.
@@ -23,7 +25,7 @@ use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 ///
 /// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile, or another
 /// command needs it to start over.
-pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
     let gives_way = Arc::<AtomicBool>::default();
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) if gives_way.load(Relaxed) => OpenError::InUse(format!(
@@ -37,6 +39,11 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
         _ => from_sqlite(database, &error),
     };
     let version = schema::inspect(database)?;
+    let _lock = lock::shared_if_there(database)?;
+    // They hold people's messages.
+    for left in temporary::left_behind(folder_of(database)).unwrap_or_default() {
+        say(&format!("{}: left behind by a command that was killed; remove it", left.display()));
+    }
     let connection = open(database, &gives_way).map_err(failed)?;
     say(&format!("{}: schema version {version}", database.display()));
     let mut is_sound = structure(&connection, "main", say).map_err(failed)?;
@@ -44,10 +51,12 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
         say("what is derived from a damaged file was not compared; restore a backup");
         return Ok(false);
     }
-    let figures = "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), \
-         (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') LIMIT 1), \
-         (SELECT ts FROM messages ORDER BY rtrim(ts, 'Z.0') DESC LIMIT 1) FROM messages";
-    let figures = connection.query_row(figures, [], |row| {
+    let figures = format!(
+        "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), \
+            (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} LIMIT 1), \
+            (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} DESC LIMIT 1) FROM messages"
+    );
+    let figures = connection.query_row(&figures, [], |row| {
         let text =
             |column| super::column::text(row, column).map(|text| text.unwrap_or_else(|| "-".to_owned()));
         Ok(format!("{} messages from {} senders, {} to {}", text(0)?, text(1)?, text(2)?, text(3)?))
@@ -67,12 +76,11 @@ fn open(database: &Path, gives_way: &Arc<AtomicBool>) -> rusqlite::Result<Connec
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
-    let log = Log(schema::open_for_reading(database)?);
-    let (at_first, database, gives_way) = (log.bytes(), database.to_owned(), Arc::clone(gives_way));
+    let log = LogBound::of(database)?;
+    let (database, gives_way) = (database.to_owned(), Arc::clone(gives_way));
     let is_in_the_way = move || {
-        let now = log.bytes();
         gives_way.store(lock::is_asked(&database), Relaxed);
-        gives_way.load(Relaxed) || now > at_first && now > MOST_FOR_A_COMMAND
+        gives_way.load(Relaxed) || log.is_exceeded()
     };
     connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;
     Ok(connection)

@@ -10,6 +10,7 @@
 //!   message waits while the ones before it are put in order.
 
 pub(super) mod changes;
+mod integrity;
 pub(super) mod order;
 pub(super) mod rank;
 pub(super) mod search;
@@ -20,28 +21,30 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::column::text;
-use super::files::with_suffix;
+pub(super) use super::files::FileId;
+use super::files::{READ_WRITE, file_id, with_suffix};
 use super::pressure::INDEX;
-use super::{schema, wal};
+use super::sort_columns::{INSTANT, MESSAGE_ID};
+use super::{StoreError, schema, wal};
 use crate::limits::{INDEX_CACHE_KIB, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
+use crate::sort_key::SortKey;
 
 /// The version of the index's own schema. Another one is made anew.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// How far the index has come, as one snapshot of it shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Marks {
-    /// The last row whose place in the order is known ([`order`]).
-    pub(super) ordered_through: i64,
+    /// The last row whose place in the order is known ([`order`]); `None` before the first.
+    pub(super) ordered_through: Option<i64>,
     /// Messages in the order.
     pub(super) ordered: u64,
     /// Senders of those messages.
     pub(super) senders: u64,
     /// The last row that the search index knows ([`search`]).
-    pub(super) searchable_through: i64,
+    pub(super) searchable_through: Option<i64>,
     /// The last change of a message by somebody else that is taken account of ([`changes`]).
     pub(super) changes_through: i64,
 }
@@ -79,6 +82,20 @@ impl Marks {
     }
 }
 
+/// The first row behind a mark. A mark is never [`LAST_ROW`].
+pub(super) fn first_behind(mark: Option<i64>) -> i64 {
+    mark.map_or(i64::MIN, |row| row.saturating_add(1))
+}
+
+/// A table with a message in this row gives out the numbers of others by chance: no mark is of any use then, and
+/// queries go without the index.
+pub(super) const LAST_ROW: Option<i64> = Some(i64::MAX);
+
+/// What a query says that has met something that cannot be if the index is right. It is made anew.
+pub(super) fn is_wrong(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("the index is wrong: {what}"))
+}
+
 /// Where the index of a database is.
 pub(super) fn path_of(database: &Path) -> PathBuf {
     with_suffix(database, "-index")
@@ -88,6 +105,10 @@ pub(super) fn path_of(database: &Path) -> PathBuf {
 /// there if it belongs to it, or a new one.
 pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
     let path = path_of(database);
+    if let Some(obstacle) = integrity::obstacle(messages)? {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
+        return Err(rusqlite::Error::SqliteFailure(code, Some(obstacle.to_owned())));
+    }
     let usable = |index: Connection| {
         let version: i64 = index.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let usable = version == VERSION && !index.is_readonly("main")? && belongs(&index, messages)?;
@@ -106,10 +127,7 @@ pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<C
 }
 
 fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
-    let index = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let index = Connection::open_with_flags(path, READ_WRITE)?;
     prepare(&index)?;
     Ok(index)
 }
@@ -143,27 +161,22 @@ fn belongs(index: &Connection, messages: &Connection) -> rusqlite::Result<bool> 
     if !has_seen || changes::were_missed(messages, &marks)? {
         return Ok(false);
     }
-    if marks.ordered == 0 {
+    let Some(row) = marks.ordered_through.filter(|_| marks.ordered > 0) else {
         return Ok(true);
-    }
-    let at_the_mark = messages
+    };
+    let standing = messages
         .query_row(
-            "SELECT rtrim(ts, 'Z.0'), ifnull(message_id, '') FROM (\
-                SELECT * FROM (SELECT ts, message_id FROM messages_changes \
-                    WHERE change > ?2 AND message_row = ?1 ORDER BY change LIMIT 1) \
-                UNION ALL SELECT ts, message_id FROM messages WHERE rowid = ?1) LIMIT 1",
-            (marks.ordered_through, marks.changes_through),
-            |row| Ok((text(row, 0)?, text(row, 1)?)),
+            &format!(
+                "SELECT {INSTANT}, {MESSAGE_ID} FROM (\
+                    SELECT * FROM (SELECT ts, message_id FROM messages_changes \
+                        WHERE change > ?2 AND message_row = ?1 ORDER BY change LIMIT 1) \
+                    UNION ALL SELECT ts, message_id FROM messages WHERE rowid = ?1) AS m LIMIT 1"
+            ),
+            (row, marks.changes_through),
+            |found| Ok(SortKey { instant: found.get(0)?, message_id: found.get(1)?, row }),
         )
         .optional()?;
-    let Some((instant, message_id)) = at_the_mark else {
-        return Ok(false);
-    };
-    index.query_row(
-        "SELECT EXISTS (SELECT 1 FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3)",
-        (instant, message_id, marks.ordered_through),
-        |row| row.get(0),
-    )
+    standing.map_or(Ok(false), |key| order::has(index, &key))
 }
 
 fn last_change(messages: &Connection) -> rusqlite::Result<i64> {
@@ -187,11 +200,9 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
     let transaction = index.transaction()?;
     transaction.execute_batch(include_str!("index/schema.sql"))?;
     let changes = last_change(messages)?;
-    let before_all: i64 =
-        messages.query_row("SELECT min(0, ifnull(min(rowid), 1) - 1) FROM messages", [], |row| row.get(0))?;
     transaction.execute(
-        "INSERT INTO messages_marks VALUES (?1, ?2, 0, 0, ?2, ?3)",
-        (identity(messages)?, before_all, changes),
+        "INSERT INTO messages_marks VALUES (?1, NULL, 0, 0, NULL, ?2)",
+        (identity(messages)?, changes),
     )?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
@@ -201,7 +212,7 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
 /// Removes an index that is of no use.
 pub(super) fn remove(database: &Path) -> io::Result<()> {
     let path = path_of(database);
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
         match fs::remove_file(with_suffix(&path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -210,13 +221,9 @@ pub(super) fn remove(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Which file an index is, whatever its name: device and inode.
-pub(super) type FileId = (u64, u64);
-
-/// The file that is the index of a database now.
+/// The file that is the index of a database now. A link is none.
 pub(super) fn file_of(database: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path_of(database)).ok().map(|file| (file.dev(), file.ino()))
+    file_id(&path_of(database))
 }
 
 /// Gives a connection for queries the index of its database, which has to be this file. Another one
@@ -244,7 +251,6 @@ pub(super) fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
     let schema =
         schema.replace("CREATE TABLE ", "CREATE TABLE idx.").replace("VIRTUAL TABLE ", "VIRTUAL TABLE idx.");
     reader.execute_batch(&schema)?;
-    let before_all = i64::MIN;
-    reader.execute("INSERT INTO messages_marks VALUES (x'', ?1, 0, 0, ?1, ?2)", (before_all, i64::MAX))?;
+    reader.execute("INSERT INTO messages_marks VALUES (x'', NULL, 0, 0, NULL, ?1)", [i64::MAX])?;
     Ok(())
 }

@@ -5,7 +5,8 @@
 //!   they come fast and nobody asks anything, until very many have.
 //! - The order goes before the search.
 //! - A slice is one transaction of the index, taken from one state of the database.
-//! - An index that fails is put out of use, and made anew.
+//! - An index that fails is put out of use, and made anew. It is not used before it was compared with the messages,
+//!   and compared again when somebody else has committed.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,19 +14,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::checkpoint::{Keeper, Report};
 use super::index;
-use super::index::upkeep::{Due, Sliced, Upkeep};
+use super::index::upkeep::{Due, Part, Sliced, Upkeep, Verdict};
 use super::pressure::INDEX;
 use super::readers::Readers;
 use crate::limits::INDEX_RETRY;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::os;
+
+/// While somebody else keeps committing, the index is compared with the messages for a tenth of the time.
+const VERIFICATION_SHARE: u32 = 9;
 
 /// Where the log of the index has no room, how long queries go on until it is tried again to make some.
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
@@ -42,6 +46,7 @@ pub(super) struct Indexer {
 pub(super) struct Wake {
     committed: Sender<()>,
     changed: Sender<()>,
+    by_others: Arc<AtomicBool>,
 }
 
 impl Wake {
@@ -53,6 +58,12 @@ impl Wake {
     /// Messages were deleted, and queries go without the index until it knows: nothing else may wait first.
     pub(super) fn changed(&self) {
         let _ = self.changed.try_send(());
+        self.wake();
+    }
+
+    /// Somebody else has written to the database: the index is compared with what is there now.
+    pub(super) fn committed_by_others(&self) {
+        self.by_others.store(true, Relaxed);
         self.wake();
     }
 }
@@ -68,7 +79,8 @@ impl Indexer {
     ) -> io::Result<Self> {
         let (committed, woken) = bounded(1);
         let (changed, woken_for_changes) = bounded(1);
-        let stopping = Arc::new(AtomicBool::new(false));
+        readers.set_indexer(committed.clone());
+        let (stopping, by_others) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let keeper = Keeper::new(&INDEX, readers.gate(), Report::new("index", log.clone()));
         let mut work = Work {
             database: database.to_owned(),
@@ -76,10 +88,13 @@ impl Indexer {
             stopping: Arc::clone(&stopping),
             woken,
             woken_for_changes,
+            by_others: Arc::clone(&by_others),
+            verified: None,
             metrics,
             keeper,
             log,
             generation: 0,
+            file: None,
             failing: false,
         };
         let first = work.open();
@@ -87,7 +102,7 @@ impl Indexer {
             os::lower_priority_of_this_thread();
             work.run(first);
         })?;
-        Ok(Self { wake: Wake { committed, changed }, stopping, thread: Mutex::new(Some(thread)) })
+        Ok(Self { wake: Wake { committed, changed, by_others }, stopping, thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn wake(&self) -> Wake {
@@ -110,12 +125,17 @@ struct Work {
     stopping: Arc<AtomicBool>,
     woken: Receiver<()>,
     woken_for_changes: Receiver<()>,
+    by_others: Arc<AtomicBool>,
+    /// When the index was last compared with the messages, and how long that took.
+    verified: Option<(Instant, Duration)>,
     metrics: Arc<Metrics>,
     log: Log,
     /// Of the log of the index.
     keeper: Keeper,
     /// What the connections belong to (`Readers::generation`).
     generation: u64,
+    /// The file that is the index.
+    file: Option<index::FileId>,
     /// The last try failed, and the log says so.
     failing: bool,
 }
@@ -128,6 +148,9 @@ impl Work {
                 continue;
             };
             let kept_up = catch_unwind(AssertUnwindSafe(|| self.keep_up(&mut upkeep)));
+            if !self.stopping.load(Relaxed) {
+                upkeep.show_lost(&self.metrics);
+            }
             match kept_up {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => self.failed(Some(&error)),
@@ -141,14 +164,17 @@ impl Work {
         let known = self.readers.index_file();
         let is_other = known.is_some() && index::file_of(&self.database) != known;
         // Another file cannot be opened beside the log of the one that was there.
-        if self.readers.index_was_condemned() || is_other {
+        let condemned = self.readers.take_index_condemned();
+        if let Some(cause) = &condemned {
+            self.log.write(&Line::event(Level::Warning, "index_wrong").text("cause", cause));
+        }
+        if condemned.is_some() || is_other {
             // If it cannot be removed it is tried again with the next query that fails.
             let _ = index::remove(&self.database);
         }
         match Upkeep::open(&self.database) {
             Ok(mut upkeep) => {
-                self.readers.use_index(generation, index::file_of(&self.database));
-                self.readers.index_knows_changes(upkeep.changes_through());
+                self.file = index::file_of(&self.database);
                 upkeep.tell(&self.log);
                 upkeep.show(&self.metrics);
                 self.generation = generation;
@@ -163,9 +189,16 @@ impl Work {
 
     /// Works until told to stop, or until the index is of no use any more.
     fn keep_up(&mut self, upkeep: &mut Upkeep) -> rusqlite::Result<()> {
+        if !self.is_right(upkeep)? {
+            return Ok(());
+        }
+        self.readers.use_index(self.generation, self.file);
         while !self.stopping.load(Relaxed) && self.readers.uses_index(self.generation) {
             if index::file_of(&self.database) != self.readers.index_file() {
                 self.readers.forget_index();
+                break;
+            }
+            if self.is_to_be_verified(upkeep) && !self.is_right(upkeep)? {
                 break;
             }
             self.readers.rest_if_not_asked();
@@ -197,6 +230,39 @@ impl Work {
             }
         }
         Ok(())
+    }
+
+    fn is_to_be_verified(&self, upkeep: &Upkeep) -> bool {
+        // Somebody who commits all the time is not to keep this thread at it.
+        let is_rested = self.verified.is_none_or(|(at, took)| at.elapsed() >= took * VERIFICATION_SHARE);
+        upkeep.is_at_last_row() || is_rested && self.by_others.load(Relaxed)
+    }
+
+    /// Compares the index with the messages. One that is wrong is made anew.
+    fn is_right(&mut self, upkeep: &mut Upkeep) -> rusqlite::Result<bool> {
+        // Before it is looked: what comes meanwhile is looked at once more.
+        self.by_others.store(false, Relaxed);
+        let began = Instant::now();
+        while !self.stopping.load(Relaxed) {
+            let wrong = match upkeep.verify()? {
+                Verdict::Right => {
+                    self.verified = Some((Instant::now(), began.elapsed()));
+                    self.readers.index_knows_changes(upkeep.changes_through());
+                    upkeep.show(&self.metrics);
+                    return Ok(true);
+                }
+                Verdict::Pending if !self.has_room(upkeep)? => {
+                    thread::sleep(ROOM_PAUSE);
+                    continue;
+                }
+                Verdict::Pending if upkeep.slice(Part::Changes)? == Sliced::Done => continue,
+                Verdict::Pending => "changes were removed that it has not taken account of",
+                Verdict::Wrong(wrong) => wrong,
+            };
+            self.readers.condemn_index(wrong.to_owned());
+            return Ok(false);
+        }
+        Ok(false)
     }
 
     fn has_room(&mut self, upkeep: &Upkeep) -> rusqlite::Result<bool> {

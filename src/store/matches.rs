@@ -1,22 +1,22 @@
 //! The messages that have a word in them: all are counted, and where they are few their places are
 //! kept, so that a page of them needs no second search.
 
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 
 use super::StoreError;
-use super::column::text;
-use super::index::rank::{self, Place};
 use super::snapshot::Snapshot;
+use super::sort_columns::sort_key;
 use super::source::{Arm, Source, Values, rows};
-use super::total::of_sender;
+use super::total::{indexed_from, of_sender};
 use crate::filter::Filter;
 use crate::limits::{FEW_PROPOSED_ROWS, KEPT_MATCHES, PROPOSED_SHARE};
+use crate::sort_key::SortKey;
 
 /// What a search found.
 pub(super) struct Matches {
     pub(super) total: u64,
     /// Where all of them are, in their order; `None` if they are too many to keep.
-    pub(super) places: Option<Vec<(Place, i64)>>,
+    pub(super) places: Option<Vec<SortKey>>,
     /// What was gone through.
     pub(super) source: Source,
 }
@@ -26,8 +26,8 @@ pub(super) fn find(snapshot: Snapshot<'_>, filter: &Filter) -> Result<Matches, S
     let Snapshot { connection, marks, .. } = snapshot;
     let values = Values::new(filter, marks);
     let in_order = match (&filter.from, &filter.since) {
-        (Some(from), _) => of_sender(connection, from)?,
-        (None, Some(_)) => marks.ordered - rank::before(connection, &values.start.place)?,
+        (Some(from), _) => of_sender(connection, &from.as_str().into())?,
+        (None, Some(_)) => indexed_from(snapshot, &values.start)?,
         (None, None) => marks.ordered,
     };
     // To look a row up costs about as much as to read some of them one after the other, and to ask
@@ -76,7 +76,7 @@ fn ask(connection: &Connection, expression: &str, most: u64) -> Result<Option<Ve
 /// Of the proposed rows, and of those behind the index's mark, the ones that do match.
 fn look_up(snapshot: Snapshot<'_>, values: &Values<'_>, proposals: &[i64]) -> Result<Matches, StoreError> {
     let mut matches = Matches::none(Source::Proposed);
-    let known = proposals.iter().copied().filter(|row| *row <= snapshot.marks.searchable_through);
+    let known = proposals.iter().copied().filter(|row| Some(*row) <= snapshot.marks.searchable_through);
     matches.gather_rows(snapshot.connection, values, known)?;
     matches.gather_tail(snapshot, values)?;
     Ok(matches.sorted())
@@ -95,18 +95,18 @@ fn go_through(snapshot: Snapshot<'_>, filter: &Filter, values: &Values<'_>) -> R
 /// faster.
 fn scan(connection: &Connection, values: &Values<'_>) -> Result<Matches, StoreError> {
     let mut matches = Matches::none(Source::Table);
-    let behind = rows(values, "m.rowid > ?10");
-    let mut first = connection.prepare_cached(&format!("{} ORDER BY m.rowid LIMIT ?8", behind.places()))?;
+    let mut first = connection
+        .prepare_cached(&format!("{} ORDER BY m.rowid LIMIT :limit", rows(values, "1").places()))?;
     let mut first_values = values.clone();
     first_values.limit = KEPT_MATCHES as i64;
     first_values.bind(&mut first)?;
-    first.raw_bind_parameter(Values::ROW, i64::MIN)?;
     matches.gather(first.raw_query())?;
-    let last = matches.places.as_ref().and_then(|places| places.last()).map(|(_, row)| *row);
+    let last = matches.places.as_ref().and_then(|places| places.last()).map(|key| key.row);
     if let Some(last) = last.filter(|_| matches.total == KEPT_MATCHES as u64) {
-        let mut rest = connection.prepare_cached(&behind.count())?;
-        values.bind(&mut rest)?;
-        rest.raw_bind_parameter(Values::ROW, last)?;
+        let mut rest = connection.prepare_cached(&rows(values, "m.rowid > :row").count())?;
+        let mut behind = values.clone();
+        behind.row = last;
+        behind.bind(&mut rest)?;
         let rest = rest.raw_query().next()?.map_or(Ok(0), |row| row.get::<_, i64>(0))?.unsigned_abs();
         matches.total += rest;
         matches.places = matches.places.filter(|_| rest == 0);
@@ -123,7 +123,7 @@ impl Matches {
         while let Some(row) = rows.next()? {
             self.total += 1;
             match &mut self.places {
-                Some(places) if places.len() < KEPT_MATCHES => places.push(place(row)?),
+                Some(places) if places.len() < KEPT_MATCHES => places.push(sort_key(row, 0)?),
                 places => *places = None,
             }
         }
@@ -148,10 +148,10 @@ impl Matches {
         values: &Values<'_>,
         numbers: impl Iterator<Item = i64>,
     ) -> rusqlite::Result<()> {
-        let mut one = connection.prepare_cached(&rows(values, "m.rowid = ?10").places())?;
+        let mut one = connection.prepare_cached(&rows(values, "m.rowid = :row").places())?;
         values.bind(&mut one)?;
         for number in numbers {
-            one.raw_bind_parameter(Values::ROW, number)?;
+            one.raw_bind_parameter(c":row", number)?;
             self.gather(one.raw_query())?;
         }
         Ok(())
@@ -173,9 +173,4 @@ impl Matches {
         }
         self
     }
-}
-
-pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<(Place, i64)> {
-    let column = |column| text(row, column).map(Option::unwrap_or_default);
-    Ok((Place { instant: column(0)?, message_id: column(1)? }, row.get(2)?))
 }

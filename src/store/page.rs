@@ -2,20 +2,25 @@
 //! then id bytewise.
 //!
 //! Everything is read twice over: from the index, up to its mark, and from the rows of `messages`
-//! behind the mark ([`super::index`]). Both are arms of one SQL statement.
+//! behind the mark ([`super::index`]). Both are arms of one SQL statement. Whether more rows follow is known from
+//! the order; a place in it whose message is not there means that the index is wrong.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::StoreError;
 use super::column::text;
-use super::index::rank::{self, Place};
+use super::index::{self, rank};
 use super::matches::{self, Matches};
 use super::snapshot::{Places, Snapshot};
+use super::sort_columns::{self, KEY, sort_key};
 use super::source::{Arm, Source, Start, Values};
 use super::total::{self, in_tail};
-use crate::filter::{Cursor, PageQuery};
+use crate::cursor::{Cursor, LongPlace};
+use crate::filter::{Filter, PageQuery};
 use crate::limits::{MOST_SORTED, WALKED_OFFSET};
+use crate::sort_key::SortKey;
 
 /// A message as it was stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,10 +70,7 @@ pub(super) fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, St
     values.limit = i64::from(query.limit) + 1;
     values.offset = query.offset;
     if let Some(cursor) = &query.after {
-        let Some(place) = place(connection, cursor)? else {
-            return Ok(Page { rows: Vec::new(), total, next: None });
-        };
-        values.start = values.start.max(Start::after(place));
+        values.start = values.start.max(start_at(connection, cursor)?);
     }
     // The tail is sorted in memory, as far as the page lies in it.
     if query.offset.unsigned_abs() > MOST_SORTED
@@ -89,35 +91,56 @@ pub(super) fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, St
             select(snapshot, Source::in_order(filter), &values)?
         }
     };
-    let (mut rows, mut numbers) = found;
+    // One more than the page holds, and each of them is there: so this alone says whether more follow.
     let limit = query.limit as usize;
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    numbers.truncate(limit);
-    let next = rows.last().zip(numbers.last()).filter(|_| more);
-    let next = next.map(|(row, number)| Cursor::after(&row.ts, &row.message_id, *number));
+    let next = match found.get(limit.saturating_sub(1)..) {
+        Some([(_, last), (_, next), ..]) => Some(Cursor::between(last, next)),
+        _ => None,
+    };
+    let rows = found.into_iter().take(limit).map(|(row, _)| row).collect();
     Ok(Page { rows, total, next })
+}
+
+/// Where a walk goes on.
+fn start_at(connection: &Connection, cursor: &Cursor) -> Result<Start, StoreError> {
+    let LongPlace { cut, last, next } = match cursor {
+        Cursor::Behind(key) => return Ok(Start::after(key.clone())),
+        Cursor::BehindLong(place) => place,
+    };
+    let standing = |row| sort_columns::sort_key_at(connection, row);
+    if let Some(key) = standing(last.row)?.filter(|key| last.is(key)) {
+        return Ok(Start::after(SortKey { row: i64::MAX, ..key }));
+    }
+    if let Some(key) = standing(next.row)?.filter(|key| next.is(key)) {
+        return Ok(Start::with(key));
+    }
+    Ok(Start::with(cut.clone()))
 }
 
 /// Replaces most of a large offset by a start behind the rows that it passes over.
 fn skip(snapshot: Snapshot<'_>, values: &mut Values<'_>) -> Result<(), StoreError> {
     let connection = snapshot.connection;
     let tail = in_tail(snapshot, values)?;
-    let passed = rank::before(connection, &values.start.place)?;
+    let passed = rank::before(connection, &values.start.key)?;
     // Any of the tail may lie before the page; so many indexed rows certainly do.
     let certain = values.offset.unsigned_abs().saturating_sub(tail);
     let (block, before) = rank::seek(connection, passed + certain)?;
     if before > passed {
-        values.start = Start { place: block, after: false };
-        let skipped = (before - passed) + (tail - in_tail(snapshot, values)?);
-        assert!(skipped <= values.offset.unsigned_abs(), "only rows before the page are passed over");
-        values.offset -= skipped as i64;
+        values.start = Start::with(block);
+        let skipped = (before - passed).checked_add(tail).zip(Some(in_tail(snapshot, values)?));
+        let skipped = skipped.and_then(|(skipped, left)| skipped.checked_sub(left));
+        match skipped.filter(|skipped| *skipped <= values.offset.unsigned_abs()) {
+            Some(skipped) => values.offset -= skipped as i64,
+            None => {
+                return Err(index::is_wrong("more messages come before a page than its offset passes over"));
+            }
+        }
     }
     Ok(())
 }
 
-/// Rows, and the table's row number of each.
-type Found = (Vec<StoredMessage>, Vec<i64>);
+/// Messages in their order.
+type Found = Vec<(StoredMessage, SortKey)>;
 
 pub(super) const COLUMNS: &str =
     "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";
@@ -132,103 +155,102 @@ fn select(snapshot: Snapshot<'_>, source: Source, values: &Values<'_>) -> Result
     if places.matching(values).next().is_none() {
         return select_from(connection, &[indexed], values);
     }
-    let numbers = merge(connection, &indexed, places, values)?;
-    fetch(connection, numbers)
+    let keys = merge(connection, &indexed, places, values)?;
+    fetch(connection, keys, values.filter())
 }
 
 fn select_from(connection: &Connection, arms: &[Arm], values: &Values<'_>) -> Result<Found, StoreError> {
     let places = arms.iter().map(Arm::places).collect::<Vec<_>>().join(" UNION ALL ");
+    // A place whose message is gone must be seen, not left out.
     let sql = format!(
-        "SELECT {COLUMNS} \
-         FROM ({places} ORDER BY instant, message_id LIMIT ?8 OFFSET ?9) AS place \
-         CROSS JOIN messages AS m ON m.rowid = place.message_row ORDER BY place.instant, place.message_id"
+        "SELECT {COLUMNS}, place.instant, place.message_id, place.message_row FROM ({places} ORDER BY {KEY} LIMIT :limit OFFSET :offset) AS place \
+         LEFT JOIN messages AS m ON m.rowid = place.message_row \
+         ORDER BY place.instant, place.message_id, place.message_row"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     values.bind(&mut statement)?;
     let mut found = statement.raw_query();
-    let (mut rows, mut numbers) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     while let Some(row) = found.next()? {
-        rows.push(stored_message(row)?);
-        numbers.push(row.get(6)?);
+        let key = sort_key(row, 7)?;
+        rows.push((message_at(row, &key, values.filter())?, key));
     }
-    Ok((rows, numbers))
+    Ok(rows)
 }
 
-/// The numbers of the rows on the page, of an arm and a tail.
+/// The places of the messages on the page, of an arm and a tail.
 fn merge(
     connection: &Connection,
     indexed: &Arm,
     tail: &Places,
     values: &Values<'_>,
-) -> Result<Vec<i64>, StoreError> {
+) -> Result<Vec<SortKey>, StoreError> {
     let offset = usize::try_from(values.offset).unwrap_or(usize::MAX);
     let limit = values.limit as usize;
     let mut in_arm = values.clone();
     in_arm.limit = values.limit.saturating_add(values.offset);
-    let sql = format!("{} ORDER BY instant, message_id LIMIT ?8", indexed.places());
+    let sql = format!("{} ORDER BY {KEY} LIMIT :limit", indexed.places());
     let mut statement = connection.prepare_cached(&sql)?;
     in_arm.bind(&mut statement)?;
     let mut found = statement.raw_query();
-    let mut next_indexed = || -> rusqlite::Result<_> { found.next()?.map(matches::place).transpose() };
+    let mut next_indexed =
+        || -> rusqlite::Result<_> { found.next()?.map(|row| sort_key(row, 0)).transpose() };
     let mut newest = tail.matching(values).peekable();
     let mut indexed = next_indexed()?;
-    let mut numbers = Vec::new();
+    let mut keys = Vec::new();
     for passed in 0.. {
         let from_tail = match (&indexed, newest.peek()) {
-            (Some((place, _)), Some((newest, _))) => *newest < place,
+            (Some(indexed), Some(newest)) => *newest < indexed,
             (None, None) => break,
             (indexed, _) => indexed.is_none(),
         };
-        let number = match from_tail {
-            true => newest.next().map(|(_, row)| row),
-            false => std::mem::replace(&mut indexed, next_indexed()?).map(|(_, row)| row),
+        let key = match from_tail {
+            true => newest.next().cloned(),
+            false => std::mem::replace(&mut indexed, next_indexed()?),
         };
-        numbers.extend(number.filter(|_| passed >= offset));
-        if numbers.len() == limit {
+        keys.extend(key.filter(|_| passed >= offset));
+        if keys.len() == limit {
             break;
         }
     }
-    Ok(numbers)
+    Ok(keys)
 }
 
 /// Up to `values.limit` rows whose places are known.
-fn look_up(
-    connection: &Connection,
-    places: &[(Place, i64)],
-    values: &Values<'_>,
-) -> Result<Found, StoreError> {
+fn look_up(connection: &Connection, places: &[SortKey], values: &Values<'_>) -> Result<Found, StoreError> {
     let first = match &values.start {
-        Start { place, after: true } => places.partition_point(|(other, _)| other <= place),
-        Start { place, after: false } => places.partition_point(|(other, _)| other < place),
+        Start { key, after: true } => places.partition_point(|other| other <= key),
+        Start { key, after: false } => places.partition_point(|other| other < key),
     };
     let offset = usize::try_from(values.offset).unwrap_or(usize::MAX);
     let wanted = places.iter().skip(first).skip(offset).take(values.limit as usize);
-    fetch(connection, wanted.map(|(_, number)| *number).collect())
+    fetch(connection, wanted.cloned().collect(), values.filter())
 }
 
-fn fetch(connection: &Connection, numbers: Vec<i64>) -> Result<Found, StoreError> {
+fn fetch(connection: &Connection, keys: Vec<SortKey>, filter: &Filter) -> Result<Found, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM messages AS m WHERE m.rowid = ?1"))?;
-    let rows = numbers.iter().map(|number| statement.query_row([number], stored_message));
-    Ok((rows.collect::<rusqlite::Result<_>>()?, numbers))
+    let one = |key: SortKey| {
+        let mut found = statement.query([key.row])?;
+        let row = found.next()?.ok_or_else(|| no_message_at(&key))?;
+        Ok((message_at(row, &key, filter)?, key))
+    };
+    keys.into_iter().map(one).collect()
 }
 
-/// The place that a cursor names, unless its row is gone.
-fn place(connection: &Connection, cursor: &Cursor) -> Result<Option<Place>, StoreError> {
-    let row = match cursor {
-        Cursor::Place { instant, message_id } => {
-            return Ok(Some(Place { instant: instant.clone(), message_id: message_id.clone() }));
-        }
-        Cursor::Row(row) => row,
+fn no_message_at(key: &SortKey) -> StoreError {
+    index::is_wrong(&format!("the message that it has at row {} is not there", key.row))
+}
+
+/// The message in a row, which has to be the one that the order has there.
+fn message_at(row: &Row<'_>, key: &SortKey, filter: &Filter) -> Result<StoredMessage, StoreError> {
+    let is_it = row.get_ref(6)? == ValueRef::Integer(key.row)
+        && sort_columns::is_key_of(key, row.get_ref(3)?, row.get_ref(0)?);
+    let is_of_sender = match (&filter.from, row.get_ref(1)?) {
+        (Some(from), ValueRef::Text(sender) | ValueRef::Blob(sender)) => from.as_bytes() == sender,
+        _ => true,
     };
-    let mut statement =
-        connection.prepare_cached("SELECT rtrim(ts, 'Z.0'), message_id FROM messages WHERE rowid = ?1")?;
-    let mut rows = statement.query([row])?;
-    let Some(row) = rows.next()? else {
-        return Ok(None);
-    };
-    let column = |column| text(row, column).map(Option::unwrap_or_default);
-    Ok(Some(Place { instant: column(0)?, message_id: column(1)? }))
+    if is_it && is_of_sender { Ok(stored_message(row)?) } else { Err(no_message_at(key)) }
 }
 
 pub(super) fn stored_message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -51,8 +51,10 @@ pub(super) struct Readers {
     index_changes: AtomicI64,
     /// Messages are being deleted: the index takes account of it in a moment.
     deleting: AtomicBool,
-    /// A query has met damage, so the index is not to be used again.
-    index_condemned: AtomicBool,
+    /// Has the indexer look what became of its index.
+    wake_indexer: OnceLock<Sender<()>>,
+    /// What was found wrong with the index, which is not to be used again.
+    index_condemned: Mutex<Option<String>>,
     /// Milliseconds after `started` at which the last query came.
     asked: AtomicU64,
     /// The query after which memory was given back.
@@ -106,7 +108,8 @@ impl Readers {
             index_file: Mutex::default(),
             index_changes: AtomicI64::new(0),
             deleting: AtomicBool::new(false),
-            index_condemned: AtomicBool::new(false),
+            wake_indexer: OnceLock::new(),
+            index_condemned: Mutex::default(),
             asked: AtomicU64::new(0),
             rested_after: AtomicU64::new(0),
             gate: Arc::default(),
@@ -139,7 +142,8 @@ impl Readers {
             return Err(StoreError::Stopping);
         }
         let Place { with_index, without } = &mut place.place;
-        if self.uses_index(self.generation()) {
+        let generation = self.generation();
+        if self.uses_index(generation) {
             let indexed = |connection: &Connection, tails: &mut Tails| {
                 // The index first: what it covers is in every later state of the messages.
                 let marks = Marks::read(connection)?;
@@ -148,7 +152,10 @@ impl Readers {
                         && changes::are_at_most(connection, &marks, 2 * EXPIRY_SLICE)?;
                     return Ok(Err(soon));
                 }
-                query(tails.follow(connection, &marks, goes_through_texts)?).map(Ok)
+                match tails.follow(connection, &marks, goes_through_texts)? {
+                    Some(snapshot) => query(snapshot).map(Ok),
+                    None => Ok(Err(false)),
+                }
             };
             let attach = |reader: &Connection, path: &Path| index::attach(reader, path, self.index_file());
             let patience = given_up_at.min(Instant::now() + DELETION_PATIENCE);
@@ -162,12 +169,12 @@ impl Readers {
                 Ok(Err(_)) => {}
                 Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
                 // Whichever of the two files it was, the other connection tells.
-                Err(error) => {
-                    if matches!(error, StoreError::Corrupt(_)) {
-                        self.index_condemned.store(true, SeqCst);
-                    }
-                    self.forget_index();
-                }
+                Err(error) if self.uses_index(generation) => match error {
+                    StoreError::Corrupt(cause) => self.condemn_index(cause),
+                    _ => self.forget_index(),
+                },
+                // That index is out of use already.
+                Err(_) => {}
             }
         }
         self.run(
@@ -323,15 +330,30 @@ impl Readers {
         self.generation() == generation && self.indexed.load(SeqCst) == generation
     }
 
-    /// Whether the index has to be made anew. Says so once.
-    pub(super) fn index_was_condemned(&self) -> bool {
-        self.index_condemned.swap(false, SeqCst)
+    /// Whom to tell that the index was put out of use. Set once.
+    pub(super) fn set_indexer(&self, wake: Sender<()>) {
+        let _ = self.wake_indexer.set(wake);
+    }
+
+    /// The index is wrong: it is not to be used any more, and to be made anew.
+    pub(super) fn condemn_index(&self, cause: String) {
+        *self.index_condemned.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+        self.forget_index();
+    }
+
+    /// Why the index has to be made anew, if it has to. Says so once.
+    pub(super) fn take_index_condemned(&self) -> Option<String> {
+        self.index_condemned.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The index is not to be used any more.
     pub(super) fn forget_index(&self) {
         self.indexed.store(NONE, SeqCst);
         self.forget();
+        if let Some(wake) = self.wake_indexer.get() {
+            // If one is waiting already it stands for both.
+            let _ = wake.try_send(());
+        }
     }
 
     /// Closes the connections to the files that the path named until now; one in use is closed by
@@ -396,6 +418,7 @@ impl Drop for Borrowed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::prepare;
     use super::*;
     use rusqlite::StatementStatus;
 
@@ -403,7 +426,7 @@ mod tests {
     fn a_kept_statement_is_compiled_once_whatever_is_bound() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        schema::prepare(&path).unwrap();
+        prepare::prepare(&path).unwrap();
         let connection = schema::open_for_reading(&path).unwrap();
         for limit in [1, 50, 100] {
             let mut statement =
@@ -417,7 +440,7 @@ mod tests {
     fn who_gives_memory_back_gives_every_place_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        schema::prepare(&path).unwrap();
+        prepare::prepare(&path).unwrap();
         let mut readers = Readers::new(&path, Arc::default());
         readers.started -= QUERY_IS_RECENT;
         readers.with(Instant::now(), false, |_| Ok(())).unwrap();
@@ -431,7 +454,7 @@ mod tests {
     fn a_store_that_stops_gives_running_queries_up_and_takes_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        drop(schema::prepare(&path).unwrap());
+        drop(prepare::prepare(&path).unwrap());
         let readers = Arc::new(Readers::new(&path, Arc::default()));
         let asked_for_a_minute = Instant::now() + 6 * QUERY_DEADLINE;
         let (begins, has_begun) = bounded(READ_CONNECTIONS);

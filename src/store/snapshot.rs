@@ -11,7 +11,7 @@ mod texts;
 
 use rusqlite::Connection;
 
-use super::index::Marks;
+use super::index::{LAST_ROW, Marks};
 pub(super) use places::Places;
 pub(super) use texts::Texts;
 
@@ -35,24 +35,25 @@ pub(super) struct Tails {
 
 impl Tails {
     /// The state that a transaction sees, in which no change may be pending. What is brought up to it
-    /// is what the query needs.
+    /// is what the query needs. `None` where row numbers do not rise any more, and no mark means anything.
     pub(super) fn follow<'a>(
         &'a mut self,
         connection: &'a Connection,
         marks: &'a Marks,
         goes_through_texts: bool,
-    ) -> rusqlite::Result<Snapshot<'a>> {
+    ) -> rusqlite::Result<Option<Snapshot<'a>>> {
         let last: Option<i64> =
             connection.prepare_cached("SELECT max(rowid) FROM messages")?.query_row([], |row| row.get(0))?;
-        // In an empty table nothing is behind anything.
-        let last = last.unwrap_or(i64::MIN);
+        if last == LAST_ROW {
+            return Ok(None);
+        }
         let mut snapshot = Snapshot::without_tails(connection, marks);
         if goes_through_texts {
             snapshot.texts = self.texts.follow(connection, marks, last)?.then_some(&self.texts);
         } else {
             snapshot.places = self.places.follow(connection, marks, last)?.then_some(&self.places);
         }
-        Ok(snapshot)
+        Ok(Some(snapshot))
     }
 }
 
@@ -67,13 +68,13 @@ impl<'a> Snapshot<'a> {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Extent {
     /// Those behind this one,
-    after: i64,
+    after: Option<i64>,
     /// up to this one,
-    through: i64,
+    through: Option<i64>,
     /// as they are since this change.
     changes_through: i64,
     /// Up to this row it was too much to be kept.
-    too_much_through: Option<i64>,
+    too_much_through: Option<Option<i64>>,
 }
 
 /// What is to be done before a state is reached.
@@ -87,7 +88,7 @@ enum Step {
 
 impl Extent {
     /// Begins where the index ends.
-    fn begin_after(&mut self, after: i64, marks: &Marks) -> Step {
+    fn begin_after(&mut self, after: Option<i64>, marks: &Marks) -> Step {
         if marks.changes_through != self.changes_through || !(self.after..=self.through).contains(&after) {
             self.restart(after);
             self.changes_through = marks.changes_through;
@@ -96,7 +97,7 @@ impl Extent {
         if std::mem::replace(&mut self.after, after) == after { Step::Nothing } else { Step::LetGo }
     }
 
-    fn restart(&mut self, after: i64) {
+    fn restart(&mut self, after: Option<i64>) {
         (self.after, self.through) = (after, after);
     }
 
@@ -106,7 +107,7 @@ impl Extent {
         self.too_much_through.is_none()
     }
 
-    fn give_up(&mut self, last: i64) {
+    fn give_up(&mut self, last: Option<i64>) {
         self.restart(self.after);
         self.too_much_through = Some(last);
     }
@@ -114,14 +115,14 @@ impl Extent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema;
+    use super::super::prepare;
     use super::*;
     use crate::folding::Needle;
     use crate::limits::{MOST_KEPT_PLACES, MOST_KEPT_TEXT_BYTES};
 
     fn store(rows: i64, text_bytes: usize) -> (tempfile::TempDir, Connection) {
         let folder = tempfile::tempdir().unwrap();
-        let (database, _lock) = schema::prepare(&folder.path().join("app.db")).unwrap();
+        let (database, _lock) = prepare::prepare(&folder.path().join("app.db")).unwrap();
         insert(&database, 1, rows, text_bytes);
         (folder, database)
     }
@@ -134,15 +135,16 @@ mod tests {
     }
 
     fn marks(row: i64) -> Marks {
-        Marks { ordered_through: row, searchable_through: row, ..Marks::default() }
+        Marks { ordered_through: Some(row), searchable_through: Some(row), ..Marks::default() }
     }
 
     /// How many places and how many texts are kept.
     fn kept(tails: &mut Tails, database: &Connection, marks: &Marks) -> [Option<usize>; 2] {
-        let places = tails.follow(database, marks, false).unwrap().places.map(|places| places.all().count());
+        let places =
+            tails.follow(database, marks, false).unwrap().unwrap().places.map(|places| places.all().count());
         let any = Needle::new("x");
-        let texts = tails.follow(database, marks, true).unwrap().texts;
-        [places, texts.map(|texts| texts.with(&any, i64::MIN).count())]
+        let texts = tails.follow(database, marks, true).unwrap().unwrap().texts;
+        [places, texts.map(|texts| texts.with(&any, None).count())]
     }
 
     #[test]
@@ -159,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_not_tried_again_before_the_index_has_it() {
-        let rows = MOST_KEPT_PLACES + 1;
+        let rows = MOST_KEPT_PLACES as i64 + 1;
         let (_folder, database) = store(rows, MOST_KEPT_TEXT_BYTES / rows as usize + 1);
         let mut tails = Tails::default();
         assert_eq!(kept(&mut tails, &database, &marks(0)), [None; 2]);

@@ -1,15 +1,18 @@
 //! Where the messages that match a filter are found, and the SQL for it: arms that together name
 //! every one of them once.
 //!
-//! A value has the same number in every statement, so that arms can be put together freely.
+//! Parameters have names, each with one meaning in every statement, so that arms can be put together freely.
+
+use std::borrow::Cow;
 
 use rusqlite::{CachedStatement, ToSql};
 
-use super::index::Marks;
-use super::index::rank::Place;
 use super::index::search::Question;
+use super::index::{Marks, first_behind};
+use super::sort_columns::{INSTANT, MESSAGE_ID, SENDER, key_of_message};
 use crate::filter::Filter;
 use crate::limits::{MOST_SORTED, PROPOSED_SHARE};
+use crate::sort_key::SortKey;
 
 /// What is gone through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,30 +30,40 @@ pub(super) enum Source {
 /// From where on messages count: a place, itself included or not. In the order of that.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Start {
-    pub(super) place: Place,
+    pub(super) key: SortKey,
     pub(super) after: bool,
 }
 
 impl Start {
+    /// With the first message at an instant.
     pub(super) fn at(instant: &str) -> Self {
-        Self { place: Place { instant: instant.to_owned(), message_id: String::new() }, after: false }
+        Self::with(SortKey { instant: instant.into(), ..SortKey::default() })
     }
 
-    pub(super) fn after(place: Place) -> Self {
-        Self { place, after: true }
+    pub(super) fn with(key: SortKey) -> Self {
+        Self { key, after: false }
+    }
+
+    pub(super) fn after(key: SortKey) -> Self {
+        Self { key, after: true }
     }
 
     fn is_beginning(&self) -> bool {
         *self == Self::default()
     }
+
+    /// An instant alone decides.
+    fn is_instant(&self) -> bool {
+        !self.after && self.key == SortKey { instant: self.key.instant.clone(), ..SortKey::default() }
+    }
 }
 
 /// One SELECT of places.
 pub(super) struct Arm {
-    /// Expressions for a message's instant, id and row number.
-    columns: &'static str,
+    /// Expressions for the sort key of a message.
+    columns: String,
     from: String,
-    conditions: Vec<&'static str>,
+    conditions: Vec<Cow<'static, str>>,
 }
 
 impl Arm {
@@ -70,13 +83,16 @@ impl Arm {
         format!("SELECT {columns} FROM {} NOT INDEXED WHERE {conditions} ORDER BY m.rowid", self.from)
     }
 
-    fn and(mut self, condition: &'static str) -> Self {
-        self.conditions.push(condition);
+    fn and(mut self, condition: impl Into<Cow<'static, str>>) -> Self {
+        self.conditions.push(condition.into());
         self
     }
 }
 
-/// The values of a statement's parameters, each under its own number.
+/// Rows that the order does not know yet.
+pub(super) const UNORDERED: &str = "m.rowid >= :unordered_from";
+
+/// The values of a statement's parameters.
 #[derive(Clone)]
 pub(super) struct Values<'a> {
     filter: &'a Filter,
@@ -86,18 +102,29 @@ pub(super) struct Values<'a> {
     pub(super) start: Start,
     pub(super) limit: i64,
     pub(super) offset: i64,
+    /// A row that is named by itself,
+    pub(super) row: i64,
+    /// and one up to which rows count.
+    pub(super) through: i64,
 }
 
 impl<'a> Values<'a> {
-    /// The number of a row that is bound by itself.
-    pub(super) const ROW: usize = 10;
-
     /// For everything that matches, from the filter's own start on.
     pub(super) fn new(filter: &'a Filter, marks: &Marks) -> Self {
         let start = filter.since.as_ref().map(|since| Start::at(since.as_str())).unwrap_or_default();
         let question = filter.q.as_ref().and_then(|q| Question::new(q.as_str()));
         let all_trigrams = question.as_ref().map(Question::all);
-        Self { filter, marks: *marks, question, all_trigrams, start, limit: -1, offset: 0 }
+        Self {
+            filter,
+            marks: *marks,
+            question,
+            all_trigrams,
+            start,
+            limit: -1,
+            offset: 0,
+            row: 0,
+            through: i64::MAX,
+        }
     }
 
     pub(super) fn filter(&self) -> &'a Filter {
@@ -112,19 +139,27 @@ impl<'a> Values<'a> {
     /// Gives a statement those of the values that it names.
     pub(super) fn bind(&self, statement: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
         let q = self.filter.q.as_ref().map(|q| q.as_str());
-        let values: [&dyn ToSql; 9] = [
-            &self.filter.from,
-            &self.start.place.instant,
-            &self.start.place.message_id,
-            &q,
-            &self.marks.ordered_through,
-            &self.marks.searchable_through,
-            &self.all_trigrams,
-            &self.limit,
-            &self.offset,
-        ];
-        for (index, value) in values.into_iter().enumerate().take(statement.parameter_count()) {
-            statement.raw_bind_parameter(index + 1, value)?;
+        let unordered_from = first_behind(self.marks.ordered_through);
+        let unsearchable_from = first_behind(self.marks.searchable_through);
+        for index in 1..=statement.parameter_count() {
+            let value: &dyn ToSql = match statement.parameter_name(index) {
+                Some(":from") => &self.filter.from,
+                Some(":instant") => &self.start.key.instant,
+                Some(":message_id") => &self.start.key.message_id,
+                Some(":message_row") => &self.start.key.row,
+                Some(":q") => &q,
+                Some(":unordered_from") => &unordered_from,
+                Some(":unsearchable_from") => &unsearchable_from,
+                Some(":trigrams") => &self.all_trigrams,
+                Some(":limit") => &self.limit,
+                Some(":offset") => &self.offset,
+                Some(":row") => &self.row,
+                Some(":through") => &self.through,
+                other => {
+                    return Err(rusqlite::Error::InvalidParameterName(other.unwrap_or_default().to_owned()));
+                }
+            };
+            statement.raw_bind_parameter(index, value)?;
         }
         Ok(())
     }
@@ -149,7 +184,7 @@ impl Source {
     }
 
     /// The last row that the index has for it.
-    pub(super) fn mark(self, marks: &Marks) -> i64 {
+    pub(super) fn mark(self, marks: &Marks) -> Option<i64> {
         if self == Self::Proposed { marks.searchable_through } else { marks.ordered_through }
     }
 
@@ -157,46 +192,48 @@ impl Source {
     pub(super) fn arms(self, values: &Values<'_>) -> [Arm; 2] {
         let indexed = match self {
             Self::Order => from_index(values, "messages_order AS d"),
-            Self::Sender => from_index(values, "messages_of_sender AS d").and("d.sender = ?1"),
-            Self::Proposed => rows(
-                values,
-                "m.rowid IN (SELECT rowid FROM messages_search WHERE messages_search MATCH ?7) AND m.rowid <= ?6",
-            ),
-            Self::Table => rows(values, "m.rowid <= ?5"),
+            Self::Sender => from_index(values, "messages_of_sender AS d").and("d.sender = :from"),
+            Self::Proposed => {
+                let proposed =
+                    "m.rowid IN (SELECT rowid FROM messages_search WHERE messages_search MATCH :trigrams)";
+                rows(values, proposed).and("m.rowid < :unsearchable_from")
+            }
+            Self::Table => rows(values, "m.rowid < :unordered_from"),
         };
-        let tail = if self == Self::Proposed { "m.rowid > ?6" } else { "m.rowid > ?5" };
+        let tail = if self == Self::Proposed { "m.rowid >= :unsearchable_from" } else { UNORDERED };
         [indexed, rows(values, tail)]
     }
 }
 
-fn from_index(values: &Values<'_>, table: &'static str) -> Arm {
-    let columns = "d.instant AS instant, d.message_id AS message_id, d.message_row AS message_row";
+fn from_index(values: &Values<'_>, table: &str) -> Arm {
+    let columns = "d.instant AS instant, d.message_id AS message_id, d.message_row AS message_row".to_owned();
     let arm = Arm { columns, from: table.to_owned(), conditions: Vec::new() };
-    let arm = arm.and(match values.start.after {
-        false => "(d.instant, d.message_id) >= (?2, ?3)",
-        true => "(d.instant, d.message_id) > (?2, ?3)",
-    });
+    let than = if values.start.after { ">" } else { ">=" };
+    let arm = arm.and(format!(
+        "(d.instant, d.message_id, d.message_row) {than} (:instant, :message_id, :message_row)"
+    ));
     if values.filter.q.is_none() {
         return arm;
     }
     let from = format!("{table} CROSS JOIN messages AS m ON m.rowid = d.message_row");
-    Arm { from, ..arm }.and("contains_folded(CAST(m.text AS BLOB), ?4)")
+    Arm { from, ..arm }.and(HAS_WORD)
 }
+
+const HAS_WORD: &str = "contains_folded(CAST(m.text AS BLOB), :q)";
 
 /// Rows of the table itself, every condition of the filter tested on each.
 pub(super) fn rows(values: &Values<'_>, which: &'static str) -> Arm {
-    let columns =
-        "rtrim(m.ts, 'Z.0') AS instant, ifnull(m.message_id, '') AS message_id, m.rowid AS message_row";
-    let mut arm = Arm { columns, from: "messages AS m".to_owned(), conditions: vec![which] };
+    let mut arm =
+        Arm { columns: key_of_message(), from: "messages AS m".to_owned(), conditions: vec![which.into()] };
     if values.filter.from.is_some() {
-        arm = arm.and("m.from_msisdn = ?1");
+        arm = arm.and(format!("{SENDER} = :from"));
     }
-    if !values.start.is_beginning() {
-        arm = arm.and(match (values.start.after, values.start.place.message_id.is_empty()) {
-            (false, true) => "rtrim(m.ts, 'Z.0') >= ?2",
-            (false, false) => "(rtrim(m.ts, 'Z.0'), ifnull(m.message_id, '')) >= (?2, ?3)",
-            (true, _) => "(rtrim(m.ts, 'Z.0'), ifnull(m.message_id, '')) > (?2, ?3)",
-        });
+    if values.start.is_instant() && !values.start.is_beginning() {
+        arm = arm.and(format!("{INSTANT} >= :instant"));
+    } else if !values.start.is_beginning() {
+        let than = if values.start.after { ">" } else { ">=" };
+        arm = arm
+            .and(format!("({INSTANT}, {MESSAGE_ID}, m.rowid) {than} (:instant, :message_id, :message_row)"));
     }
-    if values.filter.q.is_some() { arm.and("contains_folded(CAST(m.text AS BLOB), ?4)") } else { arm }
+    if values.filter.q.is_some() { arm.and(HAS_WORD) } else { arm }
 }

@@ -2,16 +2,15 @@
 //! rows behind its mark.
 
 use rusqlite::OptionalExtension;
-use rusqlite::types::ValueRef;
 
 use super::StoreError;
 use super::column::text;
-use super::index::rank;
-use super::index::top::Top;
-use super::matches;
+use super::index::{self, first_behind, top::Top};
 use super::snapshot::Snapshot;
-use super::source::Start;
-use super::total::of_sender;
+use super::sort_columns::{INSTANT, KEY, SENDER, is_key_of, key_of_message, sort_key};
+use super::source::{Start, UNORDERED};
+use super::total::{indexed_from, of_sender};
+use crate::sort_key::RawText;
 use crate::timestamp::InstantKey;
 
 /// Counts over the whole store.
@@ -41,7 +40,7 @@ pub(super) fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<St
         ..Stats::default()
     };
     let mut top = Top::read(connection)?;
-    let mut add = |sender: &str, messages: u64| -> Result<(), StoreError> {
+    let mut add = |sender: &RawText, messages: u64| -> Result<(), StoreError> {
         let before = of_sender(connection, sender)?;
         stats.total_messages += messages;
         stats.senders_count += u64::from(before == 0);
@@ -51,12 +50,12 @@ pub(super) fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<St
     if let Some(places) = places {
         places.by_sender().into_iter().try_for_each(|(sender, messages)| add(sender, messages))?;
     } else {
-        let mut tail = connection.prepare_cached(
-            "SELECT from_msisdn, COUNT(*) FROM messages WHERE rowid > ?1 GROUP BY from_msisdn",
-        )?;
-        let mut tail = tail.query([marks.ordered_through])?;
+        let mut tail = connection.prepare_cached(&format!(
+            "SELECT {SENDER}, COUNT(*) FROM messages AS m WHERE {UNORDERED} GROUP BY 1"
+        ))?;
+        let mut tail = tail.query([first_behind(marks.ordered_through)])?;
         while let Some(row) = tail.next()? {
-            add(&text(row, 0)?.unwrap_or_default(), row.get::<_, i64>(1)?.unsigned_abs())?;
+            add(&row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())?;
         }
     }
     stats.top_senders = top.into_senders();
@@ -69,9 +68,7 @@ fn since(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Vec<u64>, St
     if instants.is_empty() {
         return Ok(Vec::new());
     }
-    let indexed = |instant: &InstantKey| {
-        rank::before(connection, &Start::at(instant.as_str()).place).map(|before| marks.ordered - before)
-    };
+    let indexed = |instant: &InstantKey| indexed_from(snapshot, &Start::at(instant.as_str()));
     let mut counts = instants.iter().map(indexed).collect::<Result<Vec<_>, _>>()?;
     let mut add = |ts: &[u8]| {
         for (count, instant) in counts.iter_mut().zip(instants) {
@@ -79,16 +76,14 @@ fn since(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Vec<u64>, St
         }
     };
     if let Some(places) = places {
-        places.all().for_each(|(place, _)| add(place.instant.as_bytes()));
+        places.all().for_each(|key| add(&key.instant.0));
         return Ok(counts);
     }
-    let mut tail = connection.prepare_cached("SELECT rtrim(ts, 'Z.0') FROM messages WHERE rowid > ?1")?;
-    let mut tail = tail.query([marks.ordered_through])?;
+    let sql = format!("SELECT {INSTANT} FROM messages AS m WHERE {UNORDERED}");
+    let mut tail = connection.prepare_cached(&sql)?;
+    let mut tail = tail.query([first_behind(marks.ordered_through)])?;
     while let Some(row) = tail.next()? {
-        // NULL is no text and, as in SQL, not at or after anything.
-        if let ValueRef::Text(ts) = row.get_ref(0)? {
-            add(ts);
-        }
+        add(row.get_ref(0)?.as_bytes().map_err(rusqlite::Error::from)?);
     }
     Ok(counts)
 }
@@ -103,10 +98,11 @@ enum End {
 fn ts_at(snapshot: Snapshot<'_>, end: End) -> Result<Option<String>, StoreError> {
     let Snapshot { connection, marks, places, .. } = snapshot;
     let direction = if end == End::First { "ASC" } else { "DESC" };
-    let first = format!("ORDER BY instant {direction}, message_id {direction} LIMIT 1");
+    let first =
+        format!("ORDER BY instant {direction}, message_id {direction}, message_row {direction} LIMIT 1");
     let indexed = connection
-        .prepare_cached(&format!("SELECT instant, message_id, message_row FROM messages_order {first}"))?
-        .query_row([], matches::place)
+        .prepare_cached(&format!("SELECT {KEY} FROM messages_order {first}"))?
+        .query_row([], |row| sort_key(row, 0))
         .optional()?;
     let newest = match places {
         Some(places) => {
@@ -115,16 +111,20 @@ fn ts_at(snapshot: Snapshot<'_>, end: End) -> Result<Option<String>, StoreError>
         }
         None => connection
             .prepare_cached(&format!(
-                "SELECT rtrim(ts, 'Z.0') AS instant, ifnull(message_id, '') AS message_id, rowid \
-                 FROM messages WHERE rowid > ?1 {first}"
+                "SELECT {} FROM messages AS m WHERE {UNORDERED} {first}",
+                key_of_message(),
             ))?
-            .query_row([marks.ordered_through], matches::place)
+            .query_row([first_behind(marks.ordered_through)], |row| sort_key(row, 0))
             .optional()?,
     };
-    let places = indexed.into_iter().chain(newest);
-    let Some((_, row)) = (if end == End::First { places.min() } else { places.max() }) else {
+    let keys = indexed.into_iter().chain(newest);
+    let Some(key) = (if end == End::First { keys.min() } else { keys.max() }) else {
         return Ok(None);
     };
-    let mut ts = connection.prepare_cached("SELECT ts FROM messages WHERE rowid = ?1")?;
-    Ok(ts.query_row([row], |row| text(row, 0))?)
+    let mut ts = connection.prepare_cached("SELECT ts, message_id FROM messages WHERE rowid = ?1")?;
+    let mut ts = ts.query([key.row])?;
+    match ts.next()? {
+        Some(row) if is_key_of(&key, row.get_ref(0)?, row.get_ref(1)?) => Ok(text(row, 0)?),
+        _ => Err(index::is_wrong("the message at an end of the order is not there")),
+    }
 }

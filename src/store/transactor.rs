@@ -6,8 +6,6 @@
 //! - After an error of the machine the connection is thrown away; a new one starts from what is on
 //!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +14,7 @@ use std::time::{Instant, SystemTime};
 use rusqlite::Connection;
 
 use super::checkpoint::{LogWatch, Mover};
+use super::files::{FileId, file_id};
 use super::forgotten::Salt;
 use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
@@ -58,7 +57,7 @@ pub(super) struct Transactor {
 }
 
 impl Transactor {
-    /// On a connection from [`schema::prepare`].
+    /// On a connection from [`super::prepare`].
     pub(super) fn new(
         path: &Path,
         connection: Connection,
@@ -120,6 +119,15 @@ impl Transactor {
         if let Err(error) = log.checkpoint_if_due(connection, &self.mover) {
             self.failed(&error.into());
         }
+    }
+
+    /// True if another process has committed since this was asked last, or may have.
+    pub(super) fn others_have_committed(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        let now = data_version(&open.connection).ok();
+        std::mem::replace(&mut open.commits_of_others, now) != now
     }
 
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
@@ -261,19 +269,19 @@ pub(super) fn in_transaction<T>(
     result
 }
 
+/// SQLite's count of commits on other connections than this one.
+pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
 /// The write connection and which files it was opened on.
 struct Open {
     connection: Connection,
+    /// SQLite's count of them, if it was asked for already.
+    commits_of_others: Option<i64>,
     log: LogWatch,
     database: Option<FileId>,
     wal: Option<FileId>,
-}
-
-/// Device and inode: what a path names, whatever it is called.
-pub(super) type FileId = (u64, u64);
-
-pub(super) fn file_id(path: &Path) -> Option<FileId> {
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Open {
@@ -285,7 +293,7 @@ impl Open {
     ) -> rusqlite::Result<Self> {
         let log = LogWatch::new(&mut connection, readers, mover)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
-        Ok(Self { connection, log, database, wal })
+        Ok(Self { connection, commits_of_others: None, log, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.

@@ -32,6 +32,10 @@ use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
 
+/// How often an idle writer looks whether another process has committed: so long may a total be wrong that
+/// somebody has made wrong past the triggers.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
+
 type Outcome = Result<Inserted, StoreError>;
 
 /// Who waits for one message. Answered exactly once: if nobody does, dropping it answers
@@ -214,14 +218,15 @@ struct Batch {
 
 impl Batch {
     /// Waits for one command, then takes what else is there. Waits for a moment only where queries are
-    /// held up. `None` when nothing waits and nothing more is to come.
+    /// held up, and in any case no longer than until somebody else's commits are looked for. `None` when nothing
+    /// waits and nothing more is to come.
     fn take(inbox: &Receiver<Command>, stopping: &AtomicBool, queries_are_held_up: bool) -> Option<Self> {
         let mut batch = Self::default();
         let first = match queries_are_held_up {
             // Whoever sets it sends something afterwards.
             _ if stopping.load(SeqCst) => inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
             true => inbox.recv_timeout(HELD_QUERY_LOOK),
-            false => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            false => inbox.recv_timeout(LOOK_FOR_OTHERS),
         };
         if matches!(first, Err(RecvTimeoutError::Disconnected)) {
             return None;
@@ -261,6 +266,9 @@ fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, stopping: &Atom
         for chore in chores {
             chore(transactor);
         }
+        if transactor.others_have_committed() {
+            indexer.committed_by_others();
+        }
         // After probes as well: each writes to the log, and for a month there may be nothing else.
         transactor.checkpoint_if_due();
     }
@@ -291,12 +299,12 @@ fn commit_all(transactor: &mut Transactor, messages: &[Message], waiters: Vec<Wa
 #[cfg(test)]
 mod tests {
     use super::super::indexer::Indexer;
-    use super::super::schema;
+    use super::super::prepare;
     use super::*;
 
     fn writer(path: &Path) -> Writer {
         let log = Log::start(crate::log::Level::Error).unwrap();
-        let (connection, _lock) = schema::prepare(path).unwrap();
+        let (connection, _lock) = prepare::prepare(path).unwrap();
         let metrics = Arc::<Metrics>::default();
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();

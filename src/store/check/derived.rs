@@ -9,9 +9,11 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::super::index::search::Question;
 use super::super::index::{self, Marks, changes};
+use super::super::sort_columns::{INSTANT, KEY, MESSAGE_ID, SENDER};
 use super::{is_damage, structure};
 use crate::folding::fold;
 use crate::limits::{CHECK_PATIENCE, CHECKED_SEARCHES, CHECKED_TRIGRAMS, TOP_SENDERS};
+use crate::sort_key::RawText;
 
 /// What is to be done about an index that is of no use.
 const REMEDY: &str = "delete it, and the service makes it anew";
@@ -89,55 +91,67 @@ const COUNTS: [(&str, &str); 3] = [
 ];
 
 /// Each counts what should not be there. With equal counts, entries for all messages are all entries.
-const FAULTS: [(&str, &str); 6] = [
-    (
-        "messages are not in the order",
-        "SELECT COUNT(*) FROM messages AS m WHERE m.rowid <= ?1 AND NOT EXISTS (\
-            SELECT 1 FROM messages_order AS d WHERE d.instant = rtrim(CAST(m.ts AS TEXT), 'Z.0') \
-                AND d.message_id = ifnull(CAST(m.message_id AS TEXT), '') AND d.message_row = m.rowid)",
-    ),
-    (
-        "messages are not with their sender",
-        "SELECT COUNT(*) FROM messages AS m WHERE m.rowid <= ?1 AND NOT EXISTS (\
-            SELECT 1 FROM messages_of_sender AS d WHERE d.sender = CAST(m.from_msisdn AS TEXT) \
-                AND d.instant = rtrim(CAST(m.ts AS TEXT), 'Z.0') \
-                AND d.message_id = ifnull(CAST(m.message_id AS TEXT), '') AND d.message_row = m.rowid)",
-    ),
-    (
-        "senders have another count",
-        "SELECT COUNT(*) FROM (SELECT sender, COUNT(*) AS messages FROM messages_of_sender GROUP BY sender) AS d \
-            LEFT JOIN messages_senders AS s ON s.sender = d.sender \
-            WHERE ?1 IS NOT NULL AND s.messages IS NOT d.messages",
-    ),
-    (
-        "senders have a count and no messages",
-        "SELECT COUNT(*) FROM messages_senders AS s WHERE ?1 IS NOT NULL \
-            AND NOT EXISTS (SELECT 1 FROM messages_of_sender AS d WHERE d.sender = s.sender)",
-    ),
-    (
-        "blocks of the order have another count",
-        "SELECT COUNT(*) FROM (SELECT messages, instant, message_id, \
-                lead(instant) OVER blocks AS next_instant, lead(message_id) OVER blocks AS next_id \
-                FROM messages_ranks WINDOW blocks AS (PARTITION BY level ORDER BY instant, message_id)) AS r \
-            WHERE ?1 IS NOT NULL AND r.messages <> iif(r.next_instant IS NULL, \
-                (SELECT COUNT(*) FROM messages_order AS d \
-                    WHERE (d.instant, d.message_id) >= (r.instant, r.message_id)), \
-                (SELECT COUNT(*) FROM messages_order AS d \
-                    WHERE (d.instant, d.message_id) >= (r.instant, r.message_id) \
-                    AND (d.instant, d.message_id) < (r.next_instant, r.next_id)))",
-    ),
-    (
-        "blocks of the order start inside another",
-        "SELECT COUNT(*) FROM messages_ranks AS r WHERE ?1 IS NOT NULL AND r.level > 0 AND NOT EXISTS (\
-            SELECT 1 FROM messages_ranks AS d WHERE d.level = r.level - 1 \
-                AND d.instant = r.instant AND d.message_id = r.message_id)",
-    ),
-];
+fn possible_faults() -> [(&'static str, String); 6] {
+    let has_key =
+        format!("d.instant = {INSTANT} AND d.message_id = {MESSAGE_ID} AND d.message_row = m.rowid");
+    [
+        (
+            "messages are not in the order",
+            format!(
+                "SELECT COUNT(*) FROM messages AS m WHERE m.rowid <= ?1 AND NOT EXISTS (\
+                    SELECT 1 FROM messages_order AS d WHERE {has_key})"
+            ),
+        ),
+        (
+            "messages are not with their sender",
+            format!(
+                "SELECT COUNT(*) FROM messages AS m WHERE m.rowid <= ?1 AND NOT EXISTS (\
+                    SELECT 1 FROM messages_of_sender AS d WHERE d.sender = {SENDER} AND {has_key})"
+            ),
+        ),
+        (
+            "senders have another count",
+            "SELECT COUNT(*) FROM (\
+                SELECT sender, COUNT(*) AS messages FROM messages_of_sender GROUP BY sender) AS d \
+                LEFT JOIN messages_senders AS s ON s.sender = d.sender \
+                WHERE ?1 IS NOT NULL AND s.messages IS NOT d.messages"
+                .to_owned(),
+        ),
+        (
+            "senders have a count and no messages",
+            "SELECT COUNT(*) FROM messages_senders AS s WHERE ?1 IS NOT NULL \
+                AND NOT EXISTS (SELECT 1 FROM messages_of_sender AS d WHERE d.sender = s.sender)"
+                .to_owned(),
+        ),
+        (
+            "blocks of the order have another count",
+            format!(
+                "SELECT COUNT(*) FROM (SELECT messages, {KEY}, lead(instant) OVER blocks AS next_instant, \
+                        lead(message_id) OVER blocks AS next_id, lead(message_row) OVER blocks AS next_row \
+                        FROM messages_ranks WINDOW blocks AS (PARTITION BY level ORDER BY {KEY})) AS r \
+                    WHERE ?1 IS NOT NULL AND r.messages <> iif(r.next_instant IS NULL, \
+                        (SELECT COUNT(*) FROM messages_order \
+                            WHERE ({KEY}) >= (r.instant, r.message_id, r.message_row)), \
+                        (SELECT COUNT(*) FROM messages_order \
+                            WHERE ({KEY}) >= (r.instant, r.message_id, r.message_row) \
+                            AND ({KEY}) < (r.next_instant, r.next_id, r.next_row)))"
+            ),
+        ),
+        (
+            "blocks of the order start inside another",
+            "SELECT COUNT(*) FROM messages_ranks AS r WHERE ?1 IS NOT NULL AND r.level > 0 AND NOT EXISTS (\
+                SELECT 1 FROM messages_ranks AS d WHERE d.level = r.level - 1 AND d.instant = r.instant \
+                    AND d.message_id = r.message_id AND d.message_row = r.message_row)"
+                .to_owned(),
+        ),
+    ]
+}
 
 fn disagreements(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Vec<String>> {
     let mut faults = Vec::new();
     let count = |sql: &str| {
-        snapshot.query_row(sql, [marks.ordered_through], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+        let through = marks.ordered_through.unwrap_or(i64::MIN);
+        snapshot.query_row(sql, [through], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
     };
     for (what, sql) in COUNTS {
         let counted = count(sql)?;
@@ -145,8 +159,8 @@ fn disagreements(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Vec<S
             faults.push(format!("{what} are {counted}, where it says {}", marks.ordered));
         }
     }
-    for (what, sql) in FAULTS {
-        let counted = count(sql)?;
+    for (what, sql) in possible_faults() {
+        let counted = count(&sql)?;
         if counted > 0 {
             faults.push(format!("{counted} {what}"));
         }
@@ -156,7 +170,7 @@ fn disagreements(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Vec<S
         faults.push(format!("the senders are {senders}, where it says {}", marks.senders));
     }
     // After changes by others the list is empty until it is kept again.
-    let list = |table: &str| -> rusqlite::Result<Vec<(String, i64)>> {
+    let list = |table: &str| -> rusqlite::Result<Vec<(RawText, i64)>> {
         let sql = format!("SELECT sender, messages FROM {table} ORDER BY messages DESC, sender LIMIT ?1");
         snapshot.prepare(&sql)?.query_map([TOP_SENDERS], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     };
@@ -170,10 +184,10 @@ fn disagreements(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Vec<S
 /// Asks the search index for some of the words of messages all over the table.
 fn unsearchable(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Option<String>> {
     let first: Option<i64> = snapshot.query_row("SELECT min(rowid) FROM messages", [], |row| row.get(0))?;
-    let Some(first) = first else {
+    let (Some(first), Some(through)) = (first, marks.searchable_through) else {
         return Ok(None);
     };
-    let step = (marks.searchable_through.saturating_sub(first) / CHECKED_SEARCHES).max(1);
+    let step = (through.saturating_sub(first) / CHECKED_SEARCHES).max(1);
     let mut message = snapshot.prepare(
         "SELECT rowid, text FROM messages WHERE rowid >= ?1 AND rowid <= ?2 ORDER BY rowid LIMIT 1",
     )?;
@@ -182,7 +196,7 @@ fn unsearchable(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Option
     )?;
     let (mut from, mut missed, mut checked) = (first, 0, 0);
     loop {
-        let found = message.query_row((from, marks.searchable_through), |row| {
+        let found = message.query_row((from, through), |row| {
             let text = match row.get_ref(1)? {
                 ValueRef::Text(text) | ValueRef::Blob(text) => fold(&String::from_utf8_lossy(text)),
                 _ => String::new(),

@@ -3,36 +3,58 @@
 use std::collections::BTreeMap;
 
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 
 use super::super::Stats;
-use super::super::index::rank::Place;
 use super::super::page::{self, StoredMessage};
 use super::super::snapshot::Snapshot;
 use crate::filter::{Filter, PageQuery};
 use crate::folding::fold;
 use crate::limits::TOP_SENDERS;
+use crate::sort_key::{MessageId, RawText, SortKey};
 use crate::timestamp::InstantKey;
 
 /// The rows in the order of the contract, and each text folded.
 pub(super) struct Model {
-    pub(super) rows: Vec<(Place, StoredMessage, Option<String>)>,
+    pub(super) rows: Vec<(SortKey, StoredMessage, Option<String>)>,
+}
+
+/// As messages are shown: of what is no UTF-8, the rest.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 impl Model {
     pub(super) fn of(database: &Connection) -> Self {
         let mut statement = database
-            .prepare(
-                "SELECT ifnull(message_id, ''), from_msisdn, to_msisdn, ts, text, created_at FROM messages",
-            )
+            .prepare("SELECT rowid, message_id, from_msisdn, to_msisdn, ts, text, created_at FROM messages")
             .unwrap();
         let read = |row: &rusqlite::Row<'_>| {
-            let (message_id, ts): (String, String) = (row.get(0)?, row.get(3)?);
-            let instant = ts.trim_end_matches(['Z', '.', '0']).to_owned();
-            let text: Option<String> = row.get(4)?;
+            let bytes = |column| -> Vec<u8> {
+                match row.get_ref(column).unwrap() {
+                    ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
+                    _ => Vec::new(),
+                }
+            };
+            let message_id = match row.get_ref(1)? {
+                ValueRef::Text(id) => MessageId::Text(RawText(id.to_vec())),
+                ValueRef::Blob(id) => MessageId::Blob(id.to_vec()),
+                _ => MessageId::Missing,
+            };
+            let ts = shown(&bytes(4));
+            let instant = RawText::from(ts.trim_end_matches(['Z', '.', '0']));
+            let key = SortKey { instant, message_id, row: row.get(0)? };
+            let text = Some(shown(&bytes(5))).filter(|_| row.get_ref(5).unwrap() != ValueRef::Null);
             let folded = text.as_deref().map(fold);
-            let place = Place { instant, message_id: message_id.clone() };
-            let (from, to, created_at) = (row.get(1)?, row.get(2)?, row.get(5)?);
-            Ok((place, StoredMessage { message_id, from, to, ts, text, created_at }, folded))
+            let message = StoredMessage {
+                message_id: shown(&bytes(1)),
+                from: shown(&bytes(2)),
+                to: shown(&bytes(3)),
+                ts,
+                text,
+                created_at: Some(shown(&bytes(6))).filter(|_| row.get_ref(6).unwrap() != ValueRef::Null),
+            };
+            Ok((key, message, folded))
         };
         let mut rows: Vec<_> = statement.query_map([], read).unwrap().map(Result::unwrap).collect();
         rows.sort_by(|a, b| a.0.cmp(&b.0));
@@ -40,9 +62,12 @@ impl Model {
     }
 
     fn find(&self, filter: &Filter) -> Vec<&StoredMessage> {
-        let matches = self.rows.iter().filter(|(place, row, folded)| {
+        let matches = self.rows.iter().filter(|(key, row, folded)| {
             filter.from.as_ref().is_none_or(|from| row.from == *from)
-                && filter.since.as_ref().is_none_or(|since| place.instant.as_str() >= since.as_str())
+                && filter
+                    .since
+                    .as_ref()
+                    .is_none_or(|since| key.instant.0.as_slice() >= since.as_str().as_bytes())
                 && filter
                     .q
                     .as_ref()
@@ -89,7 +114,8 @@ impl Model {
         let mut top: Vec<_> = senders.iter().map(|(from, count)| ((*from).to_owned(), *count)).collect();
         top.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
         top.truncate(TOP_SENDERS as usize);
-        let ts = |row: Option<&(Place, StoredMessage, Option<String>)>| row.map(|(_, row, _)| row.ts.clone());
+        let ts =
+            |row: Option<&(SortKey, StoredMessage, Option<String>)>| row.map(|(_, row, _)| row.ts.clone());
         Stats {
             total_messages: self.rows.len() as u64,
             senders_count: senders.len() as u64,

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::column::text;
-use super::rank::{self, Place};
+use super::super::sort_columns::{INSTANT, MESSAGE_ID, SENDER, sort_key};
 use super::top::Top;
-use super::{Marks, order, search};
+use super::{Marks, order, rank, search};
+use crate::sort_key::{RawText, SortKey};
 
 /// True if the index does not reflect every change that this state of the database knows of.
 pub(in super::super) fn are_pending(messages: &Connection, marks: &Marks) -> rusqlite::Result<bool> {
@@ -67,9 +67,8 @@ pub(in super::super) fn remove(messages: &Connection, through: i64, most: usize)
 /// What stood in a row.
 struct Change {
     number: i64,
-    row: i64,
-    sender: String,
-    place: Place,
+    sender: RawText,
+    key: SortKey,
 }
 
 /// Takes account of up to `most` changes. To be called in a transaction of each connection, before
@@ -82,12 +81,14 @@ pub(in super::super) fn apply(
 ) -> rusqlite::Result<()> {
     // Numbers of rows at the end are given again, to messages that the marks must not cover: also by
     // changes of a later slice, which this state of the database has been through already.
-    let last: i64 = messages
+    let (last, after_deletion): (Option<i64>, Option<i64>) = messages
         .prepare_cached(
-            "SELECT min((SELECT ifnull(max(rowid), 0) FROM messages), \
-                ifnull((SELECT min(last_row) FROM messages_changes WHERE change > ?1), 9223372036854775807))",
+            "SELECT (SELECT max(rowid) FROM messages), \
+                (SELECT min(last_row) FROM messages_changes WHERE change > ?1)",
         )?
-        .query_row([marks.changes_through], |row| row.get(0))?;
+        .query_row([marks.changes_through], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    // Where nothing was deleted, the end is where the messages end; `None` is before all of them.
+    let last = after_deletion.map_or(last, |row| last.min(Some(row)));
     marks.ordered_through = marks.ordered_through.min(last);
     marks.searchable_through = marks.searchable_through.min(last);
     let mut rows = BTreeSet::new();
@@ -96,7 +97,7 @@ pub(in super::super) fn apply(
         marks.changes_through = change.number;
         // Whatever the marks say: an earlier slice of these changes may have lowered them.
         take_out(index, marks, &mut top, &change)?;
-        rows.insert(change.row);
+        rows.insert(change.key.row);
     }
     top.write(index)?;
     for row in rows {
@@ -105,32 +106,29 @@ pub(in super::super) fn apply(
     }
     // By what stands at the mark the index is known again after a start, so something has to.
     marks.ordered_through = messages
-        .prepare_cached("SELECT ifnull((SELECT max(rowid) FROM messages WHERE rowid <= ?1), ?1)")?
+        .prepare_cached("SELECT max(rowid) FROM messages WHERE rowid <= ?1")?
         .query_row([marks.ordered_through], |row| row.get(0))?;
     marks.write(index)
 }
 
 fn read(messages: &Connection, after: i64, most: usize) -> rusqlite::Result<Vec<Change>> {
-    let mut statement = messages.prepare_cached(
-        "SELECT change, message_row, from_msisdn, rtrim(ts, 'Z.0'), message_id FROM messages_changes \
-         WHERE change > ?1 ORDER BY change LIMIT ?2",
-    )?;
-    let change = |row: &Row<'_>| {
-        let column = |column| text(row, column).map(Option::unwrap_or_default);
-        let place = Place { instant: column(3)?, message_id: column(4)? };
-        Ok(Change { number: row.get(0)?, row: row.get(1)?, sender: column(2)?, place })
-    };
+    let mut statement = messages.prepare_cached(&format!(
+        "SELECT {INSTANT}, {MESSAGE_ID}, m.message_row, {SENDER}, m.change FROM messages_changes AS m \
+         WHERE m.change > ?1 ORDER BY m.change LIMIT ?2"
+    ))?;
+    let change =
+        |row: &Row<'_>| Ok(Change { number: row.get(4)?, sender: row.get(3)?, key: sort_key(row, 0)? });
     statement.query_map((after, most as i64), change)?.collect()
 }
 
 fn take_out(index: &Connection, marks: &mut Marks, top: &mut Top, change: &Change) -> rusqlite::Result<()> {
-    let Change { row, sender, place, .. } = change;
+    let Change { sender, key, .. } = change;
     // With its sender, because what stood there at another time may have had the same place.
     let gone = index
         .prepare_cached(
             "DELETE FROM messages_of_sender WHERE sender = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4",
         )?
-        .execute((sender, &place.instant, &place.message_id, row))?;
+        .execute((sender, &key.instant, &key.message_id, key.row))?;
     if gone == 0 {
         return Ok(());
     }
@@ -138,9 +136,9 @@ fn take_out(index: &Connection, marks: &mut Marks, top: &mut Top, change: &Chang
         .prepare_cached(
             "DELETE FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3",
         )?
-        .execute((&place.instant, &place.message_id, row))?;
-    rank::remove(index, place)?;
-    marks.ordered -= 1;
+        .execute((&key.instant, &key.message_id, key.row))?;
+    rank::remove(index, key)?;
+    marks.ordered = marks.ordered.saturating_sub(1);
     let left: Option<i64> = index
         .prepare_cached(
             "UPDATE messages_senders SET messages = messages - 1 WHERE sender = ?1 RETURNING messages",
@@ -150,33 +148,22 @@ fn take_out(index: &Connection, marks: &mut Marks, top: &mut Top, change: &Chang
     top.lower(sender, left.unwrap_or(0).unsigned_abs());
     if left == Some(0) {
         index.prepare_cached("DELETE FROM messages_senders WHERE sender = ?1")?.execute([sender])?;
-        marks.senders -= 1;
+        marks.senders = marks.senders.saturating_sub(1);
     }
     Ok(())
 }
 
 /// What stands in the row now, if anything does and the index does not have it.
 fn put_in(messages: &Connection, index: &Connection, marks: &mut Marks, row: i64) -> rusqlite::Result<()> {
-    if row <= marks.searchable_through {
-        let mut now = search::read(messages, row - 1, 1)?;
-        now.retain(|(number, _)| *number == row);
-        search::put(index, &now)?;
+    if Some(row) <= marks.searchable_through {
+        let now = search::read_row(messages, row)?;
+        search::put(index, now.as_slice())?;
     }
-    if row > marks.ordered_through {
+    if Some(row) > marks.ordered_through {
         return Ok(());
     }
-    let mut now = order::read(messages, row - 1, 1)?;
-    now.retain(|entry| entry.row == row);
-    let Some(entry) = now.first() else {
-        return Ok(());
-    };
-    let known: bool = index
-        .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3)",
-        )?
-        .query_row((&entry.place.instant, &entry.place.message_id, row), |row| row.get(0))?;
-    if !known {
-        order::put(index, marks, now)?;
+    match order::read_row(messages, row)? {
+        Some(entry) if !order::has(index, &entry.key)? => order::put(index, marks, vec![entry]),
+        _ => Ok(()),
     }
-    Ok(())
 }

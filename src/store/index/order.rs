@@ -3,18 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::column::text;
-use super::Marks;
-use super::rank::{self, Place};
+use super::super::sort_columns::{SENDER, key_of_message, sort_key};
 use super::top::Top;
+use super::{Marks, first_behind, rank};
+use crate::sort_key::{RawText, SortKey};
 
 /// One message's place.
 pub(in super::super) struct Entry {
-    pub(super) place: Place,
-    pub(super) sender: String,
-    pub(super) row: i64,
+    pub(super) key: SortKey,
+    pub(super) sender: RawText,
 }
 
 /// Takes in what was read from behind the mark. To be called in a transaction.
@@ -24,37 +23,57 @@ pub(in super::super) fn extend(
     entries: Vec<Entry>,
 ) -> rusqlite::Result<()> {
     if let Some(last) = entries.last() {
-        marks.ordered_through = last.row;
+        marks.ordered_through = Some(last.key.row);
         put(index, marks, entries)?;
         marks.write(index)?;
     }
     Ok(())
 }
 
-/// Up to `rows` messages behind a row.
-pub(in super::super) fn read(messages: &Connection, after: i64, rows: usize) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = messages.prepare_cached(
-        "SELECT rtrim(ts, 'Z.0'), message_id, from_msisdn, rowid FROM messages \
-         WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
-    )?;
-    let entry = |row: &Row<'_>| {
-        // Old files may hold a message without an id; what orders it is the empty one.
-        let column = |column| text(row, column).map(Option::unwrap_or_default);
-        let place = Place { instant: column(0)?, message_id: column(1)? };
-        Ok(Entry { place, sender: column(2)?, row: row.get(3)? })
-    };
-    statement.query_map((after, rows as i64), entry)?.collect()
+/// Up to `rows` messages behind a mark.
+pub(in super::super) fn read(
+    messages: &Connection,
+    mark: Option<i64>,
+    rows: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let key = key_of_message();
+    let mut statement = messages.prepare_cached(&format!(
+        "SELECT {key}, {SENDER} FROM messages AS m WHERE m.rowid >= ?1 ORDER BY m.rowid LIMIT ?2"
+    ))?;
+    statement.query_map((first_behind(mark), rows as i64), entry)?.collect()
+}
+
+/// The message in a row, if there is one.
+pub(super) fn read_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<Entry>> {
+    let key = key_of_message();
+    messages
+        .prepare_cached(&format!("SELECT {key}, {SENDER} FROM messages AS m WHERE m.rowid = ?1"))?
+        .query_row([row], entry)
+        .optional()
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry { key: sort_key(row, 0)?, sender: row.get(3)? })
+}
+
+/// True if a message has its place.
+pub(super) fn has(index: &Connection, key: &SortKey) -> rusqlite::Result<bool> {
+    index
+        .prepare_cached(
+            "SELECT 1 FROM messages_order WHERE instant = ?1 AND message_id = ?2 AND message_row = ?3",
+        )?
+        .exists((&key.instant, &key.message_id, key.row))
 }
 
 /// Gives messages their places. Sorted, because neighbours share pages.
 pub(super) fn put(index: &Connection, marks: &mut Marks, mut entries: Vec<Entry>) -> rusqlite::Result<()> {
     marks.ordered += entries.len() as u64;
-    entries.sort_unstable_by(|a, b| a.place.cmp(&b.place));
+    entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut put = index.prepare_cached(
         "INSERT INTO messages_order (instant, message_id, message_row) VALUES (?1, ?2, ?3)",
     )?;
-    for Entry { place, row, .. } in &entries {
-        put.execute((&place.instant, &place.message_id, row))?;
+    for Entry { key, .. } in &entries {
+        put.execute((&key.instant, &key.message_id, key.row))?;
     }
 
     // Stable, so that each sender's entries stay in their order.
@@ -62,9 +81,9 @@ pub(super) fn put(index: &Connection, marks: &mut Marks, mut entries: Vec<Entry>
     let mut put = index.prepare_cached(
         "INSERT INTO messages_of_sender (sender, instant, message_id, message_row) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    let mut senders = BTreeMap::<&str, i64>::new();
-    for Entry { place, sender, row } in &entries {
-        put.execute((sender, &place.instant, &place.message_id, row))?;
+    let mut senders = BTreeMap::<&RawText, i64>::new();
+    for Entry { key, sender } in &entries {
+        put.execute((sender, &key.instant, &key.message_id, key.row))?;
         *senders.entry(sender).or_default() += 1;
     }
     let mut count = index.prepare_cached(
@@ -79,7 +98,7 @@ pub(super) fn put(index: &Connection, marks: &mut Marks, mut entries: Vec<Entry>
     }
     top.write(index)?;
 
-    let mut places: Vec<Place> = entries.into_iter().map(|entry| entry.place).collect();
-    places.sort_unstable();
-    rank::add(index, &places)
+    let mut keys: Vec<SortKey> = entries.into_iter().map(|entry| entry.key).collect();
+    keys.sort_unstable();
+    rank::add(index, &keys)
 }

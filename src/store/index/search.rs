@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use rusqlite::Connection;
 use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::Marks;
+use super::{Marks, first_behind};
 use crate::folding::{fold, rarity};
 use crate::limits::{SEARCH_SLICE_BYTES, SEARCHED_TRIGRAMS};
 
@@ -24,34 +24,47 @@ pub(in super::super) fn extend(
 ) -> rusqlite::Result<()> {
     put(index, texts)?;
     if let Some((last, _)) = texts.last() {
-        marks.searchable_through = *last;
+        marks.searchable_through = Some(*last);
         marks.write(index)?;
     }
     Ok(())
 }
 
-/// The texts behind a row: up to `rows` of them, and only as many as fit in a few megabytes.
+/// The texts behind a mark: up to `rows` of them, and only as many as fit in a few megabytes.
 pub(in super::super) fn read(
     messages: &Connection,
-    after: i64,
+    mark: Option<i64>,
     rows: usize,
 ) -> rusqlite::Result<Vec<Folded>> {
     let mut statement = messages
-        .prepare_cached("SELECT rowid, text FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT ?2")?;
-    let mut found = statement.query((after, rows as i64))?;
+        .prepare_cached("SELECT rowid, text FROM messages WHERE rowid >= ?1 ORDER BY rowid LIMIT ?2")?;
+    let mut found = statement.query((first_behind(mark), rows as i64))?;
     let (mut texts, mut bytes) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
-        let folded = match row.get_ref(1)? {
-            ValueRef::Text(text) | ValueRef::Blob(text) => Some(fold(&String::from_utf8_lossy(text))),
-            _ => None,
-        };
-        bytes += folded.as_ref().map_or(0, String::len);
-        texts.push((row.get(0)?, folded));
+        let text = folded(row)?;
+        bytes += text.1.as_ref().map_or(0, String::len);
+        texts.push(text);
         if bytes >= SEARCH_SLICE_BYTES {
             break;
         }
     }
     Ok(texts)
+}
+
+/// The text of the message in a row, if there is one.
+pub(super) fn read_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<Folded>> {
+    messages
+        .prepare_cached("SELECT rowid, text FROM messages WHERE rowid = ?1")?
+        .query_row([row], folded)
+        .optional()
+}
+
+fn folded(row: &Row<'_>) -> rusqlite::Result<Folded> {
+    let folded = match row.get_ref(1)? {
+        ValueRef::Text(text) | ValueRef::Blob(text) => Some(fold(&String::from_utf8_lossy(text))),
+        _ => None,
+    };
+    Ok((row.get(0)?, folded))
 }
 
 /// Lets go of the text of a row, if it is known.

@@ -7,12 +7,12 @@
 
 use rusqlite::Connection;
 
-use super::super::column::text;
 use crate::limits::TOP_SENDERS;
+use crate::sort_key::RawText;
 
 /// Senders and how many messages they have sent: busiest first, by name where they are equally busy.
 #[derive(Debug, Default, PartialEq)]
-pub(in super::super) struct Top(Vec<(String, u64)>);
+pub(in super::super) struct Top(Vec<(RawText, u64)>);
 
 impl Top {
     pub(in super::super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
@@ -29,9 +29,8 @@ impl Top {
         let mut statement = connection.prepare_cached(&format!(
             "SELECT sender, messages FROM {table} ORDER BY messages DESC, sender LIMIT ?1"
         ))?;
-        let senders = statement.query_map([TOP_SENDERS], |row| {
-            Ok((text(row, 0)?.unwrap_or_default(), row.get::<_, i64>(1)?.unsigned_abs()))
-        })?;
+        let senders = statement
+            .query_map([TOP_SENDERS], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
         senders.collect::<rusqlite::Result<_>>().map(Self)
     }
 
@@ -47,7 +46,7 @@ impl Top {
     }
 
     /// A sender has sent so many now, at least as many as before.
-    pub(in super::super) fn raise(&mut self, sender: &str, messages: u64) {
+    pub(in super::super) fn raise(&mut self, sender: &RawText, messages: u64) {
         let Self(top) = self;
         let least = top.last().filter(|_| top.len() >= TOP_SENDERS as usize);
         if least.is_some_and(|(other, most)| (*most, sender) > (messages, other)) {
@@ -55,12 +54,12 @@ impl Top {
         }
         top.retain(|(other, _)| other != sender);
         let place = top.partition_point(|(other, more)| (*more, sender) > (messages, other));
-        top.insert(place, (sender.to_owned(), messages));
+        top.insert(place, (sender.clone(), messages));
         top.truncate(TOP_SENDERS as usize);
     }
 
     /// A sender has sent so many now, less than before. Who is not listed stays behind the last who is.
-    pub(super) fn lower(&mut self, sender: &str, messages: u64) {
+    pub(super) fn lower(&mut self, sender: &RawText, messages: u64) {
         let Self(top) = self;
         let Some(place) = top.iter().position(|(other, _)| other == sender) else {
             return;
@@ -71,12 +70,13 @@ impl Top {
         if place == top.len() && !has_all {
             top.clear();
         } else if messages > 0 {
-            top.insert(place, (sender.to_owned(), messages));
+            top.insert(place, (sender.clone(), messages));
         }
     }
 
     pub(in super::super) fn into_senders(self) -> Vec<(String, u64)> {
-        self.0
+        let shown = |RawText(sender): &RawText| String::from_utf8_lossy(sender).into_owned();
+        self.0.iter().map(|(sender, messages)| (shown(sender), *messages)).collect()
     }
 }
 
@@ -84,33 +84,39 @@ impl Top {
 mod tests {
     use super::*;
 
+    fn name(number: u64) -> RawText {
+        format!("+{number}").as_str().into()
+    }
+
     #[test]
     fn the_list_is_given_up_where_somebody_else_may_be_busier() {
-        let mut top = Top((0..10).map(|n| (format!("+{n}"), 100 - n)).collect());
-        top.lower("+20", 5);
-        top.lower("+2", 95);
-        assert_eq!(top.0.iter().position(|(sender, _)| sender == "+2"), Some(4));
+        let mut top = Top((0..10).map(|n| (name(n), 100 - n)).collect());
+        top.lower(&name(20), 5);
+        top.lower(&name(2), 95);
+        assert_eq!(top.0.iter().position(|(sender, _)| *sender == name(2)), Some(4));
         assert_eq!(top.0.len(), 10);
-        top.lower("+3", 90);
+        top.lower(&name(3), 90);
         assert!(top.0.is_empty());
-        let mut all = Top(vec![("+1".to_owned(), 3), ("+2".to_owned(), 2)]);
-        all.lower("+1", 1);
-        assert_eq!(all.0, [("+2".to_owned(), 2), ("+1".to_owned(), 1)]);
-        all.lower("+1", 0);
-        assert_eq!(all.0, [("+2".to_owned(), 2)]);
+        let mut all = Top(vec![(name(1), 3), (name(2), 2)]);
+        all.lower(&name(1), 1);
+        assert_eq!(all.0, [(name(2), 2), (name(1), 1)]);
+        all.lower(&name(1), 0);
+        assert_eq!(all.0, [(name(2), 2)]);
     }
 
     #[test]
     fn the_busiest_ten_stay_and_ties_are_by_name() {
         let mut top = Top::default();
         for n in (0..30_u64).rev() {
-            top.raise(&format!("+{n:02}"), n % 3);
+            top.raise(&format!("+{n:02}").as_str().into(), n % 3);
         }
-        let names = |top: &Top| top.0.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let names = |top: &Top| -> Vec<String> {
+            Top(top.0.clone()).into_senders().into_iter().map(|(name, _)| name).collect()
+        };
         assert_eq!(names(&top), ["+02", "+05", "+08", "+11", "+14", "+17", "+20", "+23", "+26", "+29"]);
-        top.raise("+23", 3);
-        top.raise("+01", 2);
-        top.raise("+30", 2);
+        top.raise(&"+23".into(), 3);
+        top.raise(&"+01".into(), 2);
+        top.raise(&"+30".into(), 2);
         assert_eq!(names(&top), ["+23", "+01", "+02", "+05", "+08", "+11", "+14", "+17", "+20", "+26"]);
     }
 }

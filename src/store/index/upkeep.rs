@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::super::{schema, wal};
-use super::{Marks, changes, order, search};
+use super::{Marks, changes, integrity, order, search};
 use crate::limits::{
     BACKLOG_REPORT_INTERVAL, BACKLOG_SHARE, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE,
     ORDER_SHARE, ORDER_SLICE, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
@@ -25,14 +25,15 @@ pub(in super::super) struct Upkeep {
     messages: Connection,
     index: Connection,
     marks: Marks,
-    last_row: i64,
+    /// The first and the last row of the messages.
+    rows: Rows,
     /// The last change that is to be taken account of.
     changes: i64,
     ordered_at: Instant,
     searchable_at: Instant,
     /// Messages come fast.
     busy: bool,
-    looked_row: i64,
+    looked_row: Option<i64>,
     looked_at: Instant,
     /// Messages come fast and nobody asks anything: what can wait waits.
     waits: bool,
@@ -61,6 +62,16 @@ pub(in super::super) enum Due {
     In(Duration),
 }
 
+/// What is found when the index is compared with the messages.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) enum Verdict {
+    Right,
+    /// It has to be made anew.
+    Wrong(&'static str),
+    /// Changes are pending: first they have to be taken account of.
+    Pending,
+}
+
 /// How a slice ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) enum Sliced {
@@ -75,18 +86,18 @@ impl Upkeep {
         let messages = schema::open_for_reading(database)?;
         let index = super::open(database, &messages)?;
         messages.execute_batch("PRAGMA query_only = ON")?;
-        let (marks, (last_row, changes)) = (Marks::read(&index)?, state(&messages)?);
+        let (marks, (rows, changes)) = (Marks::read(&index)?, state(&messages)?);
         let now = Instant::now();
         Ok(Self {
             messages,
             index,
             marks,
-            last_row,
+            rows,
             changes,
             ordered_at: now,
             searchable_at: now,
             busy: false,
-            looked_row: last_row,
+            looked_row: rows.last,
             looked_at: now,
             waits: false,
             order_took: Duration::ZERO,
@@ -140,7 +151,7 @@ impl Upkeep {
         let transaction = self.index.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut marks = Marks::read(&transaction)?;
         let messages = self.messages.unchecked_transaction()?;
-        (self.last_row, self.changes) = state(&messages)?;
+        (self.rows, self.changes) = state(&messages)?;
         if changes::were_missed(&messages, &marks)? {
             return Ok(Sliced::MissedChanges);
         }
@@ -174,6 +185,24 @@ impl Upkeep {
         Ok(Sliced::Done)
     }
 
+    /// Compares the index with the messages, as far as that is cheap.
+    pub(in super::super) fn verify(&mut self) -> rusqlite::Result<Verdict> {
+        // The state of the index first: the database's is then never an older one.
+        let index = self.index.unchecked_transaction()?;
+        let marks = Marks::read(&index)?;
+        let messages = self.messages.unchecked_transaction()?;
+        (self.rows, self.changes) = state(&messages)?;
+        if marks.changes_through < self.changes {
+            return Ok(Verdict::Pending);
+        }
+        Ok(integrity::fault(&messages, &index, &marks)?.map_or(Verdict::Right, Verdict::Wrong))
+    }
+
+    /// No mark means anything any more.
+    pub(in super::super) fn is_at_last_row(&self) -> bool {
+        self.rows.last == super::LAST_ROW
+    }
+
     /// The last change that is taken account of.
     pub(in super::super) fn changes_through(&self) -> i64 {
         self.marks.changes_through
@@ -181,7 +210,7 @@ impl Upkeep {
 
     /// What is there to do?
     pub(in super::super) fn look(&mut self, asked_recently: bool) -> rusqlite::Result<()> {
-        (self.last_row, self.changes) = state(&self.messages)?;
+        (self.rows, self.changes) = state(&self.messages)?;
         self.measure();
         self.waits = self.busy && !asked_recently;
         Ok(())
@@ -190,22 +219,29 @@ impl Upkeep {
     /// Do messages come fast? To look right after another time would tell nothing of the rate.
     fn measure(&mut self) {
         if self.looked_at.elapsed() >= ORDER_PAUSE / 2 {
-            self.busy = self.last_row.saturating_sub(self.looked_row) >= BUSY_ROWS;
-            (self.looked_row, self.looked_at) = (self.last_row, Instant::now());
+            self.busy = self.rows.behind(self.looked_row) >= BUSY_ROWS;
+            (self.looked_row, self.looked_at) = (self.rows.last, Instant::now());
         }
     }
 
     fn unordered(&self) -> i64 {
-        self.last_row.saturating_sub(self.marks.ordered_through)
+        self.rows.behind(self.marks.ordered_through)
     }
 
     fn unsearchable(&self) -> i64 {
-        self.last_row.saturating_sub(self.marks.searchable_through)
+        self.rows.behind(self.marks.searchable_through)
     }
 
     pub(in super::super) fn show(&self, metrics: &Metrics) {
         metrics.unordered.store(self.unordered().max(0), Relaxed);
         metrics.unsearchable.store(self.unsearchable().max(0), Relaxed);
+    }
+
+    /// The index is of no use any more: every message is one that it does not know.
+    pub(in super::super) fn show_lost(&self, metrics: &Metrics) {
+        let all = self.rows.behind(None);
+        metrics.unordered.store(all, Relaxed);
+        metrics.unsearchable.store(all, Relaxed);
     }
 
     pub(in super::super) fn tell(&mut self, log: &Log) {
@@ -240,12 +276,29 @@ impl Upkeep {
     }
 }
 
-/// The last row of the messages, and the last change.
-fn state(messages: &Connection) -> rusqlite::Result<(i64, i64)> {
+/// Where the messages begin and end; in both cases `None` if there are none.
+#[derive(Clone, Copy)]
+struct Rows {
+    first: Option<i64>,
+    last: Option<i64>,
+}
+
+impl Rows {
+    /// How many rows there can be behind a mark.
+    fn behind(self, mark: Option<i64>) -> i64 {
+        let (Some(first), Some(last)) = (self.first, self.last) else {
+            return 0;
+        };
+        let mark = mark.map_or(first.saturating_sub(1), |mark| mark.max(first.saturating_sub(1)));
+        last.saturating_sub(mark).max(0)
+    }
+}
+
+/// Where the messages begin and end, and the last change.
+fn state(messages: &Connection) -> rusqlite::Result<(Rows, i64)> {
     let mut statement = messages.prepare_cached(
-        "SELECT (SELECT max(rowid) FROM messages), (SELECT max(change) FROM messages_changes)",
+        "SELECT (SELECT min(rowid) FROM messages), (SELECT max(rowid) FROM messages), \
+            (SELECT ifnull(max(change), 0) FROM messages_changes)",
     )?;
-    statement.query_row([], |row| {
-        Ok((row.get::<_, Option<i64>>(0)?.unwrap_or(i64::MIN), row.get::<_, Option<i64>>(1)?.unwrap_or(0)))
-    })
+    statement.query_row([], |row| Ok((Rows { first: row.get(0)?, last: row.get(1)? }, row.get(2)?)))
 }

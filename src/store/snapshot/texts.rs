@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::super::index::Marks;
+use super::super::index::{Marks, first_behind};
 use super::{Extent, Step};
 use crate::folding::Needle;
 use crate::limits::MOST_KEPT_TEXT_BYTES;
@@ -23,7 +23,7 @@ impl Texts {
         &mut self,
         connection: &Connection,
         marks: &Marks,
-        last: i64,
+        last: Option<i64>,
     ) -> rusqlite::Result<bool> {
         let after = marks.ordered_through.min(marks.searchable_through);
         match self.extent.begin_after(after, marks) {
@@ -38,9 +38,9 @@ impl Texts {
             return Ok(true);
         }
         let mut statement = connection.prepare_cached(
-            "SELECT rowid, CAST(text AS BLOB) FROM messages NOT INDEXED WHERE rowid > ?1 ORDER BY rowid",
+            "SELECT rowid, CAST(text AS BLOB) FROM messages NOT INDEXED WHERE rowid >= ?1 ORDER BY rowid",
         )?;
-        let read = self.read(statement.query([self.extent.through])?);
+        let read = self.read(statement.query([first_behind(self.extent.through)])?);
         match read {
             Ok(true) => self.extent.through = last,
             Ok(false) => {
@@ -74,22 +74,26 @@ impl Texts {
         (self.texts, self.ends) = (Vec::new(), Vec::new());
     }
 
-    fn let_go(&mut self, after: i64) {
-        let count = self.ends.partition_point(|(row, _)| *row <= after);
+    fn let_go(&mut self, after: Option<i64>) {
+        let count = self.ends.partition_point(|(row, _)| Some(*row) <= after);
         let bytes = count.checked_sub(1).map_or(0, |last| self.ends[last].1);
         self.texts.drain(..bytes);
         self.ends.drain(..count);
         self.ends.iter_mut().for_each(|(_, end)| *end -= bytes);
     }
 
-    fn forget_behind(&mut self, through: i64) {
-        self.ends.truncate(self.ends.partition_point(|(row, _)| *row <= through));
+    fn forget_behind(&mut self, through: Option<i64>) {
+        self.ends.truncate(self.ends.partition_point(|(row, _)| Some(*row) <= through));
         self.texts.truncate(self.ends.last().map_or(0, |(_, end)| *end));
     }
 
     /// The rows behind a mark that have the word in them.
-    pub(in super::super) fn with<'a>(&'a self, word: &'a Needle, mark: i64) -> impl Iterator<Item = i64> {
-        let first = self.ends.partition_point(|(row, _)| *row <= mark);
+    pub(in super::super) fn with<'a>(
+        &'a self,
+        word: &'a Needle,
+        mark: Option<i64>,
+    ) -> impl Iterator<Item = i64> {
+        let first = self.ends.partition_point(|(row, _)| Some(*row) <= mark);
         let start = first.checked_sub(1).map_or(0, |before| self.ends[before].1);
         self.ends[first..]
             .iter()
