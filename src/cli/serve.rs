@@ -25,7 +25,7 @@ use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     os::keep_little_free_memory();
-    let listener = Listener::open(&config.listen)?;
+    let listener = Listener::open(&config.listen, config.unix_socket_mode)?;
     let log = Log::start(config.log_level).map_err(unavailable)?;
     let running = signals::obey(&log).map_err(unavailable)?;
     log_panics(&log);

@@ -43,7 +43,6 @@ mod restore;
 mod retention;
 mod room;
 mod schema;
-mod scrub;
 mod search;
 mod snapshot;
 mod sort_columns;
