@@ -17,7 +17,7 @@ mod watchdog;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
@@ -26,7 +26,7 @@ use lexopt::ValueExt;
 use crate::config::Config;
 use crate::message::is_msisdn;
 use crate::signature::sign;
-use crate::store::{self, OpenError};
+use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
 use streams::{Stdin, print, say, say_line};
 
@@ -54,8 +54,7 @@ Commands:
   serve          run the service (the default)
   healthcheck    exit 0 if the service at LISTEN_ADDR is ready, 1 otherwise
   sign           read a body from stdin, print its X-Signature
-  backup FILE    write a consistent copy of the database to FILE, also while it is in use; one that
-                 was cut short goes on when it is run again
+  backup FILE    write a consistent copy of the database to FILE, also while it is in use
   restore FILE   put a backup in the place of the database, while no service uses it
   check [FILE]   exit 0 if the database, or FILE, is sound, and its index agrees with it
   export         write messages to stdout, one line of JSON each, also while they come;
@@ -138,7 +137,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Restore(backup) => database().and_then(|database| {
             progress::shown(&database, |shown| store::restore(&backup, &database, shown))
         }),
-        Command::Check(file) => file.map_or_else(database, Ok).and_then(|file| check::check(&file)),
+        Command::Check(file) => file
+            .map_or_else(database, |file| Ok(DatabasePath::resolve(&file)?))
+            .and_then(|file| check::check(&file)),
         Command::Export(options) => database().and_then(|database| {
             let filter = options.filter().map_err(|error| Failure::new(EX_USAGE, error))?;
             export::export(&database, filter, options.is_csv)
@@ -219,8 +220,9 @@ fn settings() -> Result<Config, Failure> {
     Config::from_env().map_err(|error| Failure::new(EX_CONFIG, error))
 }
 
-fn database() -> Result<PathBuf, Failure> {
-    Config::database_from_env().map_err(|error| Failure::new(EX_CONFIG, error))
+fn database() -> Result<DatabasePath, Failure> {
+    let path = Config::database_from_env().map_err(|error| Failure::new(EX_CONFIG, error))?;
+    Ok(DatabasePath::resolve(&path)?)
 }
 
 fn version() -> String {
@@ -238,7 +240,7 @@ fn print_signature() -> Result<(), Failure> {
     print(&format!("{}\n", sign(&secret, &body)))
 }
 
-fn erase(database: &Path, senders: &[String]) -> Result<(), Failure> {
+fn erase(database: &DatabasePath, senders: &[String]) -> Result<(), Failure> {
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let erased = store::erase(database, senders, |done, all| {
         if is_terminal {

@@ -76,7 +76,8 @@ impl TrustedProxies {
         client
     }
 
-    fn trust(&self, client: Client) -> bool {
+    /// True of a proxy that many clients may stand behind.
+    pub fn trust(&self, client: Client) -> bool {
         match client {
             Client::Ip(address) => self.networks.iter().any(|network| network.contains(address)),
             Client::Unix => self.unix,

@@ -62,6 +62,12 @@ impl Headers {
         self.0.len()
     }
 
+    /// Bytes of memory taken.
+    pub fn held(&self) -> usize {
+        let strings: usize = self.0.iter().map(|(name, value)| name.capacity() + value.capacity()).sum();
+        strings + self.0.capacity() * size_of::<(String, String)>()
+    }
+
     /// Every value of a field, whatever the case of its name.
     pub fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
         self.0

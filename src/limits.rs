@@ -104,8 +104,6 @@ pub const LINGER_BYTES: usize = 8 << 20;
 pub const READ_CHUNK_BYTES: usize = 16 << 10;
 /// Bytes of requests and responses held for all connections together; past it requests are shed.
 pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
-/// When room is needed, how long an answer may have been waiting for its reader before it is dropped.
-pub const SLOW_READER_GRACE: Duration = Duration::from_millis(500);
 /// How often the memory that clients have left free is given back to the system, which takes a
 /// millisecond.
 pub const TIDY_INTERVAL: Duration = Duration::from_secs(10);
@@ -259,16 +257,6 @@ pub const PROBE_BUSY_TIMEOUT: Duration = Duration::from_millis(300);
 
 // ---- Keeping the data --------------------------------------------------------------------------
 
-/// Pages copied by `backup` and `restore` between two looks at the log: some milliseconds.
-pub const COPY_PAGES: u64 = 256;
-/// Bytes written to a copy between two syncs. A disk that gets much at once keeps commits waiting.
-pub const COPY_SYNC_BYTES: usize = 8 << 20;
-/// So often a copy is gone through, whose log may start over in between; the last time it may not.
-pub const COPY_TURNS: u32 = 4;
-/// How long a copy waits for a commit to find the log free. Without commits the log does not grow.
-pub const COPY_PAUSE: Duration = Duration::from_secs(2);
-/// How often it looks meanwhile.
-pub const COPY_LOOK: Duration = Duration::from_millis(20);
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
 pub const CHECK_LOOK_OPS: i32 = 200_000;
 /// Faults that a check names before it stops looking for more of a kind.
@@ -309,8 +297,8 @@ pub const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
 /// So many times in the interval that the supervisor wants to hear from us (`WATCHDOG_USEC`) we look
 /// whether there is progress: one look that comes late must not end the service.
 pub const WATCHDOG_LOOKS: u32 = 3;
-/// Pause between two looks whether the edge has come round, which takes it less than a millisecond.
-pub const EDGE_LOOK: Duration = Duration::from_millis(10);
+/// Pause between two looks whether the reactor has come round, which takes it less than a millisecond.
+pub const REACTOR_LOOK: Duration = Duration::from_millis(10);
 /// At a stop, how long the last log lines may take to leave.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the `healthcheck` command waits for each step.

@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 const LARGE_BUFFER_BYTES: i32 = 256 << 10;
 /// What a heap may keep at its end. Less of it is given back and asked for again all the time.
 const FREE_BYTES_KEPT: i32 = 4 << 20;
-/// Twice the threads that allocate at the same time: edge, writer, a webhook's and a query's.
+/// Twice the threads that allocate at the same time: reactor, writer, a webhook's and a query's.
 const HEAPS: i32 = 8;
 /// A tenth of the weight of an ordinary thread (sched(7), "The nice value").
 const LOW_PRIORITY: i32 = 10;

@@ -3,11 +3,17 @@
 //! Every figure is optional: a host without `/proc` loses the figure, not the scrape.
 
 use std::fs;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Clock ticks per second in `/proc/self/stat`: fixed at 100 in the kernel's interface to user space.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// The page size on the machines this is built for.
 const PAGE_BYTES: u64 = 4096;
+
+/// Where descriptors have to be counted one by one, a figure of so long ago is as good: three thousand
+/// connections take five milliseconds.
+const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The standard figures of a Prometheus client library.
 #[derive(Debug, Default, PartialEq)]
@@ -28,9 +34,7 @@ impl Process {
             fs::read_to_string("/proc/self/stat").map(|stat| Self::from_stat(&stat)).unwrap_or_default();
         let since_boot = process.start_time_seconds;
         process.start_time_seconds = since_boot.and_then(|seconds| Some(boot_time()? + seconds));
-        // The entry by which the folder itself is being read is one too many.
-        process.open_fds =
-            fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64).saturating_sub(1));
+        process.open_fds = open_descriptors();
         process.max_fds = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         process
     }
@@ -56,7 +60,44 @@ impl Process {
     }
 }
 
+/// The size of the folder, which since Linux 6.2 is their number; before that it is 0.
+fn open_descriptors() -> Option<u64> {
+    static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
+    let count = fs::metadata("/proc/self/fd").ok()?.len();
+    if count > 0 {
+        return Some(count);
+    }
+    // Held by scrapes alone, of which only one need count.
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    counted_lately(&mut last, Instant::now(), count_descriptors)
+}
+
+fn counted_lately(
+    last: &mut Option<(Instant, u64)>,
+    now: Instant,
+    count: impl FnOnce() -> Option<u64>,
+) -> Option<u64> {
+    match *last {
+        Some((at, count)) if now.duration_since(at) < COUNT_INTERVAL => Some(count),
+        _ => {
+            *last = count().map(|count| (now, count));
+            last.map(|(_, count)| count)
+        }
+    }
+}
+
+fn count_descriptors() -> Option<u64> {
+    // The entry by which the folder itself is being read is one too many.
+    Some((fs::read_dir("/proc/self/fd").ok()?.count() as u64).saturating_sub(1))
+}
+
+/// Read once: the file has a line for each processor.
 fn boot_time() -> Option<f64> {
+    static BOOT_TIME: LazyLock<Option<f64>> = LazyLock::new(read_boot_time);
+    *BOOT_TIME
+}
+
+fn read_boot_time() -> Option<f64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
 }
@@ -76,6 +117,23 @@ mod tests {
         assert_eq!(process.virtual_bytes, Some(10_000_000));
         assert_eq!(process.resident_bytes, Some(512 * 4096));
         assert_eq!(Process::from_stat("nonsense"), Process::default());
+    }
+
+    #[test]
+    fn descriptors_are_counted_either_way_and_not_over_and_over() {
+        // Other tests open and close some meanwhile.
+        let ours: Vec<_> = (0..300).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        for count in [open_descriptors(), count_descriptors()] {
+            assert!(count.is_some_and(|count| (300..500).contains(&count)), "{count:?}");
+        }
+        drop(ours);
+        let (began, mut last) = (Instant::now(), None);
+        let never = || -> Option<u64> { panic!("it was counted a moment ago") };
+        assert_eq!(counted_lately(&mut last, began, || None), None);
+        assert_eq!(counted_lately(&mut last, began, || Some(7)), Some(7));
+        assert_eq!(counted_lately(&mut last, began + COUNT_INTERVAL / 2, never), Some(7));
+        assert_eq!(counted_lately(&mut last, began + COUNT_INTERVAL, || Some(8)), Some(8));
+        assert_eq!(counted_lately(&mut last, began + COUNT_INTERVAL, never), Some(8));
     }
 
     #[test]

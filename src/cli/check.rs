@@ -1,15 +1,13 @@
 //! `check`: whether a database is sound, told on stdout and by the exit status.
 
-use std::path::Path;
-
 use super::Failure;
 use super::streams::print;
-use crate::store;
+use crate::store::{self, DatabasePath};
 
 /// What is wrong was said.
 const NOT_SOUND: u8 = 1;
 
-pub(super) fn check(database: &Path) -> Result<(), Failure> {
+pub(super) fn check(database: &DatabasePath) -> Result<(), Failure> {
     let mut written = Ok(());
     let is_sound = store::check(database, &mut |line| {
         if written.is_ok() {

@@ -1,7 +1,6 @@
 //! `export`: messages as lines on stdout, in the form in which `import` reads them.
 
 use std::io::{self, Write};
-use std::path::Path;
 
 use serde::Serializer as _;
 use serde::ser::SerializeMap as _;
@@ -12,7 +11,7 @@ use super::{EX_IOERR, Failure};
 use crate::csv;
 use crate::filter::{Filter, PageQuery};
 use crate::os;
-use crate::store::{Export, StoredMessage};
+use crate::store::{DatabasePath, Export, StoredMessage};
 use crate::url::percent_encode;
 
 /// The names of the columns: the fields of a message, and when it was stored.
@@ -45,7 +44,7 @@ impl Options {
     }
 }
 
-pub(super) fn export(database: &Path, filter: Filter, is_csv: bool) -> Result<(), Failure> {
+pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> Result<(), Failure> {
     // Whoever takes messages in goes first.
     os::lower_priority_of_this_thread();
     let mut export = Export::open(database, filter)?;

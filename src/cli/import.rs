@@ -11,7 +11,7 @@ use super::streams::{Stdin, say_line};
 use super::{EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, Failure};
 use crate::limits::MAX_BATCH;
 use crate::os;
-use crate::store::{Import, Incoming, Inserted, StoreError};
+use crate::store::{DatabasePath, Import, Incoming, Inserted, StoreError};
 use lines::{Line, Lines};
 
 /// What became of the lines.
@@ -22,7 +22,7 @@ struct Counts {
     refused: u64,
 }
 
-pub(super) fn import(database: &Path, file: Option<&Path>) -> Result<(), Failure> {
+pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(), Failure> {
     os::lower_priority_of_this_thread();
     let input: Box<dyn BufRead> = match file {
         None => Box::new(BufReader::new(Stdin)),

@@ -19,7 +19,7 @@ use crate::notify::Notifier;
 use crate::os;
 use crate::secrets::CurrentSecrets;
 use crate::server::{BindError, Bounds, Listener, Server};
-use crate::store::{self, Store};
+use crate::store::{self, DatabasePath, Store};
 use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
@@ -33,7 +33,8 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     // It hears of the rest by our end.
     let _ = notifier.tell("STATUS=Opening the database");
     let metrics = Arc::new(Metrics::default());
-    let store = Store::open(&config.database, config.retention_days, Arc::clone(&metrics), log.clone())?;
+    let database = DatabasePath::resolve(&config.database)?;
+    let store = Store::open(&database, config.retention_days, Arc::clone(&metrics), log.clone())?;
     let address = listener.address().to_owned();
     let app = Arc::new(App {
         secrets: CurrentSecrets::new(config.secrets.clone()),

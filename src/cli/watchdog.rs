@@ -98,7 +98,7 @@ impl Watchdog {
         // Connecting, the answer and the writer, and all of it in the time for one look.
         let step = self.interval / WATCHDOG_LOOKS / 3;
         let accepted = self.app.metrics.accepted.load(Relaxed);
-        let answered = if reachable { self.ask(step) == Ok(true) } else { self.server.edge_turns(step) };
+        let answered = if reachable { self.ask(step) == Ok(true) } else { self.server.reactor_turns(step) };
         if !answered && self.app.metrics.accepted.load(Relaxed) == accepted {
             return Some("no connection is accepted");
         }

@@ -87,7 +87,7 @@ fn requests(page: &mut Exposition, metrics: &Metrics) {
     page.single(
         "handler_panics_total",
         "counter",
-        "Requests answered 500 because a handler panicked.",
+        "Panics: each cost one request, answered 500, or one connection.",
         panics,
     );
 }

@@ -1,5 +1,5 @@
-//! One connection, seen from our side: the bytes that came, the request they make, and the answer
-//! on its way out. It reads and writes without ever waiting; [`super::edge`] says when.
+//! A connection is a socket with the phase that its exchange of requests and answers is in. It reads and
+//! writes without ever waiting; [`super::reactor`] says when.
 //!
 //! Requests are taken one at a time: what a client sends behind an unanswered request stays in the
 //! kernel, so pipelining cannot pile anything up here.
@@ -12,24 +12,48 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use super::incoming::Incoming;
+use super::reply::Rendered;
+use super::victims::State;
 use crate::client::Client;
 use crate::limits::{LINGER_BYTES, MAX_HEAD_BYTES, READ_CHUNK_BYTES};
 use crate::metrics::CloseCause;
 
 /// What a connection is waiting for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// For a request, or for the rest of one.
-    Receiving,
+    /// For the first byte of a request.
+    Idle { since: Instant },
+    /// For the rest of a request.
+    Receiving { since: Instant },
     /// For the answer from the pool.
-    Busy,
+    Busy {
+        since: Instant,
+        /// What the request holds meanwhile.
+        bytes: usize,
+    },
     /// For the client to take the answer.
-    Sending,
+    Sending { since: Instant, answer: Outgoing, then: Then },
     /// For the client to close, after the last answer.
-    Lingering,
+    Lingering { since: Instant, until: Instant, cause: CloseCause, bytes: usize },
+}
+
+/// What follows an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    Receive,
+    /// Nothing; the client is given time to take the answer before the connection is closed.
+    Linger(CloseCause),
+    /// Nothing; the client has closed its side already.
+    Close(CloseCause),
+}
+
+/// An answer on its way out.
+pub(super) struct Outgoing {
+    rendered: Rendered,
+    sent: usize,
 }
 
 /// How an attempt to read ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Read {
     Some,
     /// Nothing there at the moment.
@@ -42,85 +66,114 @@ pub(super) enum Read {
 pub(super) struct Connection {
     pub(super) socket: OwnedFd,
     pub(super) peer: Client,
+    /// Where it comes from, by number.
+    pub(super) source: usize,
+    /// That is a proxy which the operator trusts.
+    pub(super) is_proxy: bool,
     /// Tells this connection from an earlier one in the same place.
     pub(super) serial: u64,
     pub(super) phase: Phase,
-    /// When the present phase is given up.
-    pub(super) deadline: Instant,
+    pub(super) incoming: Incoming,
+    /// A request was answered on it.
+    pub(super) served: bool,
     /// The kernel said that there is something to read, and a read has not found the end of it.
     pub(super) readable: bool,
     /// The kernel said that the client has hung up: there is an end to be read, and no other event will come.
     pub(super) hung_up: bool,
-    /// The client has closed its side, and we have read up to there.
-    pub(super) ended: bool,
     /// Its turn was cut short, and it waits for another one.
     pub(super) unfinished: bool,
-    /// A request was answered on it.
-    pub(super) served: bool,
-    /// Something has arrived since the last answer.
-    pub(super) begun: bool,
-    /// Why the connection will be closed after the answer on its way, if it will.
-    pub(super) closing: Option<CloseCause>,
-    /// Bytes of the request in the pool.
-    pub(super) in_pool: usize,
     /// Bytes that this connection was last counted with.
     pub(super) counted: usize,
-    pub(super) incoming: Incoming,
-    output: Vec<u8>,
-    sent: usize,
-    lingered: usize,
 }
 
 impl Connection {
-    pub(super) fn new((socket, peer): (OwnedFd, Client), serial: u64, deadline: Instant) -> Self {
+    pub(super) fn new(socket: OwnedFd, peer: Client, source: usize, is_proxy: bool, serial: u64) -> Self {
         Self {
             socket,
             peer,
+            source,
+            is_proxy,
             serial,
-            phase: Phase::Receiving,
-            deadline,
+            phase: Phase::Idle { since: Instant::now() },
+            incoming: Incoming::default(),
+            served: false,
             readable: true,
             hung_up: false,
-            ended: false,
             unfinished: false,
-            served: false,
-            begun: false,
-            closing: None,
-            in_pool: 0,
             counted: 0,
-            incoming: Incoming::default(),
-            output: Vec::new(),
-            sent: 0,
-            lingered: 0,
         }
     }
 
-    /// True while nothing of a request has arrived.
     pub(super) fn is_idle(&self) -> bool {
-        self.phase == Phase::Receiving && self.incoming.is_empty()
+        matches!(self.phase, Phase::Idle { .. })
     }
 
-    /// Bytes held for this connection.
+    /// Bytes held for this connection, from the first one of a request to the last one of its answer.
     pub(super) fn held(&self) -> usize {
-        self.incoming.held() + self.output.capacity() + self.in_pool
+        self.incoming.held()
+            + match &self.phase {
+                Phase::Busy { bytes, .. } => *bytes,
+                Phase::Sending { answer, .. } => answer.rendered.held(),
+                _ => 0,
+            }
+    }
+
+    /// What it is doing, and since when, for whoever has to make room.
+    pub(super) fn state(&self) -> (State, Instant) {
+        match self.phase {
+            Phase::Idle { since } if self.served => (State::Idle, since),
+            Phase::Idle { since } => (State::Fresh, since),
+            Phase::Receiving { since } => (State::Receiving, since),
+            Phase::Busy { since, .. } => (State::Busy, since),
+            Phase::Sending { since, .. } => (State::Unread, since),
+            Phase::Lingering { since, .. } => (State::Lingering, since),
+        }
     }
 
     /// Reads once, through `buffer`, so that a connection that sends nothing holds no memory.
     pub(super) fn read(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Read {
-        match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
-            Ok((0, _)) => Read::End,
-            Ok((count, _)) => {
+        match self.receive(buffer) {
+            Ok(0) => Read::End,
+            Ok(count) => {
                 self.incoming.push(&buffer[..count]);
-                // Less than there was room for: more will be announced.
-                self.readable = count == buffer.len() || self.hung_up;
+                if let Phase::Idle { .. } = self.phase {
+                    // Once: who sends nothing but empty lines gets no more time with each.
+                    self.phase = Phase::Receiving { since: Instant::now() };
+                }
                 Read::Some
             }
-            Err(Errno::INTR) => Read::Some,
+            Err(read) => read,
+        }
+    }
+
+    /// Reads once and throws away what came, up to a bound.
+    pub(super) fn discard(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Read {
+        match self.receive(buffer) {
+            Ok(0) => Read::End,
+            Ok(count) => match &mut self.phase {
+                Phase::Lingering { bytes, .. } if *bytes + count <= LINGER_BYTES => {
+                    *bytes += count;
+                    Read::Some
+                }
+                _ => Read::End,
+            },
+            Err(read) => read,
+        }
+    }
+
+    fn receive(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Result<usize, Read> {
+        match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
+            Ok((count, _)) => {
+                // Less than there was room for: more will be announced.
+                self.readable = count == buffer.len() || self.hung_up;
+                Ok(count)
+            }
+            Err(Errno::INTR) => Err(Read::Some),
             Err(Errno::AGAIN) => {
                 self.readable = false;
-                Read::Nothing
+                Err(Read::Nothing)
             }
-            Err(_) => Read::Failed,
+            Err(_) => Err(Read::Failed),
         }
     }
 
@@ -130,55 +183,52 @@ impl Connection {
         let _ = rustix::net::send(&self.socket, b"HTTP/1.1 100 Continue\r\n\r\n", SEND_FLAGS);
     }
 
-    /// Puts an answer on its way. `self.send` moves it.
-    pub(super) fn answer(&mut self, bytes: Vec<u8>) {
-        self.phase = Phase::Sending;
-        self.in_pool = 0;
-        self.output = bytes;
-        self.sent = 0;
+    /// Puts an answer on its way. [`Self::send`] moves it.
+    pub(super) fn answer(&mut self, rendered: Rendered, then: Then) {
+        self.phase = Phase::Sending { since: Instant::now(), answer: Outgoing { rendered, sent: 0 }, then };
     }
 
-    /// Sends what the kernel takes. True once everything is sent.
-    pub(super) fn send(&mut self) -> io::Result<bool> {
-        while self.sent < self.output.len() {
-            match rustix::net::send(&self.socket, &self.output[self.sent..], SEND_FLAGS) {
-                Ok(count) => self.sent += count,
+    /// Sends what the kernel takes. Says what follows once everything is sent.
+    pub(super) fn send(&mut self) -> io::Result<Option<Then>> {
+        let Phase::Sending { answer: Outgoing { rendered, sent }, then, .. } = &mut self.phase else {
+            return Ok(None);
+        };
+        let Rendered { bytes, shared } = rendered;
+        while *sent < bytes.len() + shared.len() {
+            let (part, flags) = match sent.checked_sub(bytes.len()) {
+                Some(at) => (&shared[at..], SEND_FLAGS),
+                // Not in a packet of its own.
+                None if !shared.is_empty() => (&bytes[*sent..], SEND_FLAGS | SendFlags::MORE),
+                None => (&bytes[*sent..], SEND_FLAGS),
+            };
+            match rustix::net::send(&self.socket, part, flags) {
+                Ok(count) => *sent += count,
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::AGAIN) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
-        self.output = Vec::new();
-        Ok(true)
+        Ok(Some(*then))
     }
 
-    /// Ready for the next request.
-    pub(super) fn receive_again(&mut self, deadline: Instant) {
-        self.phase = Phase::Receiving;
+    /// Ready for the next request, which may have begun to arrive behind the last one.
+    pub(super) fn receive_again(&mut self) {
+        let since = Instant::now();
         self.served = true;
-        self.begun = !self.incoming.is_empty();
-        self.deadline = deadline;
         self.incoming.shrink();
+        let is_idle = self.incoming.is_empty();
+        self.phase = if is_idle { Phase::Idle { since } } else { Phase::Receiving { since } };
     }
 
     /// The last answer is sent: says so to the client, and forgets what it had sent ahead.
-    pub(super) fn linger(&mut self, deadline: Instant) {
+    pub(super) fn linger(&mut self, since: Instant, until: Instant, cause: CloseCause) {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
-        self.phase = Phase::Lingering;
-        self.deadline = deadline;
+        self.phase = Phase::Lingering { since, until, cause, bytes: 0 };
         self.incoming = Incoming::default();
         self.readable = true;
     }
-
-    /// Reads once and throws away what came.
-    pub(super) fn discard(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Read {
-        let read = self.read(buffer);
-        self.lingered += self.incoming.len();
-        self.incoming = Incoming::default();
-        if self.lingered > LINGER_BYTES { Read::End } else { read }
-    }
 }
 
-const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+pub(super) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 const _: () = assert!(READ_CHUNK_BYTES <= MAX_HEAD_BYTES);

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::outbox::{self, Address, Outbox, Returned};
+use super::completions::{Answer as Finished, Completion, ConnectionId, Outbox};
 use super::refused_head::RefusedHead;
-use super::reply::{Next, render};
+use super::reply::{Next, Rendered, render};
 use super::request_id;
 use crate::app::App;
 use crate::client::Client;
@@ -29,7 +29,9 @@ pub(super) struct Exchange {
     next: Next,
     /// Of a webhook on its way through the writer.
     message_id: Option<String>,
-    to: Address,
+    to: ConnectionId,
+    /// Where the connection comes from, by number, unless that is a proxy.
+    source: Option<usize>,
     /// `None` once the answer was sent.
     outbox: Option<Outbox>,
 }
@@ -39,7 +41,7 @@ impl Exchange {
         app: &Arc<App>,
         request: Request,
         next: Next,
-        to: Address,
+        (to, source): (ConnectionId, Option<usize>),
         outbox: &Outbox,
     ) -> Box<Self> {
         let resolved = routes::resolve(app, &request);
@@ -51,8 +53,17 @@ impl Exchange {
             next,
             message_id: None,
             to,
+            source,
             outbox: Some(outbox.clone()),
         })
+    }
+
+    pub(super) fn source(&self) -> Option<usize> {
+        self.source
+    }
+
+    pub(super) fn to(&self) -> ConnectionId {
+        self.to
     }
 
     pub(super) fn priority(&self) -> Priority {
@@ -63,7 +74,9 @@ impl Exchange {
     /// the outbox.
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
-        if self.priority() == Priority::Read && self.outbox.as_ref().is_some_and(Outbox::is_full) {
+        if self.priority() == Priority::Read
+            && self.outbox.as_ref().is_some_and(|outbox| outbox.is_full_for(self.source))
+        {
             return self.shed();
         }
         let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request, self.resolved)));
@@ -75,7 +88,7 @@ impl Exchange {
                 let (app, outbox) = (Arc::clone(&self.app), self.outbox.clone());
                 let waiter = Waiter::new(move |outcome| {
                     if let Some(outbox) = outbox {
-                        outbox.send(Returned::Rest(Box::new(move || self.committed(&outcome))));
+                        outbox.send(Completion::Committed(self, outcome));
                     }
                 });
                 app.store.insert(message, waiter);
@@ -88,10 +101,7 @@ impl Exchange {
     }
 
     /// The writer has spoken.
-    pub(super) fn committed(
-        mut self: Box<Self>,
-        outcome: &Result<Inserted, StoreError>,
-    ) -> Option<outbox::Answer> {
+    pub(super) fn committed(mut self: Box<Self>, outcome: &Result<Inserted, StoreError>) -> Option<Finished> {
         let reply = webhook::committed(self.message_id.take(), outcome);
         self.outbox.take().map(|_| self.answer(&reply))
     }
@@ -109,12 +119,12 @@ impl Exchange {
 
     fn send(&mut self, reply: &Reply) {
         if let Some(outbox) = self.outbox.take() {
-            outbox.send(Returned::Answer(self.answer(reply)));
+            outbox.send(Completion::Answer(self.answer(reply)));
         }
     }
 
     /// Counts, logs, and renders.
-    fn answer(&self, reply: &Reply) -> outbox::Answer {
+    fn answer(&self, reply: &Reply) -> Finished {
         let record = Record {
             route: self.resolved.route,
             request_id: &self.request.id,
@@ -126,8 +136,8 @@ impl Exchange {
         record.count_and_log(&self.app, reply);
         self.app.metrics.in_flight(self.priority()).fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
-        let bytes = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
-        outbox::Answer { to: self.to, bytes, close: next == Next::Close }
+        let rendered = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
+        Finished { to: self.to, rendered, close: next == Next::Close }
     }
 }
 
@@ -152,7 +162,7 @@ impl Drop for Exchange {
 }
 
 /// Answers what is no request: counted and logged like any other. The connection ends with it.
-pub(super) fn refuse(app: &App, refused: &RefusedHead, peer: Client) -> Vec<u8> {
+pub(super) fn refuse(app: &App, refused: &RefusedHead, peer: Client) -> Rendered {
     let request_id = request_id::of(&refused.headers);
     let line = refused.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
     let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
@@ -226,18 +236,24 @@ pub(super) mod tests {
     use std::path::Path;
     use std::sync::atomic::AtomicBool;
 
-    use super::super::outbox::{Inbox, outbox};
+    use super::super::completions::{Inbox, outbox};
     use super::*;
     use crate::client::TrustedProxies;
     use crate::hosts::AllowedHosts;
     use crate::log::Log;
     use crate::secrets::{CurrentSecrets, Secrets};
-    use crate::store::Store;
+    use crate::store::{DatabasePath, Store};
 
     pub(in super::super) fn app(folder: &Path) -> Arc<App> {
         let metrics = Arc::default();
         let log = Log::start(Level::Error).unwrap();
-        let store = Store::open(&folder.join("app.db"), None, Arc::clone(&metrics), log.clone()).unwrap();
+        let store = Store::open(
+            &DatabasePath::resolve(&folder.join("app.db")).unwrap(),
+            None,
+            Arc::clone(&metrics),
+            log.clone(),
+        )
+        .unwrap();
         let secrets = CurrentSecrets::new(Secrets::default());
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
         let allowed_hosts = AllowedHosts::default();
@@ -267,16 +283,12 @@ pub(super) mod tests {
             id: "id-1".into(),
             received: Instant::now(),
         };
-        Exchange::new(app, request, Next::KeepOpen, Address { key: 3, serial: 7 }, outbox)
+        Exchange::new(app, request, Next::KeepOpen, (ConnectionId { key: 3, serial: 7 }, None), outbox)
     }
 
     pub(in super::super) fn answers(inbox: &Inbox) -> Vec<String> {
-        let finish = |returned| match returned {
-            Returned::Answer(answer) => Some(answer),
-            Returned::Rest(rest) => rest(),
-        };
-        let text = |answer: outbox::Answer| String::from_utf8(answer.bytes).unwrap();
-        inbox.take().filter_map(finish).map(text).collect()
+        let text = |answer: Finished| String::from_utf8(answer.rendered.bytes).unwrap();
+        inbox.take().filter_map(Completion::finish).map(text).collect()
     }
 
     #[test]

@@ -30,6 +30,13 @@ pub(super) struct Head {
     pub expects_continue: bool,
 }
 
+impl Head {
+    /// Bytes of memory taken.
+    pub(super) fn held(&self) -> usize {
+        self.method.capacity() + self.path.capacity() + self.query.capacity() + self.headers.held()
+    }
+}
+
 /// How long the body is (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {

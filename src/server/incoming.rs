@@ -44,7 +44,9 @@ impl Incoming {
 
     /// Memory taken.
     pub(super) fn held(&self) -> usize {
-        self.bytes.capacity() + self.chunked.as_ref().map_or(0, Chunked::held)
+        self.bytes.capacity()
+            + self.head.as_ref().map_or(0, Head::held)
+            + self.chunked.as_ref().map_or(0, Chunked::held)
     }
 
     /// Gives memory back that a large request has left behind.

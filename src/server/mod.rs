@@ -1,9 +1,9 @@
 //! HTTP: from bytes on a socket to a [`crate::http::Request`] and back, and nothing of what the
 //! service is for.
 //!
-//! [`listener`] → [`edge`] (all sockets, one thread) with one [`connection`] each, whose bytes become requests in
+//! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, whose bytes become requests in
 //! [`incoming`] → [`worker_pool`] →
-//! [`exchange`] → routes; the answer goes through [`outbox`] back to the edge.
+//! [`exchange`] → routes; the answer goes through [`completions`] back to the reactor.
 //!
 //! The only home of `tiny_http` and `threadpool`. tiny_http parses header fields ([`head`]) and
 //! writes responses ([`reply`]); reading from strangers is done here, because its own reader has no
@@ -12,17 +12,20 @@
 
 mod chunked;
 mod connection;
-mod edge;
+
+mod completions;
 mod exchange;
+mod fair_queue;
 mod head;
 mod incoming;
 mod listener;
-mod outbox;
 mod priorities;
-
+mod reactor;
 mod refused_head;
 mod reply;
 mod request_id;
+mod sources;
+mod victims;
 mod worker_pool;
 
 use std::io;
@@ -33,21 +36,21 @@ use std::time::{Duration, Instant};
 
 use crate::app::App;
 use crate::http::Body;
-use crate::limits::EDGE_LOOK;
+use crate::limits::REACTOR_LOOK;
 use crate::routes::{self, Refusal};
 
-pub use edge::Bounds;
 pub use listener::{BindError, Listener};
+pub use reactor::Bounds;
 
-use edge::Edge;
-use outbox::Waker;
+use completions::Waker;
+use reactor::Reactor;
 use worker_pool::WorkerPool;
 
 /// A running server.
 pub struct Server {
     app: Arc<App>,
     waker: Arc<Waker>,
-    edge: thread::JoinHandle<()>,
+    reactor: thread::JoinHandle<()>,
 }
 
 /// Tells the server to stop, from any thread.
@@ -65,14 +68,14 @@ impl Stopper {
     }
 
     /// True if the thread that owns the sockets takes up its next event in time.
-    pub fn edge_turns(&self, within: Duration) -> bool {
+    pub fn reactor_turns(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         self.waker.wake();
         while self.waker.is_pending() {
             if Instant::now() >= deadline {
                 return false;
             }
-            thread::sleep(EDGE_LOOK);
+            thread::sleep(REACTOR_LOOK);
         }
         true
     }
@@ -82,11 +85,11 @@ impl Server {
     /// Starts all threads. Connections are served from here on.
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
         let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
-        let (outbox, inbox) = outbox::outbox()?;
+        let (outbox, inbox) = completions::outbox()?;
         let waker = outbox.waker();
-        let edge = Edge::new(listener, Arc::clone(&app), bounds, pool, (outbox, inbox))?;
-        let edge = thread::Builder::new().name("edge".into()).spawn(move || edge.run())?;
-        Ok(Self { app, waker, edge })
+        let reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, (outbox, inbox))?;
+        let reactor = thread::Builder::new().name("reactor".into()).spawn(move || reactor.run())?;
+        Ok(Self { app, waker, reactor })
     }
 
     pub fn stopper(&self) -> Stopper {
@@ -96,7 +99,7 @@ impl Server {
     /// Waits until the server was stopped and has drained. False if it ended by itself, which is a fault
     /// of the program.
     pub fn wait(self) -> bool {
-        self.edge.join().is_ok() && self.app.stopping.load(Relaxed)
+        self.reactor.join().is_ok() && self.app.stopping.load(Relaxed)
     }
 }
 

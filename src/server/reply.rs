@@ -1,5 +1,6 @@
 //! A response as bytes: tiny_http writes it, with what the connection adds.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,8 +19,26 @@ pub(super) enum Next {
     Close,
 }
 
+/// A body that is part of the program and larger than this is sent from where it is; a smaller one is
+/// copied, so that it takes one packet and one call.
+const COPIED_BYTES: usize = 4 << 10;
+
+/// A response as it goes out.
+pub(super) struct Rendered {
+    pub(super) bytes: Vec<u8>,
+    /// What follows `bytes` and takes no memory: it is part of the program.
+    pub(super) shared: &'static [u8],
+}
+
+impl Rendered {
+    /// Bytes of memory taken.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
 /// The bytes of a response. For a `HEAD` request the body is left out and its length is not.
-pub(super) fn render(response: &Response, request_id: &str, head_only: bool, next: Next) -> Vec<u8> {
+pub(super) fn render(response: &Response, request_id: &str, head_only: bool, next: Next) -> Rendered {
     let mut headers = Headers::with_capacity(8);
     let date = date();
     let own = [("Server", "lyftr-webhook"), ("Date", date.as_str()), ("X-Request-ID", request_id)];
@@ -31,15 +50,20 @@ pub(super) fn render(response: &Response, request_id: &str, head_only: bool, nex
         }
     }
     let length = response.body.len();
+    let shared: &'static [u8] = match &response.body {
+        Cow::Borrowed(body) if length > COPIED_BYTES && !head_only => body,
+        _ => &[],
+    };
+    let is_copied = !head_only && shared.is_empty();
     let printed =
         tiny_http::Response::new(StatusCode(response.status), headers, &*response.body, Some(length), None)
             .with_chunked_threshold(usize::MAX);
-    let mut bytes = Vec::with_capacity(length + 320);
+    let mut bytes = Vec::with_capacity(320 + if is_copied { length } else { 0 });
     printed
-        .raw_print(&mut bytes, HTTPVersion(1, 1), None, head_only, None)
+        .raw_print(&mut bytes, HTTPVersion(1, 1), None, !is_copied, None)
         .expect("writing into a Vec does not fail");
     say_what_follows(&mut bytes, next);
-    bytes
+    Rendered { bytes, shared }
 }
 
 /// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here.
@@ -73,7 +97,7 @@ mod tests {
     fn text(head_only: bool, next: Next) -> String {
         let response =
             Response::json(200, br#"{"a":1}"#.as_slice()).header("Link", "</x?after=%7E>; rel=\"next\"");
-        String::from_utf8(render(&response, "id-1", head_only, next)).unwrap()
+        String::from_utf8(render(&response, "id-1", head_only, next).bytes).unwrap()
     }
 
     #[test]
@@ -104,5 +128,16 @@ mod tests {
     fn a_head_request_has_the_length_and_not_the_body() {
         let text = text(true, Next::KeepOpen);
         assert!(text.contains("Content-Length: 7\r\n") && text.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_large_body_of_the_program_is_not_copied() {
+        static PAGE: [u8; COPIED_BYTES + 1] = [b'x'; COPIED_BYTES + 1];
+        let response = Response::json(200, PAGE.as_slice());
+        let whole = render(&response, "id-1", false, Next::KeepOpen);
+        assert!(whole.bytes.ends_with(b"\r\n\r\n") && whole.shared.len() == PAGE.len());
+        assert!(whole.held() < COPIED_BYTES);
+        let head = render(&response, "id-1", true, Next::KeepOpen);
+        assert!(head.bytes == whole.bytes && head.shared.is_empty());
     }
 }

@@ -1,12 +1,11 @@
 //! The worker pool answers requests on a fixed number of threads, each of which takes the next one by its
-//! [`super::priorities`].
+//! [`super::priorities`], and of these the sources in turn.
 //!
 //! A thread is woken when none is on its way already, and wakes the next one where more is to be done: a
 //! flood of short requests keeps few threads busy instead of waking all in turn. A full queue gives the
 //! request back at once.
 
 use std::array;
-use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,6 +15,7 @@ use std::time::Instant;
 use threadpool::ThreadPool;
 
 use super::exchange::Exchange;
+use super::fair_queue::FairQueue;
 use super::priorities::{Counts, Role, Threads, next};
 use crate::app::App;
 use crate::http::Request;
@@ -24,8 +24,8 @@ use crate::metrics::{Metrics, Priority};
 use crate::routes::{Answer, Resolved};
 use crate::{os, pace};
 
-/// Requests that may wait for a thread; past it they are shed. Webhooks and what costs next to nothing are
-/// gone through in a moment.
+/// Requests of one source that may wait for a thread; past it they are shed. Of all sources together twice as
+/// many may. Webhooks and what costs next to nothing are gone through in a moment.
 fn bound(priority: Priority) -> usize {
     match priority {
         Priority::Ingest | Priority::Immediate => 8192,
@@ -53,7 +53,8 @@ type Routes = fn(&App, &Request, Resolved) -> Answer;
 
 #[derive(Default)]
 struct Queues {
-    waiting: [VecDeque<Box<Exchange>>; Priority::ALL.len()],
+    /// By source; all that comes through proxies counts as of one.
+    waiting: [FairQueue<Option<usize>, Box<Exchange>>; Priority::ALL.len()],
     at_work: Counts,
     sleep: [Sleep; 2],
     is_closed: bool,
@@ -65,6 +66,19 @@ struct Sleep {
     threads: usize,
     /// One was woken, and has not come to look yet.
     is_waking: bool,
+}
+
+impl Queues {
+    /// Gives the request back if there is no place for it.
+    fn push(&mut self, priority: Priority, exchange: Box<Exchange>) -> Result<(), Box<Exchange>> {
+        let (source, bound) = (exchange.source(), bound(priority));
+        let queue = &mut self.waiting[priority as usize];
+        if queue.len_of(source) >= bound || queue.len() >= 2 * bound {
+            return Err(exchange);
+        }
+        queue.push(source, exchange);
+        Ok(())
+    }
 }
 
 impl WorkerPool {
@@ -100,11 +114,7 @@ impl WorkerPool {
     pub(super) fn submit(&self, exchange: Box<Exchange>) -> Result<(), Box<Exchange>> {
         let priority = exchange.priority();
         let mut queues = self.shared.lock();
-        let queue = &mut queues.waiting[priority as usize];
-        if queue.len() >= bound(priority) {
-            return Err(exchange);
-        }
-        queue.push_back(exchange);
+        queues.push(priority, exchange)?;
         self.shared.metrics.waiting(priority).fetch_add(1, Relaxed);
         self.shared.wake_one(queues, Role::of(priority));
         Ok(())
@@ -150,7 +160,7 @@ impl Shared {
         }
         loop {
             if let Some(priority) = self.next(&queues, role)
-                && let Some(exchange) = queues.waiting[priority as usize].pop_front()
+                && let Some(exchange) = queues.waiting[priority as usize].pop()
             {
                 queues.at_work[priority as usize] += 1;
                 self.metrics.waiting(priority).fetch_sub(1, Relaxed);
@@ -199,8 +209,8 @@ mod tests {
 
     use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+    use super::super::completions::outbox;
     use super::super::exchange::tests::{answers, app, asking};
-    use super::super::outbox::outbox;
     use super::*;
     use crate::http::Response;
 

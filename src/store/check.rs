@@ -11,12 +11,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::copy::Log;
+use super::database_path::DatabasePath;
+use super::files::folder_of;
+use super::log_bound::LogBound;
 use super::migrations::VERSION;
 use super::open_error::{OpenError, from_sqlite};
-use super::pressure::MOST_FOR_A_COMMAND;
 use super::sort_columns::INSTANT;
-use super::{lock, schema};
+use super::{lock, schema, temporary};
 use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 
 /// Checks the structure of the file, counts what is in it, and compares the index with the messages.
@@ -24,7 +25,7 @@ use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 ///
 /// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile, or another
 /// command needs it to start over.
-pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
     let gives_way = Arc::<AtomicBool>::default();
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) if gives_way.load(Relaxed) => OpenError::InUse(format!(
@@ -38,6 +39,11 @@ pub fn check(database: &Path, say: &mut dyn FnMut(&str)) -> Result<bool, OpenErr
         _ => from_sqlite(database, &error),
     };
     let version = schema::inspect(database)?;
+    let _lock = lock::shared_if_there(database)?;
+    // They hold people's messages.
+    for left in temporary::left_behind(folder_of(database)).unwrap_or_default() {
+        say(&format!("{}: left behind by a command that was killed; remove it", left.display()));
+    }
     let connection = open(database, &gives_way).map_err(failed)?;
     say(&format!("{}: schema version {version}", database.display()));
     let mut is_sound = structure(&connection, "main", say).map_err(failed)?;
@@ -70,12 +76,11 @@ fn open(database: &Path, gives_way: &Arc<AtomicBool>) -> rusqlite::Result<Connec
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
-    let log = Log(schema::open_for_reading(database)?);
-    let (at_first, database, gives_way) = (log.bytes(), database.to_owned(), Arc::clone(gives_way));
+    let log = LogBound::of(database)?;
+    let (database, gives_way) = (database.to_owned(), Arc::clone(gives_way));
     let is_in_the_way = move || {
-        let now = log.bytes();
         gives_way.store(lock::is_asked(&database), Relaxed);
-        gives_way.load(Relaxed) || now > at_first && now > MOST_FOR_A_COMMAND
+        gives_way.load(Relaxed) || log.is_exceeded()
     };
     connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;
     Ok(connection)

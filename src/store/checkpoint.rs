@@ -241,7 +241,7 @@ impl LogWatch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema;
+    use super::super::{prepare, schema};
     use super::*;
     use std::cell::RefCell;
 
@@ -258,7 +258,7 @@ mod tests {
         fn new() -> RefCell<Self> {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("app.db");
-            drop(schema::prepare(&path).unwrap());
+            drop(prepare::prepare(&path).unwrap());
             let readers = Arc::new(Readers::new(&path, Arc::default()));
             let log = Log::start(Level::Error).unwrap();
             let mut connection = schema::open_for_writing(&path).unwrap();

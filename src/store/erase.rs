@@ -13,8 +13,10 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row};
+use rusqlite::{Connection, ErrorCode, Row};
 
+use super::database_path::DatabasePath;
+use super::files::{READ_WRITE, folder_of, open_regular};
 use super::index::{self, changes};
 use super::lock::{self, Lock};
 use super::migrations::VERSION;
@@ -22,13 +24,13 @@ use super::open_error::from_sqlite;
 use super::retention::due;
 use super::schema;
 use super::transactor::in_transaction;
-use super::{OpenError, forgotten, room, scrub};
+use super::{OpenError, forgotten, room, scrub, temporary};
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
 
 /// Erases every message of these senders that was stored before. Gives their number. `progress` hears
 /// of messages erased and messages found.
 pub fn erase(
-    database: &Path,
+    database: &DatabasePath,
     senders: &[String],
     mut progress: impl FnMut(u64, u64),
 ) -> Result<u64, OpenError> {
@@ -64,9 +66,15 @@ pub fn erase(
     scrub_all(&connection, &lock).map_err(failed)?;
     let emptied = room::make_empty(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
+    remove_copies(database).map_err(|error| still_held(database, &error))?;
     remove_index(database).map_err(|error| still_held(database, &error))?;
     emptied.map_err(|error| still_held(database, &error))?;
     Ok(erased)
+}
+
+/// Removes unfinished copies of the messages that commands which were killed have left behind.
+fn remove_copies(database: &Path) -> io::Result<()> {
+    temporary::left_behind(folder_of(database))?.iter().try_for_each(|left| temporary::remove(left))
 }
 
 fn still_held(database: &Path, error: &dyn std::fmt::Display) -> OpenError {
@@ -176,7 +184,7 @@ fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
 fn remove_index(database: &Path) -> io::Result<()> {
     let path = index::path_of(database);
     // Held open, so that the next file cannot be given its number and be taken for it.
-    let held = fs::File::open(&path).ok();
+    let held = open_regular(&path).ok();
     let before = index::file_of(database);
     let began = Instant::now();
     while held.is_some() && began.elapsed() < ERASE_PATIENCE {
@@ -197,8 +205,7 @@ fn remove_index(database: &Path) -> io::Result<()> {
 /// True if another process has the index open. Otherwise its log is in it now.
 fn is_in_use(index: &Path) -> bool {
     let fold = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let index = Connection::open_with_flags(index, flags)?;
+        let index = Connection::open_with_flags(index, READ_WRITE)?;
         index.busy_timeout(Duration::ZERO)?;
         index.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
     };

@@ -4,11 +4,13 @@
 //!   start over however long an export takes, and a few megabytes hold it all.
 //! - What was stored when it began is in it, unless it was deleted since; what comes later is not.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rusqlite::Connection;
 
+use super::database_path::DatabasePath;
 use super::index::Marks;
+use super::lock::{self, Lock};
 use super::open_error::{OpenError, from_sqlite};
 use super::page::{COLUMNS, StoredMessage, stored_message};
 use super::schema;
@@ -24,18 +26,20 @@ pub struct Export {
     /// The row that was looked at last, and the one to be looked at last.
     at: Option<i64>,
     end: Option<i64>,
+    _lock: Option<Lock>,
 }
 
 impl Export {
     /// Of the database at `path`, whoever is using it.
-    pub fn open(path: &Path, filter: Filter) -> Result<Self, OpenError> {
+    pub fn open(path: &DatabasePath, filter: Filter) -> Result<Self, OpenError> {
+        let lock = lock::shared_if_there(path)?;
         schema::inspect(path)?;
         let failed = |error| from_sqlite(path, &error);
         let connection = schema::open_for_reading(path).map_err(failed)?;
         connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
         let end = "SELECT max(rowid) FROM messages";
         let end = connection.query_row(end, [], |row| row.get(0)).map_err(failed)?;
-        Ok(Self { path: path.to_owned(), connection, filter, at: None, end })
+        Ok(Self { path: path.to_path_buf(), connection, filter, at: None, end, _lock: lock })
     }
 
     /// The next messages; of a selective filter they can be none. `None` when there are no more.

@@ -3,18 +3,22 @@
 //!
 //! A service may be using the database: then it has its turn after every batch.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::StoreError;
+use super::database_path::DatabasePath;
+use super::files::{FileId, file_id};
 use super::forgotten::Salt;
 use super::insertion::{INSERT, Inserted, insert_one};
 use super::lock::Lock;
 use super::open_error::{OpenError, from_sqlite};
-use super::transactor::{FileId, data_version, file_id, in_transaction};
-use super::{StoreError, room, schema};
+use super::prepare::prepare;
+use super::room;
+use super::transactor::{data_version, in_transaction};
 use crate::clock::now_rfc3339;
 use crate::limits::IMPORT_BUSY_TIMEOUT;
 use crate::message::Message;
@@ -38,8 +42,8 @@ pub struct Import {
 impl Import {
     /// Opens the database as the service does: makes it if need be, refuses a foreign one, migrates an
     /// older one.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let (connection, lock) = schema::prepare(path)?;
+    pub fn open(path: &DatabasePath) -> Result<Self, OpenError> {
+        let (connection, lock) = prepare(path)?;
         let file = file_id(path);
         let set_up = || -> rusqlite::Result<i64> {
             connection.busy_timeout(IMPORT_BUSY_TIMEOUT)?;
@@ -47,7 +51,7 @@ impl Import {
             data_version(&connection)
         };
         let version = set_up().map_err(|error| from_sqlite(path, &error))?;
-        Ok(Self { path: path.to_owned(), file, connection, version, lock })
+        Ok(Self { path: path.to_path_buf(), file, connection, version, lock })
     }
 
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:

@@ -21,9 +21,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::files::with_suffix;
+pub(super) use super::files::FileId;
+use super::files::{READ_WRITE, file_id, with_suffix};
 use super::pressure::INDEX;
 use super::sort_columns::{INSTANT, MESSAGE_ID};
 use super::{StoreError, schema, wal};
@@ -126,10 +127,7 @@ pub(super) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<C
 }
 
 fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
-    let index = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
+    let index = Connection::open_with_flags(path, READ_WRITE)?;
     prepare(&index)?;
     Ok(index)
 }
@@ -214,7 +212,7 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
 /// Removes an index that is of no use.
 pub(super) fn remove(database: &Path) -> io::Result<()> {
     let path = path_of(database);
-    for suffix in ["", "-wal", "-shm"] {
+    for suffix in ["", "-wal", "-shm", "-journal"] {
         match fs::remove_file(with_suffix(&path, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -223,13 +221,9 @@ pub(super) fn remove(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Which file an index is, whatever its name: device and inode.
-pub(super) type FileId = (u64, u64);
-
-/// The file that is the index of a database now.
+/// The file that is the index of a database now. A link is none.
 pub(super) fn file_of(database: &Path) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    fs::metadata(path_of(database)).ok().map(|file| (file.dev(), file.ino()))
+    file_id(&path_of(database))
 }
 
 /// Gives a connection for queries the index of its database, which has to be this file. Another one

@@ -14,7 +14,7 @@ mod backup;
 mod check;
 mod checkpoint;
 mod column;
-mod copy;
+mod database_path;
 mod erase;
 #[cfg(test)]
 mod exactness;
@@ -28,13 +28,15 @@ mod insertion;
 mod lag;
 mod last_close;
 mod lock;
+mod log_bound;
+mod logs;
 mod matches;
 mod migrations;
 mod open_error;
 mod page;
+mod prepare;
 mod pressure;
 mod readers;
-mod replace;
 mod restore;
 mod retention;
 mod room;
@@ -45,9 +47,11 @@ mod snapshot;
 mod sort_columns;
 mod source;
 mod stats;
+mod temporary;
 mod total;
 mod transactor;
 mod trial;
+mod vacuum;
 mod wal;
 mod writer;
 
@@ -64,6 +68,7 @@ use crate::timestamp::InstantKey;
 
 pub use backup::backup;
 pub use check::check;
+pub use database_path::DatabasePath;
 pub use erase::erase;
 pub use export::Export;
 pub use import::{Import, Incoming};
@@ -191,12 +196,12 @@ impl Store {
     /// the writer. What is found wrong leaves the file untouched. Messages stay for so many days, or for
     /// ever.
     pub fn open(
-        path: &Path,
+        path: &DatabasePath,
         retention_days: Option<u32>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let (connection, lock) = schema::prepare(path)?;
+        let (connection, lock) = prepare::prepare(path)?;
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| open_error::no_thread(&error);
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
@@ -211,7 +216,7 @@ impl Store {
         );
         let writer = writer.map_err(unusable)?;
         let retention = Retention::start(retention::Parts {
-            database: path.to_owned(),
+            database: path.to_path_buf(),
             days: retention_days,
             chores: writer.chores(),
             readers: Arc::clone(&readers),
@@ -220,7 +225,7 @@ impl Store {
             log: log.clone(),
         });
         let retention = retention.map_err(unusable)?;
-        Ok(Self { path: path.to_owned(), writer, indexer, retention, readers, log, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), writer, indexer, retention, readers, log, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -275,8 +280,7 @@ impl Store {
 
     /// How much room there is. `None` if the folder is gone.
     pub fn disk(&self) -> Option<Disk> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let disk = rustix::fs::statvfs(folder.unwrap_or(Path::new("."))).ok()?;
+        let disk = rustix::fs::statvfs(files::folder_of(&self.path)).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         Some(Disk { bytes: bytes(disk.f_blocks), free_bytes: bytes(disk.f_bavail) })
     }

@@ -38,8 +38,9 @@ pub(super) const INDEX: Bounds =
 /// has become as long as this meanwhile.
 pub(super) const MOST_FOR_A_COMMAND: u64 = 1 << 30;
 
-/// While another process reads the log, how long until it is tried again to have it start over.
-const OTHER_READER_PAUSE: Duration = Duration::from_secs(5);
+/// While another process reads the log, how long until it is tried again to have it start over: at first, and
+/// at most. Each try costs queries of half a second, and it may read for hours.
+const OTHER_READER_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
@@ -75,11 +76,14 @@ pub(super) struct Pressure {
     fold_at: u64,
     /// Another process reads it: what is useless then is done again at this time.
     held_until: Option<Instant>,
+    /// And then after so long.
+    pause: Duration,
 }
 
 impl Pressure {
     pub(super) fn new(bounds: &'static Bounds) -> Self {
-        Self { bounds, live: 0, move_at: bounds.moved, fold_at: bounds.folded, held_until: None }
+        let [pause, _] = OTHER_READER_PAUSES;
+        Self { bounds, live: 0, move_at: bounds.moved, fold_at: bounds.folded, held_until: None, pause }
     }
 
     /// Notes how long the log is. True if it has started over since the last time.
@@ -115,7 +119,9 @@ impl Pressure {
             Outcome::Tried => self.fold_at = self.live + self.bounds.step,
             Outcome::Held => {
                 self.fold_at = self.live + self.bounds.folded / 4;
-                self.held_until = Some(now + OTHER_READER_PAUSE);
+                self.held_until = Some(now + self.pause);
+                let [_, longest] = OTHER_READER_PAUSES;
+                self.pause = longest.min(2 * self.pause);
             }
         }
     }
@@ -174,13 +180,19 @@ mod tests {
             (112, Fold, Some(Tried), 1),
             (115, Nothing, None, 4),
             (115, GiveUpQueries, Some(Held), 6),
-            (116, Nothing, None, 7),
-            (116, GiveUpQueries, Some(StartsOver), 20),
-            (1, Nothing, None, 20),
-            (64, Fold, Some(Tried), 21),
+            // For longer and longer.
+            (116, Nothing, None, 15),
+            (116, GiveUpQueries, Some(Held), 16),
+            (116, Nothing, None, 35),
+            (116, GiveUpQueries, Some(StartsOver), 36),
+            (1, Nothing, None, 36),
+            (64, Fold, Some(Tried), 37),
             // It has started over by itself.
-            (2, Nothing, None, 21),
-            (64, Fold, None, 21),
+            (2, Nothing, None, 37),
+            (64, Fold, None, 37),
+            (96, GiveUpQueries, Some(Held), 40),
+            (97, Move, None, 44),
+            (97, GiveUpQueries, None, 45),
         ] {
             let now = began + second * at;
             pressure.observe(mib * MIB);

@@ -418,6 +418,7 @@ impl Drop for Borrowed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::prepare;
     use super::*;
     use rusqlite::StatementStatus;
 
@@ -425,7 +426,7 @@ mod tests {
     fn a_kept_statement_is_compiled_once_whatever_is_bound() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        schema::prepare(&path).unwrap();
+        prepare::prepare(&path).unwrap();
         let connection = schema::open_for_reading(&path).unwrap();
         for limit in [1, 50, 100] {
             let mut statement =
@@ -439,7 +440,7 @@ mod tests {
     fn who_gives_memory_back_gives_every_place_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        schema::prepare(&path).unwrap();
+        prepare::prepare(&path).unwrap();
         let mut readers = Readers::new(&path, Arc::default());
         readers.started -= QUERY_IS_RECENT;
         readers.with(Instant::now(), false, |_| Ok(())).unwrap();
@@ -453,7 +454,7 @@ mod tests {
     fn a_store_that_stops_gives_running_queries_up_and_takes_no_more() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        drop(schema::prepare(&path).unwrap());
+        drop(prepare::prepare(&path).unwrap());
         let readers = Arc::new(Readers::new(&path, Arc::default()));
         let asked_for_a_minute = Instant::now() + 6 * QUERY_DEADLINE;
         let (begins, has_begun) = bounded(READ_CONNECTIONS);

@@ -1,67 +1,68 @@
 //! A backup takes the place of the database.
 
 use std::fmt::Display;
-use std::fs;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 
 use super::backup::is_same;
-use super::copy::{CopyError, copy};
-use super::files::folder_of;
-use super::replace::{Partial, settle};
-use super::{OpenError, index, lock, schema};
+use super::database_path::DatabasePath;
+use super::files::{READ_ONLY, folder_of, make_folder, owner_of};
+use super::temporary::Temporary;
+use super::vacuum::{CopyError, vacuum_into};
+use super::{OpenError, index, lock, logs, schema};
 
 /// Puts a copy of `backup` in the place of `database`, at once and synced, after its content was
 /// checked. Where it fails, the database is what it was.
 ///
 /// [`OpenError::InUse`] if anybody has the database open; nobody can open it meanwhile.
-/// `progress` hears of pages copied and pages in all.
-pub fn restore(backup: &Path, database: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), OpenError> {
+/// `progress` hears of bytes copied and bytes in all.
+pub fn restore(
+    backup: &Path,
+    database: &DatabasePath,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), OpenError> {
     let what = format!("cannot restore {} to {}", backup.display(), database.display());
     let failed = |why: &str, error: &dyn Display| OpenError::Unusable(format!("{what}: {why}: {error}"));
-    schema::inspect(backup).map_err(|error| match error {
+    let looked_at = DatabasePath::resolve(backup).and_then(|backup| {
+        schema::inspect(&backup)?;
+        Ok(backup)
+    });
+    let backup = looked_at.map_err(|error| match error {
         OpenError::Foreign(reason) => OpenError::Unusable(format!("{what}: {reason}")),
         other => other,
     })?;
-    if is_same(backup, database) {
+    if is_same(&backup, database) {
         return Err(failed("the backup is the database", &"name another file"));
     }
-    fs::create_dir_all(folder_of(database)).map_err(|error| failed("making its folder", &error))?;
-    // Where the name is a link, the file that it leads to is replaced: SQLite's other files are there.
-    let target = fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
-    let _alone = lock::alone(&target)?;
-    let partial = Partial::open(&target)
-        .map_err(|error| failed("creating the copy", &error))?
-        .ok_or_else(|| OpenError::InUse(format!("{what}: another process is making the copy")))?;
-    let copied = copy(backup, &partial.file, progress).map_err(|error| match error {
-        CopyError::Source(error) => failed("reading the backup", &error),
-        CopyError::Target(error) => failed("writing the copy", &error),
-        CopyError::Busy => OpenError::InUse(format!("{what}: the backup is being written to")),
-    });
-    let checked = copied.and_then(|()| match verdict(&partial.path) {
-        Ok(None) => Ok(()),
-        Ok(Some(wrong)) => Err(failed("the backup is damaged", &wrong.replace('\n', " "))),
-        Err(error) => Err(failed("the backup is damaged", &error)),
-    });
-    if let Err(error) = checked {
-        partial.discard();
-        return Err(error);
+    make_folder(folder_of(database)).map_err(|error| failed("making its folder", &error))?;
+    let _alone = lock::alone(database)?;
+    logs::none_without_a_database(database)?;
+    match verdict(&backup) {
+        Ok(None) => {}
+        Ok(Some(wrong)) => return Err(failed("the backup is damaged", &wrong.replace('\n', " "))),
+        Err(error) => return Err(failed("the backup is damaged", &error)),
     }
-    settle(&target).map_err(|error| failed("the log of the database cannot be put away", &error))?;
+    let temporary = Temporary::of(database).map_err(|error| failed("creating the copy", &error))?;
+    vacuum_into(&backup, &temporary, progress).map_err(|error| match error {
+        CopyError::Sqlite(error) => failed("copying the backup", &error),
+        CopyError::Sync(error) => failed("writing the copy", &error),
+        CopyError::Busy => OpenError::InUse(format!("{what}: the backup is being written to")),
+    })?;
+    // A program that takes no lock of ours may have opened it meanwhile.
+    lock::nobody_has_open(database)?;
+    logs::fold(database)?;
     let put = || {
-        index::remove(&target)?;
         index::remove(database)?;
-        partial.belongs_like(&target)?;
-        partial.publish(&target)
+        temporary.give_to(owner_of(database)?)?;
+        temporary.publish()
     };
     put().map_err(|error| failed("putting it in place", &error))
 }
 
-/// What is wrong with a copy, if anything is.
-fn verdict(copy: &Path) -> rusqlite::Result<Option<String>> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(copy, flags)?;
+/// What is wrong with a backup, if anything is.
+fn verdict(backup: &Path) -> rusqlite::Result<Option<String>> {
+    let connection = Connection::open_with_flags(backup, READ_ONLY)?;
     let has_messages: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'messages')",
         [],

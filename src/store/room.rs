@@ -57,11 +57,10 @@ fn until_all_is_folded(
         if began.elapsed() >= patience {
             return Err(held());
         }
-        match is_time_to_ask(began.elapsed()) {
-            true if asking.is_none() => asking = Some(lock.ask_for_a_moment()),
-            true => {}
-            false => asking = None,
-        }
+        asking = match is_time_to_ask(began.elapsed()) {
+            true => asking.or_else(|| lock.ask_for_a_moment()),
+            false => None,
+        };
         thread::sleep(LOOK);
     }
 }

@@ -3,20 +3,19 @@
 //! A file is looked at before it is written to. One that is not ours, or is newer than this
 //! program, is refused and stays as it was, to the byte.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::acceptance::{Rejection, examine};
-use super::files::with_suffix;
-use super::lock::{self, Lock};
+use super::files::{READ_WRITE, folder_of, with_suffix};
+use super::lock;
 use super::migrations::{self, VERSION};
-use super::open_error::{OpenError, damaged, foreign, from_sqlite, unusable};
+use super::open_error::{OpenError, damaged, foreign, from_sqlite};
 use super::pressure::DATABASE;
 use super::{search, wal};
 use crate::limits::{
@@ -24,80 +23,22 @@ use crate::limits::{
     START_BUSY_TIMEOUT, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
 };
 
-/// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
-const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
-
-/// The write connection to a database that is there and up to date, and the lock that tells others so.
-/// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
-pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
-    if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
-        let version = rusqlite::version();
-        return Err(OpenError::Unusable(format!(
-            "SQLite {version} is not safe in WAL mode; 3.51.3 or later is needed"
-        )));
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder).map_err(|error| unusable(path, folder, &error))?;
-    if !path.exists() {
-        let lock = lock::shared(path)?;
-        // What was put there in between is looked at like any other.
-        if !path.exists() {
-            return Ok((create(path, folder)?, lock));
-        }
-    }
-    // SQLite's own message does not say what the system said.
-    OpenOptions::new().read(true).append(true).open(path).map_err(|error| unusable(path, path, &error))?;
-    inspect(path)?;
-    // A file that is refused gets no company either.
-    let lock = lock::shared(path)?;
-    let mut connection = open_for_writing(path)?;
-    migrate(path, &mut connection)?;
-    Ok((connection, lock))
-}
-
-/// A new database is made under another name and appears whole or not at all; so it needs two syncs
-/// and not the ten that SQLite would spend on getting there step by step.
-fn create(path: &Path, folder: &Path) -> Result<Connection, OpenError> {
-    let unborn = &with_suffix(path, ".new");
-    let make = || -> std::io::Result<Result<(), OpenError>> {
-        // What a start that was cut short has left behind.
-        let _ = fs::remove_file(unborn);
-        // People's messages are nobody else's business; SQLite gives its other files the same mode.
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unborn)?;
-        if let Err(error) = fill(unborn) {
-            return Ok(Err(error));
-        }
-        file.sync_all()?;
-        // The log of a database that was deleted without it would be taken for the new one's.
-        for beside in ["-wal", "-shm"] {
-            match fs::remove_file(with_suffix(path, beside)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        fs::rename(unborn, path)?;
-        File::open(folder)?.sync_all()?;
-        Ok(Ok(()))
-    };
-    make().map_err(|error| unusable(path, folder, &error))??;
-    open_for_writing(path)
-}
-
-fn fill(unborn: &Path) -> Result<(), OpenError> {
-    let failed = |error: rusqlite::Error| from_sqlite(unborn, &error);
-    let mut connection = open(unborn).map_err(failed)?;
-    connection.execute_batch("PRAGMA synchronous = OFF").map_err(failed)?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
-    migrate(unborn, &mut connection)?;
-    connection.close().map_err(|(_, error)| failed(error))
-}
-
 /// Looks at a database that is there, and leaves it as it is, also where it is refused. Gives the version of
 /// its schema, from which migrations are due.
 ///
 /// It is read as its owner would read it: what a killed writer has left half done is taken back first,
 /// which SQLite does only where it may write.
 pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
+    // Two that look at once would keep each other from it.
+    let _turn = lock::turn_in(folder_of(path));
+    match look(path) {
+        // Another process has opened it as the first, or closed it as the last, meanwhile.
+        Err(OpenError::InUse(_)) => look(path),
+        looked_at => looked_at,
+    }
+}
+
+fn look(path: &Path) -> Result<i64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(path, &error);
     if !is_utf8(path).map_err(failed)? {
         return Err(foreign(path, "its text is UTF-16, not UTF-8"));
@@ -157,7 +98,7 @@ fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Brings a database up to date that has been looked at.
-fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let mut migrated = || -> Result<(), Rejection> {
         connection.busy_timeout(START_BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -215,10 +156,8 @@ pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    // Never creates: a file that vanishes while the service runs must not be replaced by an empty one.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, READ_WRITE)?;
     keep_statements(&connection)?;
     Ok(connection)
 }

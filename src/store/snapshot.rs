@@ -115,14 +115,14 @@ impl Extent {
 
 #[cfg(test)]
 mod tests {
-    use super::super::schema;
+    use super::super::prepare;
     use super::*;
     use crate::folding::Needle;
     use crate::limits::{MOST_KEPT_PLACES, MOST_KEPT_TEXT_BYTES};
 
     fn store(rows: i64, text_bytes: usize) -> (tempfile::TempDir, Connection) {
         let folder = tempfile::tempdir().unwrap();
-        let (database, _lock) = schema::prepare(&folder.path().join("app.db")).unwrap();
+        let (database, _lock) = prepare::prepare(&folder.path().join("app.db")).unwrap();
         insert(&database, 1, rows, text_bytes);
         (folder, database)
     }

@@ -6,8 +6,6 @@
 //! - After an error of the machine the connection is thrown away; a new one starts from what is on
 //!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +14,7 @@ use std::time::{Instant, SystemTime};
 use rusqlite::Connection;
 
 use super::checkpoint::{LogWatch, Mover};
+use super::files::{FileId, file_id};
 use super::forgotten::Salt;
 use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
@@ -58,7 +57,7 @@ pub(super) struct Transactor {
 }
 
 impl Transactor {
-    /// On a connection from [`schema::prepare`].
+    /// On a connection from [`super::prepare`].
     pub(super) fn new(
         path: &Path,
         connection: Connection,
@@ -283,13 +282,6 @@ struct Open {
     log: LogWatch,
     database: Option<FileId>,
     wal: Option<FileId>,
-}
-
-/// Device and inode: what a path names, whatever it is called.
-pub(super) type FileId = (u64, u64);
-
-pub(super) fn file_id(path: &Path) -> Option<FileId> {
-    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Open {

@@ -299,12 +299,12 @@ fn commit_all(transactor: &mut Transactor, messages: &[Message], waiters: Vec<Wa
 #[cfg(test)]
 mod tests {
     use super::super::indexer::Indexer;
-    use super::super::schema;
+    use super::super::prepare;
     use super::*;
 
     fn writer(path: &Path) -> Writer {
         let log = Log::start(crate::log::Level::Error).unwrap();
-        let (connection, _lock) = schema::prepare(path).unwrap();
+        let (connection, _lock) = prepare::prepare(path).unwrap();
         let metrics = Arc::<Metrics>::default();
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();

@@ -5,6 +5,7 @@
 //! Times are measured and printed and never asserted, because machines differ.
 
 mod exhaustion;
+mod fairness;
 mod floods;
 mod framing;
 mod garbage;

@@ -133,6 +133,53 @@ fn while_probing(service: &Service, work: impl FnOnce() -> Account) -> (Account,
 }
 
 #[test]
+fn scrapes_keep_no_probe_waiting() {
+    Row::new("overload: scrapes at full speed").attack(|service| {
+        let (count, time) = (scaled(1_000, 200), scaled(10 * SECOND, SECOND));
+        let get = request("GET", "/metrics", &[], None);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let stops = SetOnDrop(&stop);
+            let prober = scope.spawn(|| ready_times(service, &stop));
+            let account = drive(service, count, time, |_, _| get.clone());
+            drop(stops);
+            let (times, faults) = prober.join().expect("the prober does not panic");
+            let ms = |at: usize| times.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3);
+            let mut report = Report {
+                faults,
+                ..Report::of(format!(
+                    "{count} connections, {} requests: {:?}; {} of /health/ready, median {:.1} ms, slowest {:.0} ms",
+                    account.sent,
+                    account.answered,
+                    times.len(),
+                    ms(times.len() / 2),
+                    ms(times.len().saturating_sub(1)),
+                ))
+            };
+            report.expect(account.of(200) + account.of(503) == account.sent, || format!("{account:?}"));
+            report
+        })
+    });
+}
+
+/// How long each answer to a probe took, the fastest first, and what was wrong.
+fn ready_times(service: &Service, stop: &AtomicBool) -> (Vec<Duration>, Vec<String>) {
+    let (mut times, mut faults) = (Vec::new(), Vec::new());
+    let mut client = service.connect();
+    while !stop.load(Relaxed) && faults.is_empty() {
+        let began = Instant::now();
+        match client.try_request("GET", "/health/ready", &[], None) {
+            Ok(answer) if answer.status == 200 => times.push(began.elapsed()),
+            Ok(answer) => faults.push(format!("{} {}", answer.status, answer.text())),
+            Err(error) => faults.push(error.to_string()),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    times.sort_unstable();
+    (times, faults)
+}
+
+#[test]
 fn every_webhook_of_an_overload_is_accounted_for() {
     Row::new("overload: webhooks at full speed").attack(|service| {
         let (count, time) = (scaled(2_000, 200), scaled(10 * SECOND, SECOND));

@@ -4,6 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::sockopt::Timeout;
+use rustix::net::{AddressFamily, SocketType};
+
 use crate::service::Service;
 
 /// How long one connection attempt may take; a full backlog makes the kernel try again after a second.
@@ -15,6 +19,18 @@ pub(crate) fn connect(service: &Service) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, CONNECT)?;
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     Ok(stream)
+}
+
+/// The same from this address of the machine.
+fn connect_from(service: &Service, from: &str) -> io::Result<TcpStream> {
+    let address: SocketAddr = service.host_and_port.parse().expect("an address with its port");
+    let from: SocketAddr = format!("{from}:0").parse().expect("an address");
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(CONNECT))?;
+    rustix::net::bind(&socket, &from)?;
+    rustix::net::connect(&socket, &address)?;
+    rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
+    Ok(socket.into())
 }
 
 #[derive(Debug)]
@@ -55,6 +71,13 @@ impl Bee {
         }
     }
 
+    /// True if the other side has reset the connection, without reading what it sent.
+    pub(crate) fn has_hung_up(&self) -> bool {
+        let mut poll = [PollFd::new(&self.stream, PollFlags::RDHUP)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut poll, Some(&now)).is_ok_and(|count| count > 0)
+    }
+
     pub(crate) fn status(&self) -> Option<u16> {
         status_of(&self.received)
     }
@@ -74,9 +97,17 @@ pub(crate) struct Swarm {
 
 impl Swarm {
     pub(crate) fn connect(service: &Service, count: usize) -> Self {
+        Self::of(count, || connect(service))
+    }
+
+    pub(crate) fn connect_from(service: &Service, from: &str, count: usize) -> Self {
+        Self::of(count, || connect_from(service, from))
+    }
+
+    fn of(count: usize, connect: impl Fn() -> io::Result<TcpStream>) -> Self {
         let mut swarm = Self { bees: Vec::with_capacity(count), refused: 0 };
         for _ in 0..count {
-            match connect(service).and_then(|stream| stream.set_nonblocking(true).map(|()| stream)) {
+            match connect().and_then(|stream| stream.set_nonblocking(true).map(|()| stream)) {
                 Ok(stream) => {
                     swarm.bees.push(Bee { stream, sent: 0, received: Vec::new(), closed: false });
                 }

@@ -1,10 +1,10 @@
-//! Section 11, `backup`: cut short, run again, run twice, and run while the log grows.
+//! Section 11, `backup`: killed, run twice, run while the log grows, and run to names that are none of a file.
 
-use std::fs::{self, File, FileTimes};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::time::SystemTime;
 
 use serde_json::json;
 
@@ -24,55 +24,149 @@ fn rows(database: &Path) -> Vec<String> {
     rows.map(|id| id.expect("an id is text")).collect()
 }
 
-#[test]
-fn a_backup_that_was_cut_short_goes_on_when_it_is_run_again() {
-    // A file that grows beyond the limit is an error in the middle of a write.
-    let mut setup = older_file(60_000).through_shell("ulimit -c 0; ulimit -f 2048; exec \"$0\" \"$@\"");
-    assert_eq!(setup.run(&["backup", "copy.db"]).code, Some(69));
-    assert!(!setup.path("copy.db").exists());
-    let cut_short = fs::metadata(setup.path("copy.db.partial")).unwrap();
-    assert!(cut_short.len() > 100_000);
-    let mut setup = setup.through_shell("exec \"$0\" \"$@\"");
-    let finished = setup.run(&["backup", "copy.db"]);
-    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    assert_eq!(rows(&setup.path("copy.db")), rows(&setup.path("app.db")));
-    let copy = fs::metadata(setup.path("copy.db")).unwrap();
-    assert_eq!(copy.ino(), cut_short.ino());
-    assert_eq!(copy.mode() & 0o777, 0o600);
-    assert!(!setup.path("copy.db.partial").exists());
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the file is ours");
+}
+
+/// Files that are being made, or that nobody goes on making.
+fn unfinished(setup: &Setup) -> Vec<PathBuf> {
+    let entries = fs::read_dir(setup.folder.path()).expect("the folder is ours");
+    let paths = entries.map(|entry| entry.expect("the folder can be read").path());
+    paths.filter(|path| path.display().to_string().contains(".partial-")).collect()
 }
 
 #[test]
-fn what_was_copied_already_is_not_written_again() {
-    let mut setup = older_file(20_000);
-    assert_eq!(setup.run(&["backup", "copy.db"]).code, Some(0));
-    let partial = setup.path("copy.db.partial");
-    fs::rename(setup.path("copy.db"), &partial).unwrap();
-    let long_ago = SystemTime::UNIX_EPOCH;
-    File::options()
-        .write(true)
-        .open(&partial)
-        .unwrap()
-        .set_times(FileTimes::new().set_modified(long_ago))
-        .unwrap();
-    assert_eq!(setup.run(&["backup", "copy.db"]).code, Some(0));
-    assert_eq!(fs::metadata(setup.path("copy.db")).unwrap().modified().unwrap(), long_ago);
-    // Of something else, every page is another one.
-    fs::write(&partial, vec![7; 10_000_000]).unwrap();
-    assert_eq!(setup.run(&["backup", "copy.db"]).code, Some(0));
+fn a_backup_that_was_killed_is_known_to_check_and_removed_by_the_next_one() {
+    let mut setup = older_file(60_000);
+    drop(setup.database().execute_batch("PRAGMA journal_mode = WAL"));
+    let mut backup = stopped_backup(&mut setup);
+    backup.kill().expect("it has not ended");
+    wait(&mut backup);
+    assert!(!unfinished(&setup).is_empty());
+    assert!(!setup.path("copy.db").exists());
+    let left = unfinished(&setup).iter().map(|path| path.display().to_string()).min().unwrap();
+    let left = left.trim_end_matches("-journal").to_owned();
+    assert!(setup.run(&["check"]).stdout.contains(&left), "{left}");
+    let finished = setup.run(&["backup", "copy.db"]);
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert_eq!(unfinished(&setup), Vec::<PathBuf>::new());
     assert_eq!(rows(&setup.path("copy.db")), rows(&setup.path("app.db")));
 }
 
 #[test]
 fn two_backups_to_one_name_do_not_meet() {
-    let mut setup = older_file(100);
-    let other = File::create(setup.path("copy.db.partial")).unwrap();
-    other.lock().unwrap();
-    let finished = setup.run(&["backup", "copy.db"]);
-    assert_eq!(finished.code, Some(75), "{finished:?}");
-    assert!(finished.stderr.contains("another backup"), "{}", finished.stderr);
-    drop(other);
+    let mut setup = older_file(20_000);
+    let mut backups: Vec<Child> = (0..4)
+        .map(|_| setup.command(&["backup", "copy.db"]).spawn().expect("the executable starts"))
+        .collect();
+    assert!(backups.iter_mut().all(|backup| wait(backup).success()));
+    assert_eq!(rows(&setup.path("copy.db")), rows(&setup.path("app.db")));
+    assert_eq!(unfinished(&setup), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_backup_keeps_the_number_of_every_row() {
+    let mut setup = older_file(3000);
+    setup
+        .database()
+        .execute_batch(
+            "DELETE FROM messages WHERE rowid % 3 = 0 OR rowid > 2900;
+             UPDATE messages SET rowid = -7 WHERE rowid = 1",
+        )
+        .unwrap();
+    // Twice, because what is restored is copied once more.
     assert_eq!(setup.run(&["backup", "copy.db"]).code, Some(0));
+    let url = format!("sqlite:///{}", setup.path("again.db").display());
+    setup.variables.insert("DATABASE_URL".to_owned(), url);
+    assert_eq!(setup.run(&["restore", "copy.db"]).code, Some(0));
+    let numbered = |name: &str| -> Vec<(i64, String)> {
+        let database = open_database(&setup.path(name));
+        let mut statement =
+            database.prepare("SELECT rowid, message_id FROM messages ORDER BY rowid").unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    let before = numbered("app.db");
+    assert_eq!(before[0].0, -7);
+    assert!(numbered("copy.db") == before && numbered("again.db") == before);
+}
+
+#[test]
+fn a_backup_is_a_private_file_whatever_was_there() {
+    let setup = older_file(100);
+    setup.file("copy.db", "an older one");
+    set_mode(&setup.path("copy.db"), 0o666);
+    setup.file("victim", "somebody's");
+    symlink("victim", setup.path("copy.db.partial")).unwrap();
+    let setup = &mut setup.through_shell("umask 0; exec \"$0\" \"$@\"");
+    assert_eq!(setup.run(&["backup", "copy.db"]).code, Some(0));
+    assert_eq!(fs::metadata(setup.path("copy.db")).unwrap().mode() & 0o777, 0o600);
+    assert_eq!(rows(&setup.path("copy.db")), rows(&setup.path("app.db")));
+    assert_eq!(fs::read(setup.path("victim")).unwrap(), b"somebody's");
+}
+
+#[test]
+fn a_name_that_is_no_regular_files_is_refused_before_any_work() {
+    let mut service = Service::start();
+    service.store(&message("m1"));
+    let setup = service.setup();
+    setup.file("victim", "somebody's");
+    symlink("victim", setup.path("link")).unwrap();
+    symlink("nowhere", setup.path("dangling")).unwrap();
+    symlink(setup.path("app.db"), setup.path("database")).unwrap();
+    drop(UnixListener::bind(setup.path("socket")).unwrap());
+    fs::create_dir(setup.path("folder")).unwrap();
+    fs::hard_link(setup.path("app.db"), setup.path("second_name")).unwrap();
+    assert!(Command::new("mkfifo").arg(setup.path("pipe")).status().unwrap().success());
+    let names = [
+        "",
+        "/",
+        ".",
+        "..",
+        "folder",
+        "new/",
+        "socket",
+        "pipe",
+        "link",
+        "dangling",
+        "database",
+        "second_name",
+        "app.db",
+        "./app.db",
+        "app.db-wal",
+        "app.db-shm",
+        "app.db-lock",
+        "app.db-index",
+        "app.db-journal",
+    ];
+    for name in names {
+        let finished = setup.run(&["backup", name]);
+        assert_eq!(finished.code, Some(69), "{name}: {finished:?}");
+        assert_eq!(finished.stderr.lines().count(), 1, "{name}: {finished:?}");
+    }
+    assert_eq!(fs::read(setup.path("victim")).unwrap(), b"somebody's");
+    assert!(!setup.path("nowhere").exists() && !setup.path("app.db-journal").exists());
+    fs::remove_file(setup.path("second_name")).unwrap();
+    service.store(&message("m2"));
+    assert_eq!(service.get("/messages").json()["total"], 2);
+}
+
+#[test]
+fn a_database_in_use_is_not_replaced_by_a_backup() {
+    let mut source = older_file(10);
+    let other = Service::start();
+    other.store(&message("m1"));
+    let target = other.path("app.db").display().to_string();
+    let finished = source.run(&["backup", &target]);
+    assert_eq!(finished.code, Some(75), "{finished:?}");
+    other.store(&message("m2"));
+    // Killed, it has messages in its log, which become part of what is replaced.
+    let mut setup = other.kill();
+    assert!(fs::metadata(setup.path("app.db-wal")).unwrap().len() > 0);
+    assert_eq!(source.run(&["backup", &target]).code, Some(0));
+    assert!(!setup.path("app.db-wal").exists());
+    assert_eq!(rows(&setup.path("app.db")), rows(&source.path("app.db")));
+    assert_eq!(setup.run(&["check"]).code, Some(0));
 }
 
 #[test]
@@ -97,7 +191,11 @@ fn a_backup_shows_its_progress_on_a_terminal_alone() {
 
 /// Begins to copy, and is stopped in the middle of it.
 fn stopped_backup(setup: &mut Setup) -> Child {
-    let copied = |setup: &Setup| fs::metadata(setup.path("copy.db.partial")).map_or(0, |file| file.len());
+    let copied = |setup: &Setup| {
+        let lengths =
+            unfinished(setup).into_iter().filter_map(|path| fs::metadata(path).ok()).map(|file| file.len());
+        lengths.max().unwrap_or(0)
+    };
     loop {
         let mut backup = setup.command(&["backup", "copy.db"]).spawn().expect("the executable starts");
         let is_at_work = eventually("it has begun to copy, or ended", || {
@@ -119,7 +217,7 @@ fn stopped_backup(setup: &mut Setup) -> Child {
 }
 
 #[test]
-fn a_backup_lets_the_log_start_over_and_is_of_one_moment() {
+fn a_backup_is_of_one_moment_and_the_log_starts_over_after_it() {
     let service = Service::start();
     let text = "\u{1f600}".repeat(4096);
     let post = |count: usize, name: &str| {
@@ -142,7 +240,8 @@ fn a_backup_lets_the_log_start_over_and_is_of_one_moment() {
     assert!(log() > 96 << 20, "{}", log());
     signal(backup.id(), "CONT");
     assert!(wait(&mut backup).success());
-    assert_eq!(rows(&other.path("copy.db")), rows(&service.path("app.db")), "the moment is a later one");
+    let (copied, stored) = (rows(&other.path("copy.db")), rows(&service.path("app.db")));
+    assert!(copied.len() == 1500 && stored.starts_with(&copied), "{}", copied.len());
     let mut number = 0;
     eventually("the log has started over", || {
         number += 1;

@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType};
 use serde_json::Value;
 
 /// Long enough for a slow machine under load; a silent service is a failure, never a hang.
@@ -126,6 +127,19 @@ impl Client {
 
     pub(crate) fn connect(address: &Address) -> Self {
         Self::try_connect(address).expect("the service accepts a connection")
+    }
+
+    /// From this address of the machine.
+    pub(crate) fn connect_from(from: &str, address: &str) -> Self {
+        let parse = |text: &str| text.parse::<SocketAddr>().expect("an address and a port");
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)
+            .expect("the machine has sockets");
+        rustix::net::bind(&socket, &parse(&format!("{from}:0"))).expect("the address is this machine's");
+        rustix::net::connect(&socket, &parse(address)).expect("the service accepts a connection");
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).expect("a socket takes an option");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
+        Self { reader: BufReader::new(Socket::Tcp(stream)) }
     }
 
     pub(crate) fn set_patience(&mut self, patience: Duration) {

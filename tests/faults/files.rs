@@ -189,23 +189,6 @@ fn a_foreign_file_in_the_place_of_the_file_is_refused_and_untouched() {
     assert!(fs::read(data.join("app.db")).unwrap() == before, "a file that is not ours was changed");
 }
 
-#[test]
-fn a_log_without_its_file_is_not_taken_for_that_of_a_new_one() {
-    let service = Service::start();
-    for number in 0..20 {
-        service.store(&message(&format!("m{number}")));
-    }
-    let setup = service.kill();
-    fs::remove_file(setup.path("app.db")).unwrap();
-    // Started anew or refused, as long as the two are not mixed.
-    let service = setup.start();
-    assert_eq!(total(&service), 0);
-    service.store(&message("m1"));
-    let check = || service.database().query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0));
-    assert_eq!(check().unwrap(), "ok");
-    assert_eq!(total(&service), 1);
-}
-
 /// Takes the log away after a load and some queries, and holds the service to what it says from then on.
 fn loses_its_log(queries: usize) {
     let service = in_a_folder();

@@ -168,6 +168,19 @@ fn a_stderr_that_nobody_empties_changes_no_status_and_stops_no_import() {
 }
 
 #[test]
+fn a_stdout_that_cannot_be_written_is_a_failure_of_what_writes_data() {
+    let mut setup = Setup::new().start().stop();
+    for script in [r#"exec "$0" "$@" >/dev/full"#, r#"exec "$0" "$@" 1</dev/null"#] {
+        setup = setup.through_shell(script);
+        for arguments in [&["sign"][..], &["check"], &["export", "--csv"], &["--version"]] {
+            let finished = setup.run(arguments);
+            assert_eq!(finished.code, Some(74), "{script} {arguments:?}: {finished:?}");
+            assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+        }
+    }
+}
+
+#[test]
 fn standard_streams_that_others_made_non_blocking_carry_everything() {
     let mut setup = Setup::new();
     let mut lines = String::new();

@@ -2,7 +2,6 @@
 //! and where they cannot, the service says why.
 
 use std::fs;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
@@ -153,15 +152,11 @@ fn a_reader_in_another_process_is_said_and_not_waited_for() {
     is_sound(&service);
 }
 
-fn lock_file(path: &Path) -> fs::File {
-    fs::File::open(path).expect("the service has made it")
-}
-
 #[test]
 fn who_asks_for_a_moment_without_end_does_not_keep_queries_from_being_answered() {
     let service = Service::start();
-    let file = lock_file(&service.path("app.db-lock"));
-    fcntl_lock(&file, FlockOperation::LockShared).expect("anybody may ask");
+    let file = fs::File::options().append(true).open(service.path("app.db-lock")).expect("it is there");
+    fcntl_lock(&file, FlockOperation::LockExclusive).expect("nobody else asks");
     for _ in 0..3 {
         service.get("/messages").expect(200);
         thread::sleep(scaled(Duration::from_millis(100), Duration::from_secs(4)));

@@ -7,7 +7,7 @@ use super::super::index::{self, Marks, changes, order, search};
 use super::super::retention::{self, age::Leaving};
 use super::super::snapshot::{Snapshot, Tails};
 use super::super::transactor::in_transaction;
-use super::super::{schema, stats};
+use super::super::{prepare, schema, stats};
 use super::model::Model;
 use crate::filter::{Filter, PageQuery};
 use crate::folding::Needle;
@@ -74,7 +74,7 @@ impl Bench {
     pub(super) fn new(seed: u64, senders: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        let (database, _lock) = schema::prepare(&path).unwrap();
+        let (database, _lock) = prepare::prepare(&path).unwrap();
         database.execute_batch("PRAGMA synchronous = OFF").unwrap();
         let messages = schema::open_for_reading(&path).unwrap();
         let index = index::open(&path, &messages).unwrap();

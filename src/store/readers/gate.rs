@@ -131,7 +131,7 @@ mod tests {
 
     use crossbeam_channel::bounded;
 
-    use super::super::super::{StoreError, schema};
+    use super::super::super::{StoreError, prepare};
     use super::super::{Readers, Snapshot};
     use crate::limits::QUERY_DEADLINE;
 
@@ -139,7 +139,7 @@ mod tests {
     fn a_running_query_is_given_up_when_the_log_is_too_long() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
-        schema::prepare(&path).unwrap();
+        prepare::prepare(&path).unwrap();
         let readers = Arc::new(Readers::new(&path, Arc::default()));
         let long_before_its_deadline = Instant::now() + 6 * QUERY_DEADLINE;
         let (begins, has_begun) = bounded(1);

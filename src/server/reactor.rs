@@ -1,4 +1,4 @@
-//! The edge: one thread that owns every stranger's socket.
+//! The reactor is the one thread that owns every client's socket.
 //!
 //! It accepts, reads requests until they are whole, hands them to the pool, and sends the answers.
 //! It never waits for a client: a connection costs a descriptor and the bytes it has sent, not a
@@ -8,14 +8,17 @@
 //! - Only this thread touches a connection's socket.
 //! - Connections, bytes held, and the time each may take are bounded; past a bound a client gets an
 //!   answer or is closed, and the cause is counted.
-//! - No error of `accept` ends the loop.
+//! - No error of `accept` ends the loop, and no panic: it costs the one connection that it was about.
 
+mod accept;
+mod connection_io;
 mod deadlines;
-mod door;
-mod turn;
+mod drain;
+mod room;
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -24,9 +27,12 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use slab::Slab;
 
+use room::Chosen;
+
+use super::completions::{ConnectionId, Inbox, Outbox};
 use super::connection::Connection;
 use super::listener::Listener;
-use super::outbox::{Inbox, Outbox};
+use super::sources::Sources;
 use super::worker_pool::WorkerPool;
 use crate::app::App;
 use crate::limits::{ACCEPTS_PER_TURN, DEADLINE_TICK, READ_CHUNK_BYTES, TIDY_INTERVAL};
@@ -45,7 +51,7 @@ pub struct Bounds {
 const LISTENER: u64 = u64::MAX;
 const INBOX: u64 = u64::MAX - 1;
 
-pub(super) struct Edge {
+pub(super) struct Reactor {
     app: Arc<App>,
     bounds: Bounds,
     pool: WorkerPool,
@@ -57,6 +63,9 @@ pub(super) struct Edge {
     inbox: Inbox,
     outbox: Outbox,
     connections: Slab<Connection>,
+    sources: Sources,
+    /// Who gives way to the next ones that come.
+    chosen: Chosen,
     next_serial: u64,
     buffered: usize,
     /// Connections whose turn was cut short.
@@ -71,7 +80,7 @@ pub(super) struct Edge {
     buffer: Box<[u8; READ_CHUNK_BYTES]>,
 }
 
-impl Edge {
+impl Reactor {
     pub(super) fn new(
         listener: Listener,
         app: Arc<App>,
@@ -92,6 +101,8 @@ impl Edge {
             inbox,
             outbox,
             connections: Slab::new(),
+            sources: Sources::default(),
+            chosen: Chosen::default(),
             next_serial: 0,
             buffered: 0,
             unfinished: Vec::new(),
@@ -121,20 +132,17 @@ impl Edge {
                 }
             }
             for event in &events {
-                match event.data.u64() {
-                    LISTENER => self.accept(ACCEPTS_PER_TURN),
-                    INBOX => self.take_answers(),
-                    key => self.awake(key as usize, event.flags),
-                }
+                self.handle(event.data.u64(), event.flags);
             }
             for key in std::mem::take(&mut self.unfinished) {
                 if let Some(connection) = self.connections.get_mut(key) {
                     connection.unfinished = false;
-                    self.drive(key);
+                    let to = ConnectionId { key, serial: connection.serial };
+                    self.guarded(Some(to), |reactor| reactor.drive(key));
                 }
             }
             if self.drain_until.is_none() && self.app.stopping.load(Relaxed) {
-                self.begin_to_drain();
+                self.guarded(None, Self::begin_to_drain);
             }
             let now = Instant::now();
             if !events.is_empty() {
@@ -143,12 +151,39 @@ impl Edge {
             if now >= self.next_tick {
                 self.next_tick = now + DEADLINE_TICK;
                 self.enforce_deadlines(now);
+                self.look_again();
                 self.end_quiet_connections(now);
                 self.end_accept_pause(now);
                 self.report_closings(now);
                 self.tidy_up(now);
             }
             self.app.metrics.buffered_bytes.store(self.buffered as i64, Relaxed);
+        }
+    }
+
+    fn handle(&mut self, data: u64, flags: epoll::EventFlags) {
+        match data {
+            LISTENER => self.guarded(None, |reactor| reactor.accept(ACCEPTS_PER_TURN)),
+            INBOX => self.take_completions(),
+            key => {
+                let key = key as usize;
+                let to = self.connections.get(key).map(|c| ConnectionId { key, serial: c.serial });
+                self.guarded(to, |reactor| reactor.awake(key, flags));
+            }
+        }
+    }
+
+    /// Does something, which may be about one connection. A panic ends that connection, has been logged, and
+    /// is nobody else's business.
+    fn guarded(&mut self, about: Option<ConnectionId>, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        self.app.metrics.panics.fetch_add(1, Relaxed);
+        if let Some(to) = about
+            && self.connections.get(to.key).is_some_and(|c| c.serial == to.serial)
+        {
+            self.close(to.key, CloseCause::Error);
         }
     }
 
@@ -161,5 +196,46 @@ impl Edge {
             !self.connections.is_empty() || self.accept_pause.is_some() || self.drain_until.is_some();
         let has_news = self.tidy_at.is_some() || self.closed.iter().any(|count| *count > 0);
         (has_deadlines || has_news).then_some(DEADLINE_TICK)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    use super::super::completions::outbox;
+    use super::super::exchange::tests::app;
+    use super::*;
+    use crate::config::ListenAddr;
+    use crate::routes;
+
+    #[test]
+    fn a_panic_ends_the_connection_that_it_is_about_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let listener = Listener::open(&ListenAddr::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let address = listener.address().to_owned();
+        let pool = WorkerPool::start(1, &app.metrics, routes::answer).unwrap();
+        let bounds = Bounds {
+            max_body_bytes: 100,
+            max_connections: 2,
+            request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+        };
+        let mut reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, outbox().unwrap()).unwrap();
+        let mut clients: Vec<_> = (0..2).map(|_| TcpStream::connect(&address).unwrap()).collect();
+        reactor.accept(2);
+        let to = |reactor: &Reactor, key| ConnectionId { key, serial: reactor.connections[key].serial };
+        let first = to(&reactor, 0);
+        reactor.guarded(Some(first), |_| panic!("on purpose"));
+        assert_eq!((reactor.connections.len(), app.metrics.panics.load(Relaxed)), (1, 1));
+        assert_eq!(clients[0].read(&mut [0]).unwrap(), 0, "it was closed");
+        // Of one that is gone already nothing is left to be closed, whoever has its place.
+        clients[0] = TcpStream::connect(&address).unwrap();
+        reactor.accept(1);
+        reactor.guarded(Some(first), |_| panic!("on purpose"));
+        reactor.guarded(None, |_| panic!("on purpose"));
+        assert_eq!((reactor.connections.len(), app.metrics.panics.load(Relaxed)), (2, 3));
     }
 }

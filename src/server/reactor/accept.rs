@@ -1,22 +1,22 @@
-//! The door: accepting connections, and making room for them.
+//! Accepting connections, within their number.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::epoll;
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, Shutdown};
 
-use super::super::connection::{Connection, Phase};
+use super::super::connection::{Connection, SEND_FLAGS};
 use super::super::exchange::refuse;
-use super::{Edge, LISTENER};
+use super::{LISTENER, Reactor};
 use crate::client::Client;
 use crate::limits::ACCEPT_PAUSE;
 use crate::metrics::CloseCause;
 use crate::routes::Refusal;
 
-impl Edge {
+impl Reactor {
     /// Takes in those who wait, up to so many.
     pub(super) fn accept(&mut self, most: usize) {
         for _ in 0..most {
@@ -30,7 +30,7 @@ impl Edge {
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO | Errno::PERM) => {}
                 Err(_) => {
                     self.app.metrics.accept_errors.fetch_add(1, Relaxed);
-                    if !self.make_room() {
+                    if !self.make_room(None) {
                         self.pause_accepting();
                         return;
                     }
@@ -42,15 +42,9 @@ impl Edge {
     /// Takes a connection in.
     fn welcome(&mut self, socket: OwnedFd, peer: Client) {
         self.app.metrics.accepted.fetch_add(1, Relaxed);
-        if self.connections.len() >= self.bounds.max_connections && !self.make_room() {
-            let answer = refuse(&self.app, &Refusal::Overloaded.into(), peer);
-            // Best effort: this client costs nothing more than this one call.
-            let _ = rustix::net::send(&socket, &answer, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-            self.app.metrics.closed(CloseCause::Capacity);
-            return;
+        if self.connections.len() >= self.bounds.max_connections && !self.make_room(Some(peer)) {
+            return self.turn_away(&socket, peer);
         }
-        let serial = self.next_serial;
-        self.next_serial += 1;
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let flags =
@@ -59,34 +53,26 @@ impl Edge {
             self.app.metrics.closed(CloseCause::Capacity);
             return;
         }
-        let until = Instant::now() + self.bounds.idle_timeout;
-        entry.insert(Connection::new((socket, peer), serial, until));
+        let source = self.sources.add(peer);
+        let is_proxy = self.app.trusted_proxies.trust(peer);
+        entry.insert(Connection::new(socket, peer, source, is_proxy, self.next_serial));
+        self.next_serial += 1;
         self.app.metrics.connections.fetch_add(1, Relaxed);
         self.drive(key);
     }
 
-    /// Ends the connection that has kept its place without a request for longest, first of all one
-    /// that never made any. False if every connection has something going on.
-    pub(super) fn make_room(&mut self) -> bool {
-        let idle = self.connections.iter().filter(|(_, c)| c.is_idle());
-        let longest_idle = idle.min_by_key(|(_, c)| (c.served, c.deadline)).map(|(key, _)| key);
-        // Of those that have begun to send, the one that has had most of its time.
-        let slowest = || {
-            let receiving = self.connections.iter().filter(|(_, c)| c.phase == Phase::Receiving);
-            let oldest = receiving.min_by_key(|(_, c)| c.deadline)?;
-            let fair = Instant::now() + self.bounds.request_timeout.saturating_sub(Duration::from_secs(1));
-            (oldest.1.deadline < fair).then_some(oldest.0)
-        };
-        match longest_idle.or_else(slowest) {
-            Some(key) => {
-                self.close(key, CloseCause::Capacity);
-                true
-            }
-            None => false,
-        }
+    /// Answers somebody for whom there is no place. Best effort: this client costs nothing more than these
+    /// few calls.
+    fn turn_away(&mut self, socket: &OwnedFd, peer: Client) {
+        let answer = refuse(&self.app, &Refusal::Overloaded.into(), peer);
+        let _ = rustix::net::send(socket, &answer.bytes, SEND_FLAGS);
+        let _ = rustix::net::shutdown(socket, Shutdown::Write);
+        // To close upon what was not read would reset the connection, and the answer with it.
+        let _ = rustix::net::recv(socket, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT);
+        self.app.metrics.closed(CloseCause::Capacity);
     }
 
-    pub(super) fn pause_accepting(&mut self) {
+    fn pause_accepting(&mut self) {
         if let Some(listener) = &self.listener {
             // Level-triggered: without this the loop would spin on what it cannot accept.
             let _ = epoll::modify(

@@ -1,0 +1,95 @@
+//! Deadlines end what has had time enough.
+
+use std::time::{Duration, Instant};
+
+use super::super::completions::ConnectionId;
+use super::super::connection::{Connection, Phase, Then};
+use super::super::refused_head::RefusedHead;
+use super::{Bounds, Reactor};
+use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_LINGER, LINGER};
+use crate::log::{Level, Line};
+use crate::metrics::CloseCause;
+use crate::os;
+use crate::routes::Refusal;
+
+impl Reactor {
+    pub(super) fn enforce_deadlines(&mut self, now: Instant) {
+        let bounds = self.bounds;
+        let is_due = |c: &Connection| deadline(&c.phase, &bounds).is_some_and(|deadline| deadline <= now);
+        let late: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| is_due(c))
+            .map(|(key, c)| ConnectionId { key, serial: c.serial })
+            .collect();
+        for to in late {
+            self.guarded(Some(to), |reactor| reactor.end(to.key));
+        }
+    }
+
+    fn end(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return;
+        };
+        match connection.phase {
+            Phase::Idle { .. } => {
+                self.close(key, CloseCause::Idle);
+            }
+            // Nothing but empty lines.
+            Phase::Receiving { .. } if connection.incoming.is_empty() => {
+                self.close(key, CloseCause::Idle);
+            }
+            Phase::Receiving { .. } => {
+                let refused = RefusedHead::of(Refusal::TimedOut, connection.incoming.give_up());
+                self.refuse(key, &refused, Then::Linger(CloseCause::SlowRequest));
+                self.drive(key);
+            }
+            Phase::Sending { .. } => {
+                self.close(key, CloseCause::SlowReader);
+            }
+            Phase::Lingering { cause, .. } => {
+                self.close(key, cause);
+            }
+            Phase::Busy { .. } => {}
+        }
+    }
+
+    /// How long a client may take to close after its last answer.
+    pub(super) fn linger_time(&self) -> Duration {
+        if self.drain_until.is_some() { DRAIN_LINGER } else { LINGER }
+    }
+
+    /// Says what the service has defended itself against: a line a second for each cause, however many.
+    pub(super) fn report_closings(&mut self, now: Instant) {
+        if now < self.next_report {
+            return;
+        }
+        self.next_report = now + CLOSINGS_REPORT_INTERVAL;
+        for cause in CloseCause::ALL {
+            let count = std::mem::take(&mut self.closed[*cause as usize]);
+            if count > 0 {
+                let line = Line::event(Level::Warning, "connections_closed").text("cause", cause.label());
+                self.app.log.write(&line.number("count", count));
+            }
+        }
+    }
+
+    /// Gives free memory back to the system, which by itself it keeps for ever.
+    pub(super) fn tidy_up(&mut self, now: Instant) {
+        if self.tidy_at.is_some_and(|at| now >= at) {
+            self.tidy_at = None;
+            self.connections.shrink_to_fit();
+            os::give_back_free_memory();
+        }
+    }
+}
+
+/// When the phase is given up. The pool and the writer have deadlines of their own.
+fn deadline(phase: &Phase, bounds: &Bounds) -> Option<Instant> {
+    match phase {
+        Phase::Idle { since } => Some(*since + bounds.idle_timeout),
+        Phase::Receiving { since } | Phase::Sending { since, .. } => Some(*since + bounds.request_timeout),
+        Phase::Lingering { until, .. } => Some(*until),
+        Phase::Busy { .. } => None,
+    }
+}

@@ -1,0 +1,75 @@
+//! A drain answers everybody who was there when the stop began.
+//!
+//! 1. Who waits in the kernel's queue is accepted, unless the socket outlives this process: then the next
+//!    one serves them.
+//! 2. What was begun is answered, and each answer says that the connection closes.
+//! 3. A connection that is quiet is closed in order: our side first, and the rest when the client has closed
+//!    its own or has had a moment for that.
+
+use std::time::Instant;
+
+use rustix::event::epoll;
+
+use super::super::completions::ConnectionId;
+use super::super::connection::{Connection, Phase};
+use super::Reactor;
+use crate::limits::{DRAIN_LINGER, DRAIN_QUIET_TIME, DRAIN_TIMEOUT, LISTEN_BACKLOG};
+use crate::metrics::CloseCause;
+
+impl Reactor {
+    pub(super) fn begin_to_drain(&mut self) {
+        let now = Instant::now();
+        self.drain_until = Some(now + DRAIN_TIMEOUT);
+        if self.listener.as_ref().is_some_and(|listener| !listener.outlives_us()) {
+            self.accept(LISTEN_BACKLOG as usize);
+        }
+        if let Some(listener) = self.listener.take() {
+            // Closing it is not enough where another process has it as well (epoll(7), question 6).
+            let _ = epoll::delete(&self.poll, &listener);
+        }
+        for (_, connection) in &mut self.connections {
+            if let Phase::Lingering { until, .. } = &mut connection.phase {
+                *until = (*until).min(now + DRAIN_LINGER);
+            }
+        }
+        self.end_quiet_connections(now);
+    }
+
+    /// At a stop: closes what has been quiet for a while. What has not may have a request on its way, or may
+    /// still ask, say for readiness.
+    pub(super) fn end_quiet_connections(&mut self, now: Instant) {
+        if self.drain_until.is_none() {
+            return;
+        }
+        let is_quiet = |c: &Connection| match c.phase {
+            Phase::Idle { since } => now.saturating_duration_since(since) >= DRAIN_QUIET_TIME,
+            _ => false,
+        };
+        let quiet: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| is_quiet(c))
+            .map(|(key, c)| ConnectionId { key, serial: c.serial })
+            .collect();
+        for to in quiet {
+            self.guarded(Some(to), |reactor| reactor.end_quiet_connection(to.key, now));
+        }
+    }
+
+    fn end_quiet_connection(&mut self, key: usize, now: Instant) {
+        // What came in this very moment is answered. To close upon it would reset the connection.
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.readable = true;
+            self.drive(key);
+        }
+        if let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_idle()) {
+            connection.linger(now, now + DRAIN_LINGER, CloseCause::Idle);
+            self.drive(key);
+        }
+    }
+
+    /// True once everybody has been answered and has gone.
+    pub(super) fn is_drained(&self) -> bool {
+        self.drain_until.is_some_and(|until| self.connections.is_empty() || Instant::now() >= until)
+    }
+}
