@@ -25,7 +25,7 @@ use crate::version::{COMMIT, VERSION};
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
     os::keep_little_free_memory();
-    let listener = Listener::open(&config.listen)?;
+    let listener = Listener::open(&config.listen, config.unix_socket_mode)?;
     let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
     let running = signals::obey(&log).map_err(|error| unavailable(&error))?;
     log_panics(&log);

@@ -80,7 +80,7 @@ fn an_accept_loop_that_is_stuck_is_noticed() {
     let stuck = || service.stdout.json().iter().filter(|line| line["event"] == "stuck").count();
     let waits = "epoll_wait,epoll_pwait,epoll_pwait2";
     let (seen, held_up) = (format!("trace={waits}"), format!("inject={waits}:delay_enter=3000000"));
-    let tracer = Tracer::attach(&service, Some("edge"), &["-e", &seen, "-e", &held_up]);
+    let tracer = Tracer::attach(&service, Some("reactor"), &["-e", &seen, "-e", &held_up]);
     eventually("it is found to be stuck", || (stuck() == 1).then_some(()));
     assert_eq!(
         service.stdout.json().iter().find(|line| line["event"] == "stuck").map(|line| line["what"].clone()),
