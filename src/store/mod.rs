@@ -41,7 +41,6 @@ mod restore;
 mod retention;
 mod room;
 mod schema;
-mod scrub;
 mod search;
 mod snapshot;
 mod sort_columns;

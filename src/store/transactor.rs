@@ -20,7 +20,7 @@ use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
 use super::migrations::VERSION;
 use super::readers::Readers;
-use super::{OpenError, StoreError, files, lag, schema};
+use super::{OpenError, StoreError, files, lag, schema, wal};
 use crate::clock::now_rfc3339;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
 use crate::log::{Level, Line, Log};
@@ -133,6 +133,16 @@ impl Transactor {
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.log.holds_queries())
+    }
+
+    /// Moves what is left of the log and cuts it to nothing. False if somebody reads it just now.
+    pub(super) fn empty_log(&mut self) -> Result<bool, StoreError> {
+        let open = self.opened()?;
+        let is_empty = wal::truncate(&open.connection)? == wal::Folded::All;
+        if is_empty {
+            open.log.was_emptied();
+        }
+        Ok(is_empty)
     }
 
     /// The connection alone, opened once more if need be: to be the last of this process.

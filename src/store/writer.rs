@@ -92,6 +92,16 @@ impl Chores {
         self.0.send(Command::Chore(Box::new(chore))).map_err(|_| StoreError::Stopping)?;
         heard.recv().unwrap_or(Err(StoreError::Lost))
     }
+
+    /// Cuts the log to nothing, between two transactions. False if somebody reads it just now.
+    pub(super) fn empty_log(&self) -> Result<bool, StoreError> {
+        let (answer, heard) = bounded(1);
+        let chore = move |transactor: &mut Transactor| {
+            let _ = answer.send(transactor.empty_log());
+        };
+        self.0.send(Command::Chore(Box::new(chore))).map_err(|_| StoreError::Stopping)?;
+        heard.recv().unwrap_or(Err(StoreError::Lost))
+    }
 }
 
 /// The handle of the writer thread.
