@@ -117,7 +117,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(
         path: &Path,
-        connection: Connection,
+        connection: Result<Connection, StoreError>,
         readers: Arc<Readers>,
         wake: Wake,
         metrics: Arc<Metrics>,
@@ -318,7 +318,7 @@ mod tests {
         let metrics = Arc::<Metrics>::default();
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, connection, readers, indexer.wake(), metrics, log).unwrap()
+        Writer::start(path, Ok(connection), readers, indexer.wake(), metrics, log).unwrap()
     }
 
     fn message(id: &str) -> Message {
