@@ -62,6 +62,8 @@ pub struct Config {
     /// Messages older than so many days are deleted; `None` keeps them.
     pub retention_days: Option<u32>,
     pub listen: ListenAddr,
+    /// Who may connect to a socket that is a file (chmod(2)).
+    pub unix_socket_mode: u32,
     pub allowed_hosts: AllowedHosts,
     pub trusted_proxies: TrustedProxies,
     pub log_level: Level,
@@ -95,6 +97,7 @@ impl Config {
             database: database(&env)?,
             retention_days: env.parsed("RETENTION_DAYS", "", &retention_takes, retention_days)?,
             listen: listen(&env)?,
+            unix_socket_mode: env.parsed("UNIX_SOCKET_MODE", "0666", MODE_TAKES, socket_mode)?,
             allowed_hosts: env.parsed("ALLOWED_HOSTS", "", HOSTS_TAKES, AllowedHosts::parse)?,
             trusted_proxies: env.parsed("TRUSTED_PROXIES", "", PROXIES_TAKES, TrustedProxies::parse)?,
             log_level: env.log_level("LOG_LEVEL", "LOG_LEVEL_FILE")?,
@@ -137,6 +140,7 @@ fn listen(env: &Environment<'_>) -> Result<ListenAddr, ConfigError> {
 
 const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters and without a blank at its end";
 const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (names are not looked up: a static binary has no resolver)";
+const MODE_TAKES: &str = "it takes an octal mode such as 0660, which lets the owner write: the service looks after itself by its own socket";
 const HOSTS_TAKES: &str = "it takes names and addresses as they stand in Host, without a port, such as localhost,127.0.0.1,[::1], separated by commas";
 const PROXIES_TAKES: &str = "it takes addresses and networks such as 127.0.0.1,10.0.0.0/8,fd00::/8 and the word unix, separated by commas";
 
@@ -169,6 +173,13 @@ fn listen_addr(text: &str) -> Option<ListenAddr> {
         return port.parse().ok().map(|port| ListenAddr::Tcp(SocketAddr::new(loopback, port)));
     }
     text.parse().ok().map(ListenAddr::Tcp)
+}
+
+fn socket_mode(text: &str) -> Option<u32> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777)?;
+    // To connect is to write (unix(7)).
+    (mode & 0o200 != 0).then_some(mode)
 }
 
 #[cfg(test)]
@@ -252,6 +263,12 @@ mod tests {
             ("DATABASE_URL", "sqlite:///folder/"),
             ("LOG_LEVEL", "LOUD"),
             ("LOG_LEVEL_FILE", "/does/not/exist"),
+            ("UNIX_SOCKET_MODE", "rw"),
+            ("UNIX_SOCKET_MODE", "0o666"),
+            ("UNIX_SOCKET_MODE", "0668"),
+            ("UNIX_SOCKET_MODE", "1777"),
+            ("UNIX_SOCKET_MODE", "0444"),
+            ("UNIX_SOCKET_MODE", "-666"),
             ("TRUSTED_PROXIES", "127.0.0.1,proxy.internal"),
             ("WORKERS", "0"),
             ("WORKERS", "many"),

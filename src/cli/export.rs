@@ -8,6 +8,7 @@ use serde_json::ser::{Formatter, Serializer};
 
 use super::streams::Stdout;
 use super::{EX_IOERR, Failure};
+use crate::advice;
 use crate::csv;
 use crate::filter::{Filter, PageQuery};
 use crate::os;
@@ -55,7 +56,13 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
     let mut written = 0;
     while let Some(slice) = export.next_slice()? {
         let failed = |error: io::Error| {
-            Failure::new(EX_IOERR, format!("stopped after {written} messages: cannot write: {error}"))
+            Failure::new(
+                EX_IOERR,
+                format!(
+                    "stopped after {written} messages: cannot write: {error}; {}",
+                    advice::on_file(&error)
+                ),
+            )
         };
         for message in &slice {
             write_line(&mut lines, message, is_csv).map_err(failed)?;
@@ -64,7 +71,9 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
         lines.clear();
         written += slice.len();
     }
-    Stdout.write_all(&lines).map_err(|error| Failure::new(EX_IOERR, format!("cannot write: {error}")))
+    Stdout.write_all(&lines).map_err(|error| {
+        Failure::new(EX_IOERR, format!("cannot write: {error}; {}", advice::on_file(&error)))
+    })
 }
 
 fn write_line(lines: &mut Vec<u8>, message: &StoredMessage, is_csv: bool) -> io::Result<()> {

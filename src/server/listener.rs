@@ -1,16 +1,13 @@
 //! The listening socket: bound by us to TCP or a Unix path, or inherited from systemd.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 
+use super::unix_socket::SocketFile;
 use crate::client::Client;
 use crate::config::{ListenAddr, at_home};
 use crate::limits::LISTEN_BACKLOG;
@@ -20,7 +17,7 @@ use crate::os;
 pub struct Listener {
     socket: OwnedFd,
     address: String,
-    path: Option<PathBuf>,
+    _file: Option<SocketFile>,
     /// Somebody else holds the socket, so that clients may wait for whoever comes after us.
     outlives_us: bool,
 }
@@ -52,9 +49,9 @@ impl BindError {
 }
 
 impl Listener {
-    /// The socket that systemd passed, or else one bound to `address`. To be called before a second
+    /// The socket that systemd passed, or else one bound to `address`, with this mode if it is a file. To be called before a second
     /// thread is started ([`os::inherited_socket`]).
-    pub fn open(address: &ListenAddr) -> Result<Self, BindError> {
+    pub fn open(address: &ListenAddr, unix_mode: u32) -> Result<Self, BindError> {
         if let Some(listener) = Self::inherited()? {
             return Ok(listener);
         }
@@ -64,7 +61,8 @@ impl Listener {
         };
         let opened = match address {
             ListenAddr::Tcp(address) => TcpListener::bind(address).and_then(Self::tcp),
-            ListenAddr::Unix(path) => bind_unix(path).and_then(|listener| Self::unix(listener, path)),
+            ListenAddr::Unix(path) => SocketFile::bind(path, unix_mode)
+                .and_then(|(socket, file)| Self::listening(socket, shown.clone(), Some(file))),
         };
         opened.map_err(|error| BindError { address: shown, error })
     }
@@ -83,10 +81,6 @@ impl Listener {
         Self::listening(listener.into(), address, None)
     }
 
-    fn unix(listener: UnixListener, path: &Path) -> io::Result<Self> {
-        Self::listening(listener.into(), format!("unix:{}", path.display()), Some(path.to_owned()))
-    }
-
     /// A socket that somebody else has made and keeps.
     fn passed(socket: OwnedFd) -> io::Result<Self> {
         if !sockopt::socket_acceptconn(&socket)? {
@@ -103,10 +97,10 @@ impl Listener {
         Ok(listener)
     }
 
-    fn listening(socket: OwnedFd, address: String, path: Option<PathBuf>) -> io::Result<Self> {
+    fn listening(socket: OwnedFd, address: String, file: Option<SocketFile>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         rustix::net::listen(&socket, LISTEN_BACKLOG)?;
-        Ok(Self { socket, address, path, outlives_us: false })
+        Ok(Self { socket, address, _file: file, outlives_us: false })
     }
 
     /// True if whoever connects now may wait for another process to be served.
@@ -146,24 +140,4 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // If it is gone already, that was the aim.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-/// A path that a stopped service has left behind is taken over; one that answers is not.
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    if is_socket
-        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-    {
-        fs::remove_file(path)?;
-    }
-    UnixListener::bind(path)
 }

@@ -25,6 +25,7 @@ mod refused_head;
 mod reply;
 mod request_id;
 mod sources;
+mod unix_socket;
 mod victims;
 mod worker_pool;
 

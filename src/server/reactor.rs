@@ -214,7 +214,7 @@ mod tests {
     fn a_panic_ends_the_connection_that_it_is_about_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let listener = Listener::open(&ListenAddr::Tcp("127.0.0.1:0".parse().unwrap())).unwrap();
+        let listener = Listener::open(&ListenAddr::Tcp("127.0.0.1:0".parse().unwrap()), 0o600).unwrap();
         let address = listener.address().to_owned();
         let pool = WorkerPool::start(1, &app.metrics, routes::answer).unwrap();
         let bounds = Bounds {

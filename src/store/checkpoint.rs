@@ -224,6 +224,11 @@ impl LogWatch {
         self.keeper.holds_queries()
     }
 
+    /// The log was cut to nothing.
+    pub(super) fn was_emptied(&self) {
+        self.known.store(0, Relaxed);
+    }
+
     /// To be called between two commits. Waits where the log is at its bound.
     pub(super) fn checkpoint_if_due(
         &mut self,

@@ -1,9 +1,10 @@
-//! One person's messages are erased: from the database, from what is derived from it, and from what was
-//! free in the files; by a process of its own, whether the service runs or not.
+//! One person's messages are erased, from the database and from what is derived from it; by a process of its
+//! own, whether the service runs or not.
 //!
 //! - Small transactions, so that a running service waits a moment for each and no webhook for more.
-//! - What was deleted is overwritten with zeros (`secure_delete`), and so is all that the file holds in
-//!   unused places ([`scrub`]); the log is emptied, and the index is made anew.
+//! - What was deleted is overwritten with zeros where it stood (`secure_delete`); the log is emptied, and the
+//!   index is made anew. A file that was written without that care can hold older copies of a row in unused
+//!   places, so it is written anew on request (`VACUUM`).
 //! - The ids stay known for a while as hashes ([`forgotten`]): sent again, a message stays erased.
 //! - Cut short it has erased a part; done again it erases the rest.
 
@@ -24,14 +25,15 @@ use super::open_error::from_sqlite;
 use super::retention::due;
 use super::schema;
 use super::transactor::in_transaction;
-use super::{OpenError, forgotten, room, scrub, temporary};
+use super::{OpenError, forgotten, room, temporary};
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
 
-/// Erases every message of these senders that was stored before. Gives their number. `progress` hears
-/// of messages erased and messages found.
+/// Erases every message of these senders that was stored before; `to_the_last_byte` also writes the file anew,
+/// during which nobody can commit. Gives their number. `progress` hears of messages erased and messages found.
 pub fn erase(
     database: &DatabasePath,
     senders: &[String],
+    to_the_last_byte: bool,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<u64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(database, &error);
@@ -63,12 +65,16 @@ pub fn erase(
     // From here on no index that knew the messages is read.
     let remove = |connection: &Connection| changes::remove(connection, i64::MAX, REMOVAL_SLICE);
     while slice(&connection, &lock, remove).map_err(failed)? {}
-    scrub_all(&connection, &lock).map_err(failed)?;
+    if to_the_last_byte {
+        rewrite(&connection).map_err(|error| not_rewritten(database, &error))?;
+    }
     let emptied = room::make_empty(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
-    remove_copies(database).map_err(|error| still_held(database, &error))?;
-    remove_index(database).map_err(|error| still_held(database, &error))?;
-    emptied.map_err(|error| still_held(database, &error))?;
+    let copies = remove_copies(database);
+    let removed = remove_index(database);
+    emptied.map_err(|error| still_in_the_log(database, &error))?;
+    removed.map_err(|error| still_in(database, "its index", &error))?;
+    copies.map_err(|error| still_in(database, "an unfinished copy beside it", &error))?;
     Ok(erased)
 }
 
@@ -77,10 +83,34 @@ fn remove_copies(database: &Path) -> io::Result<()> {
     temporary::left_behind(folder_of(database))?.iter().try_for_each(|left| temporary::remove(left))
 }
 
-fn still_held(database: &Path, error: &dyn std::fmt::Display) -> OpenError {
+fn still_in_the_log(database: &Path, error: &rusqlite::Error) -> OpenError {
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => {
+            "another process reads the database all the time, as Litestream or an open sqlite3 does: end it"
+        }
+        _ => "put that right",
+    };
     OpenError::Unusable(format!(
-        "the messages are deleted from {}, but its log or its index may still hold them ({error}); stop what reads \
-         the database beside the service, as Litestream and an open sqlite3 do, and run this again",
+        "the messages are deleted from {}, but its log still holds them ({error}); {advice}, and run this again",
+        database.display()
+    ))
+}
+
+fn still_in(database: &Path, what: &str, error: &io::Error) -> OpenError {
+    OpenError::Unusable(format!(
+        "the messages are deleted from {}, but {what} still holds them, since it cannot be removed ({error}); \
+         put that right, and run this again",
+        database.display()
+    ))
+}
+
+fn not_rewritten(database: &Path, error: &rusqlite::Error) -> OpenError {
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => "another process holds the database",
+        _ => "it takes as much room as the database has, once beside it and once where TMPDIR points",
+    };
+    OpenError::Unusable(format!(
+        "the messages are deleted from {}, but it could not be written anew ({error}): {advice}; run this again",
         database.display()
     ))
 }
@@ -119,25 +149,11 @@ fn slice<T>(
     done
 }
 
-/// Overwrites what is in unused places. Somebody who writes meanwhile may move what is left to be looked
-/// at to where one has looked already, so it is done a second time.
-fn scrub_all(connection: &Connection, lock: &Lock) -> rusqlite::Result<()> {
-    for _ in 0..2 {
-        let mut written = 0;
-        for part in patiently(|| scrub::parts(connection))? {
-            let mut number = 0;
-            while let Some(pages) =
-                slice(connection, lock, |connection| scrub::slice(connection, part, number))?
-            {
-                written += pages;
-                number += 1;
-            }
-        }
-        if written == 0 {
-            break;
-        }
-    }
-    Ok(())
+/// Writes the whole file anew, so that nothing is left in unused places. Nobody can commit meanwhile.
+fn rewrite(connection: &Connection) -> rusqlite::Result<()> {
+    // The copy that SQLite makes on the way may be larger than memory.
+    connection.execute_batch("PRAGMA temp_store = FILE")?;
+    patiently(|| connection.execute_batch("VACUUM"))
 }
 
 /// Of a message: its row, its sender and its id.

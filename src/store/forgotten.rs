@@ -7,6 +7,7 @@
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
+use super::ignored::ignored;
 use crate::limits::REMOVAL_SLICE;
 
 /// Half of SHA-256: two of a million million ids are the same by chance once in 10^14 stores.
@@ -62,10 +63,10 @@ pub(super) fn remember(
     message_id: &[u8],
     at: i64,
 ) -> rusqlite::Result<()> {
-    connection
+    let remembered = connection
         .prepare_cached("INSERT OR REPLACE INTO messages_forgotten (id, forgotten_at) VALUES (?1, ?2)")?
         .execute((salt.hash(message_id), at))?;
-    Ok(())
+    if remembered == 1 { Ok(()) } else { Err(ignored("an id to be remembered")) }
 }
 
 /// Ids that lie side by side: those behind `after`, up to `through`.

@@ -223,6 +223,7 @@ impl Work {
                     upkeep.show(&self.metrics);
                 }
                 None => {
+                    upkeep.empty_log()?;
                     let _ = self.woken.recv_timeout(INDEX_RETRY);
                     upkeep.look(self.readers.was_asked_recently())?;
                     upkeep.show(&self.metrics);

@@ -1,8 +1,9 @@
 //! An insert puts one message into the table, or proves that it is there.
 
-use rusqlite::{Connection, ErrorCode, Statement, ffi, params};
+use rusqlite::{Connection, Statement, params};
 
 use super::forgotten::{self, Salt};
+use super::ignored::ignored;
 use crate::message::Message;
 
 /// What became of a message that is in the store now.
@@ -71,15 +72,10 @@ pub(super) fn insert_row(
     if is_there { Ok(Inserted::Duplicate) } else { Err(ignored("an insert into messages")) }
 }
 
-/// SQLite has done nothing, and has not said why.
-pub(super) fn ignored(what: &str) -> rusqlite::Error {
-    let error = ffi::Error { code: ErrorCode::ConstraintViolation, extended_code: ffi::SQLITE_CONSTRAINT };
-    let why = format!("{what} was ignored: a constraint or a trigger in the file does that");
-    rusqlite::Error::SqliteFailure(error, Some(why))
-}
-
 #[cfg(test)]
 mod tests {
+    use rusqlite::ErrorCode;
+
     use super::*;
 
     const TABLE: &str = "CREATE TABLE messages (message_id TEXT PRIMARY KEY, from_msisdn TEXT, to_msisdn TEXT, \

@@ -21,6 +21,8 @@ mod exactness;
 mod export;
 mod files;
 mod forgotten;
+mod frozen;
+mod ignored;
 mod import;
 mod index;
 mod indexer;
@@ -41,7 +43,6 @@ mod restore;
 mod retention;
 mod room;
 mod schema;
-mod scrub;
 mod search;
 mod snapshot;
 mod sort_columns;
@@ -130,6 +131,8 @@ pub enum StoreError {
     ReadOnly,
     /// The file at the path is gone or is another one than was opened.
     Replaced,
+    /// The file is not one that messages can be stored in, or has become one.
+    Foreign(String),
     /// The file's content is damaged.
     Corrupt(String),
     /// The machine failed to read, write or sync.
@@ -155,6 +158,7 @@ impl fmt::Display for StoreError {
             Self::DiskFull => f.write_str("the disk is full"),
             Self::ReadOnly => f.write_str("the database cannot be written to"),
             Self::Replaced => f.write_str("the database file was moved, deleted or replaced"),
+            Self::Foreign(_) => f.write_str("the database is not one that every message can be stored in"),
             Self::Corrupt(_) => f.write_str("the database file is damaged"),
             Self::Io(_) => f.write_str("the database cannot be read or written"),
             Self::Refused(_) => f.write_str("the database refused the message"),
@@ -165,10 +169,26 @@ impl fmt::Display for StoreError {
 }
 
 impl StoreError {
+    /// What somebody who runs a command can do about it.
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Self::Overloaded | Self::Stopping | Self::Locked | Self::TooSlow | Self::Lost => "wait a moment",
+            Self::LogHeld => "end what reads the database beside the service",
+            Self::DiskFull => "make room on its file system",
+            Self::ReadOnly => "make the folder and the files in it writable for this user",
+            Self::Replaced => "see that nobody moves it",
+            Self::Foreign(_) | Self::Refused(_) => "take away what others have put into the file",
+            Self::Corrupt(_) => "restore a backup",
+            Self::Io(_) => "look at the kernel's log for what the disk says",
+        }
+    }
+
     /// What SQLite said, for the operator's log; never shown to a client.
     pub fn cause(&self) -> String {
         match self {
-            Self::Corrupt(cause) | Self::Io(cause) | Self::Refused(cause) => cause.clone(),
+            Self::Foreign(cause) | Self::Corrupt(cause) | Self::Io(cause) | Self::Refused(cause) => {
+                cause.clone()
+            }
             other => other.to_string(),
         }
     }
@@ -193,15 +213,21 @@ impl From<rusqlite::Error> for StoreError {
 
 impl Store {
     /// Opens the database, creating it and its parent folders if need be, migrates it and starts
-    /// the writer. What is found wrong leaves the file untouched. Messages stay for so many days, or for
-    /// ever.
+    /// the writer. What is found wrong leaves the file untouched. A database that is there is served also
+    /// where there is no room to write to it: the writer tries again. Messages stay for so many days, or
+    /// for ever.
     pub fn open(
         path: &DatabasePath,
         retention_days: Option<u32>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let (connection, lock) = prepare::prepare(path)?;
+        let (connection, lock) = prepare::claim(path)?;
+        let connection = match connection {
+            Ok(connection) => Ok(connection),
+            Err(OpenError::Full(_)) => Err(StoreError::DiskFull),
+            Err(error) => return Err(error),
+        };
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| open_error::no_thread(&error);
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());

@@ -164,8 +164,7 @@ fn select_from(connection: &Connection, arms: &[Arm], values: &Values<'_>) -> Re
     // A place whose message is gone must be seen, not left out.
     let sql = format!(
         "SELECT {COLUMNS}, place.instant, place.message_id, place.message_row FROM ({places} ORDER BY {KEY} LIMIT :limit OFFSET :offset) AS place \
-         LEFT JOIN messages AS m ON m.rowid = place.message_row \
-         ORDER BY place.instant, place.message_id, place.message_row"
+         LEFT JOIN messages AS m ON m.rowid = place.message_row"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     values.bind(&mut statement)?;
@@ -175,6 +174,8 @@ fn select_from(connection: &Connection, arms: &[Arm], values: &Values<'_>) -> Re
         let key = sort_key(row, 7)?;
         rows.push((message_at(row, &key, values.filter())?, key));
     }
+    // They come so already, but to ask SQLite for it has it copy every text once more.
+    rows.sort_by(|(_, a), (_, b)| a.cmp(b));
     Ok(rows)
 }
 

@@ -16,7 +16,7 @@ use super::files::{file_id, folder_of, make_folder, owner_of};
 use super::lock::{self, Lock};
 use super::logs;
 use super::open_error::{OpenError, from_sqlite, unusable};
-use super::schema::{self, inspect, migrate, open_for_writing};
+use super::schema::{self, inspect, migrate};
 use super::temporary::Temporary;
 
 /// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
@@ -27,6 +27,13 @@ const TRIES: usize = 5;
 /// The write connection to a database that is there and up to date, and the lock that tells others so.
 /// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
 pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
+    let (connection, lock) = claim(path)?;
+    Ok((connection?, lock))
+}
+
+/// The same, where a database that is there may be used though it cannot be written to now: it was looked
+/// at, and is locked. The write connection is then to be had later, by [`schema::connect`].
+pub(super) fn claim(path: &Path) -> Result<(Result<Connection, OpenError>, Lock), OpenError> {
     if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
         let version = rusqlite::version();
         return Err(OpenError::Unusable(format!(
@@ -53,9 +60,9 @@ pub(super) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
         let lock = lock::shared(path)?;
         // Before the lock was ours it may have been replaced by one that nobody has looked at.
         if file_id(path) == Some(found) {
-            let mut connection = open_for_writing(path)?;
-            migrate(path, &mut connection)?;
-            return Ok((connection, lock));
+            // Whether migrations are due is asked once more under the lock that a change takes: another
+            // process may have been faster, or holds it for so long that somebody should know.
+            return Ok((schema::connect(path, 0), lock));
         }
     }
     Err(OpenError::InUse(format!("the database {} is replaced by others again and again", path.display())))

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::Connection;
 
+use super::frozen::Stamp;
 use super::index::{self, FileId, Marks, changes};
 use super::snapshot::{Snapshot, Tails};
 use super::{StoreError, schema};
@@ -80,6 +81,8 @@ struct Place {
 struct Reader {
     connection: Connection,
     generation: u64,
+    /// The one state of the file that it can read, where it takes part in no locks.
+    frozen: Option<Stamp>,
     tails: Tails,
     times: Arc<Times>,
 }
@@ -207,12 +210,32 @@ impl Readers {
         place: &mut Option<Reader>,
         attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
         given_up_at: Instant,
-        query: impl FnOnce(&Connection, &mut Tails) -> Result<T, StoreError>,
+        query: impl Fn(&Connection, &mut Tails) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        loop {
+            let result = self.run_once(place, &attach, given_up_at, &query);
+            // Somebody wrote to the file while it was read alone: it can be read as usual now.
+            if let Some(result) = result {
+                return result;
+            }
+        }
+    }
+
+    /// `None` if what was read may be of no one state.
+    fn run_once<T>(
+        &self,
+        place: &mut Option<Reader>,
+        attach: &impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
+        given_up_at: Instant,
+        query: &impl Fn(&Connection, &mut Tails) -> Result<T, StoreError>,
+    ) -> Option<Result<T, StoreError>> {
         // Taken out, so that a panic inside the query throws the connection away.
         let mut reader = match place.take().filter(|reader| self.is_current(reader)) {
             Some(reader) => reader,
-            None => self.open(attach)?,
+            None => match self.open(attach) {
+                Ok(reader) => reader,
+                Err(error) => return Some(Err(error)),
+            },
         };
         reader.times.began.store(self.millis(Instant::now()), Relaxed);
         reader.times.deadline.store(self.millis(given_up_at), Relaxed);
@@ -222,21 +245,25 @@ impl Readers {
         // snapshot that could not be ended would keep the log from ever starting over.
         let is_sound = matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
             && reader.connection.is_autocommit();
-        if is_sound && self.is_current(&reader) {
+        let is_current = self.is_current(&reader);
+        if reader.frozen.is_some() && !is_current {
+            return (Instant::now() >= given_up_at).then_some(Err(StoreError::TooSlow));
+        }
+        if is_sound && is_current {
             *place = Some(reader);
         }
-        match result {
+        Some(match result {
             Err(StoreError::TooSlow) if self.closing.load(SeqCst) => Err(StoreError::Stopping),
             result => result,
-        }
+        })
     }
 
     fn open(
         &self,
-        attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
+        attach: &impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
     ) -> Result<Reader, StoreError> {
         let generation = self.generation();
-        let mut connection = schema::open_for_reading(&self.path)?;
+        let (mut connection, frozen) = schema::open_for_queries(&self.path)?;
         attach(&connection, &self.path)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = Arc::<Times>::default();
@@ -254,11 +281,12 @@ impl Readers {
             now > seen.deadline.load(Relaxed) || at_work > LOG_HELD_BY_QUERY && gate.gives_up_long_queries()
         };
         connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(at_intervals))?;
-        Ok(Reader { connection, generation, tails: Tails::default(), times })
+        Ok(Reader { connection, generation, frozen, tails: Tails::default(), times })
     }
 
     fn is_current(&self, reader: &Reader) -> bool {
-        reader.generation == self.generation()
+        let is_there = |stamp: &Stamp| stamp.is_still_of(&self.path);
+        reader.generation == self.generation() && reader.frozen.as_ref().is_none_or(is_there)
     }
 
     /// What keeps queries back while a log has to start over.

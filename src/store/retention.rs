@@ -5,6 +5,7 @@
 //!   of messages, one small slice at a time. A webhook never waits for more than one slice.
 //! - The next slice waits until the index knows of the last, because queries do, and rests for several
 //!   times as long as a slice took while webhooks come.
+//! - What was deleted still stands in the log. So that is cut to nothing, as soon as nobody reads it.
 //! - What fails is tried again a moment later, from what the file then holds.
 
 pub(super) mod age;
@@ -26,7 +27,7 @@ use super::index::{Marks, changes};
 use super::indexer::Wake;
 use super::readers::Readers;
 use super::writer::Chores;
-use super::{StoreError, forgotten, schema};
+use super::{StoreError, forgotten, schema, wal};
 use crate::limits::{
     BUSY_EXPIRY_REST, BUSY_WEBHOOKS, DELETION_LOOK, EXPIRY_INDEX_PATIENCE, EXPIRY_INTERVAL, EXPIRY_REST,
     EXPIRY_SLICE, IDS_INTERVAL, IDS_REMEMBERED, LONGEST_EXPIRY_REST, MOST_CHANGES, REMOVAL_SLICE,
@@ -123,6 +124,8 @@ struct Work {
     known: Option<(i64, Instant)>,
     /// The last change that was removed.
     removed: i64,
+    /// Something was deleted since the log was empty.
+    log_holds_deleted: bool,
     /// The last look failed, and the log says so.
     failing: bool,
 }
@@ -141,13 +144,14 @@ impl Work {
             ids_at: None,
             known: None,
             removed: 0,
+            log_holds_deleted: false,
             failing: false,
         }
     }
 
     fn run(&mut self) {
         loop {
-            let looked = self.look();
+            let looked = self.look().and_then(|()| self.empty_log());
             if looked.is_err() {
                 self.open = None;
             }
@@ -208,6 +212,15 @@ impl Work {
         Ok(())
     }
 
+    fn empty_log(&mut self) -> Result<(), StoreError> {
+        if self.log_holds_deleted && !self.stopping {
+            // Most of it is moved from here, so that the writer is not kept for long.
+            wal::passive(&*self.messages()?)?;
+            self.log_holds_deleted = !self.parts.chores.empty_log()?;
+        }
+        Ok(())
+    }
+
     /// Whether something could be too old, and the clock is one to go by. What follows from this look is kept.
     fn may_delete(&mut self) -> Result<bool, StoreError> {
         let messages = self.messages()?;
@@ -257,6 +270,7 @@ impl Work {
         let (began, at) = (Instant::now(), self.now);
         let deleted = self.parts.chores.run(move |connection| delete(connection, &leaving, at))?;
         let took = began.elapsed();
+        self.log_holds_deleted = true;
         self.parts.indexer.changed();
         self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
         self.wait_for_index(messages)?;
@@ -296,6 +310,7 @@ impl Work {
                 .parts
                 .chores
                 .run(move |connection| changes::remove(connection, through, REMOVAL_SLICE))?;
+            self.log_holds_deleted = true;
             if !more {
                 self.removed = through;
             }

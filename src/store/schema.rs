@@ -6,6 +6,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -13,6 +14,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::acceptance::{Rejection, examine};
 use super::files::{READ_WRITE, folder_of, with_suffix};
+use super::frozen::{self, Stamp};
 use super::lock;
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite};
@@ -23,6 +25,9 @@ use crate::limits::{
     START_BUSY_TIMEOUT, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
 };
 
+/// How long it is waited to be alone with a database that nobody seems to have open.
+const ALONE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
+
 /// Looks at a database that is there, and leaves it as it is, also where it is refused. Gives the version of
 /// its schema, from which migrations are due.
 ///
@@ -31,31 +36,24 @@ use crate::limits::{
 pub(super) fn inspect(path: &Path) -> Result<i64, OpenError> {
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
-    match look(path) {
-        // Another process has opened it as the first, or closed it as the last, meanwhile.
-        Err(OpenError::InUse(_)) => look(path),
-        looked_at => looked_at,
-    }
-}
-
-fn look(path: &Path) -> Result<i64, OpenError> {
-    let failed = |error: rusqlite::Error| from_sqlite(path, &error);
-    if !is_utf8(path).map_err(failed)? {
-        return Err(foreign(path, "its text is UTF-16, not UTF-8"));
-    }
-    let examined = || {
-        let connection = open(path)?;
-        leave_nothing(&connection, path)?;
-        let snapshot = connection.unchecked_transaction()?;
-        examine(&snapshot)
+    let failed = |error: &rusqlite::Error| from_sqlite(path, error);
+    let version = match look(path, Company::None) {
+        // Somebody has opened it in between.
+        Err(Rejection::Sqlite(error)) if matches!(failed(&error), OpenError::InUse(_)) => {
+            look(path, Company::Others)
+        }
+        looked => looked,
     };
-    let version = examined().map_err(|rejection| refused(path, rejection))?;
+    let version = version.map_err(|rejection| refused(path, rejection))?;
     if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= LARGEST_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
         let quick_check = || open_existing(path)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        let verdict: String = quick_check().map_err(failed)?;
-        if verdict != "ok" {
-            return Err(damaged(path, &verdict));
+        let verdict: Result<String, OpenError> = quick_check().map_err(|error| failed(&error));
+        match verdict {
+            Ok(verdict) if verdict != "ok" => return Err(damaged(path, &verdict)),
+            // Then there is no room for a change either. It is looked at again before one is tried.
+            Ok(_) | Err(OpenError::Full(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(version)
@@ -68,10 +66,28 @@ fn refused(path: &Path, rejection: Rejection) -> OpenError {
     }
 }
 
+/// Who else may have a database open while it is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    /// Nobody, as far as can be seen by the files beside it.
+    None,
+    Others,
+}
+
+fn look(path: &Path, company: Company) -> Result<i64, Rejection> {
+    if !is_utf8(path, company)? {
+        return Err(Rejection::Foreign("its text is UTF-16, not UTF-8".to_owned()));
+    }
+    let connection = open(path)?;
+    leave_nothing(&connection, path, company)?;
+    let snapshot = connection.unchecked_transaction()?;
+    examine(&snapshot)
+}
+
 /// SQLite as it is built here would take one for the other, but for a database beside another one.
-fn is_utf8(path: &Path) -> rusqlite::Result<bool> {
+fn is_utf8(path: &Path, company: Company) -> rusqlite::Result<bool> {
     let utf8 = open(Path::new(":memory:"))?;
-    leave_nothing(&utf8, path)?;
+    leave_nothing(&utf8, path, company)?;
     let name = ToSqlOutput::Borrowed(ValueRef::Text(path.as_os_str().as_bytes()));
     match utf8.execute("ATTACH ?1 AS file", [name]) {
         Err(error) if error.to_string().contains("text encoding") => Ok(false),
@@ -80,12 +96,14 @@ fn is_utf8(path: &Path) -> rusqlite::Result<bool> {
 }
 
 /// Has a connection to this database leave nothing behind: a log that was there stays as it was, one that was
-/// not there goes with the connection. Nor does it make the file of shared memory where nobody uses one.
-fn leave_nothing(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
-    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+/// not there goes with the connection. Nor does it make the file of shared memory where nobody uses one: for
+/// that it has to be alone.
+fn leave_nothing(connection: &Connection, path: &Path, company: Company) -> rusqlite::Result<()> {
     let is_there = |suffix| with_suffix(path, suffix).exists();
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_there("-wal"))?;
-    if !is_there("-shm") && !is_there("-journal") {
+    let alone = company == Company::None && !is_there("-shm") && !is_there("-journal");
+    connection.busy_timeout(if alone { ALONE_BUSY_TIMEOUT } else { COMMIT_BUSY_TIMEOUT })?;
+    if alone {
         connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
     }
     Ok(())
@@ -94,6 +112,16 @@ fn leave_nothing(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
 fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path)?;
     connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// The write connection to a database that has been looked at, brought up to date if it was of this version.
+pub(super) fn connect(path: &Path, version: i64) -> Result<Connection, OpenError> {
+    let mut connection = open_for_writing(path)?;
+    if version < VERSION {
+        migrate(path, &mut connection)?;
+    }
+    write_again(&connection).map_err(|error| from_sqlite(path, &error))?;
     Ok(connection)
 }
 
@@ -107,15 +135,14 @@ pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), Op
         if version < VERSION {
             migrations::apply(&transaction, version)?;
         }
-        transaction.commit()?;
-        Ok(write_again(connection)?)
+        Ok(transaction.commit()?)
     };
     migrated().map_err(|rejection| refused(path, rejection))
 }
 
 /// What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that
 /// everything visible from now on is also on disk: all that no other process is reading.
-pub(super) fn write_again(connection: &Connection) -> rusqlite::Result<()> {
+fn write_again(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(WRITE_AGAIN_BUSY_TIMEOUT)?;
     let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
@@ -146,14 +173,35 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     }
 }
 
-/// A connection for queries.
+/// A connection for queries. Where there is no room for what connections share it reads the file alone, as
+/// long as that has the stamp.
+pub(super) fn open_for_queries(path: &Path) -> rusqlite::Result<(Connection, Option<Stamp>)> {
+    // It reads the schema, and so has all that it needs, or fails.
+    let error = match open_for_reading(path) {
+        Ok(connection) => return Ok((connection, None)),
+        Err(error) => error,
+    };
+    if !matches!(from_sqlite(path, &error), OpenError::Full(_)) {
+        return Err(error);
+    }
+    let (connection, stamp) = frozen::open(path)?.ok_or(error)?;
+    keep_statements(&connection)?;
+    set_up_for_reading(&connection)?;
+    Ok((connection, Some(stamp)))
+}
+
+/// A connection that reads.
 pub(super) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path)?;
+    set_up_for_reading(&connection)?;
+    Ok(connection)
+}
+
+fn set_up_for_reading(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(READ_BUSY_TIMEOUT)?;
     connection
         .execute_batch(&format!("PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
-    search::register(&connection)?;
-    Ok(connection)
+    search::register(connection)
 }
 
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {

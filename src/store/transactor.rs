@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use super::checkpoint::{LogWatch, Mover};
 use super::files::{FileId, file_id};
@@ -20,7 +20,7 @@ use super::insertion::{INSERT, Inserted, insert_one};
 use super::last_close::LastConnection;
 use super::migrations::VERSION;
 use super::readers::Readers;
-use super::{OpenError, StoreError, files, lag, schema};
+use super::{OpenError, StoreError, files, lag, schema, wal};
 use crate::clock::now_rfc3339;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
 use crate::log::{Level, Line, Log};
@@ -50,6 +50,8 @@ pub(super) struct Transactor {
     mover: Mover,
     /// `None` after an error of the machine, until it can be opened again.
     open: Option<Open>,
+    /// The file that was opened last, or is to be opened first.
+    known: Option<FileId>,
     last_failure: Option<(Instant, StoreError)>,
     proof: Proof,
     metrics: Arc<Metrics>,
@@ -57,10 +59,10 @@ pub(super) struct Transactor {
 }
 
 impl Transactor {
-    /// On a connection from [`super::prepare`].
+    /// On a connection from [`super::prepare::claim`], or without one for a reason that may pass.
     pub(super) fn new(
         path: &Path,
-        connection: Connection,
+        connection: Result<Connection, StoreError>,
         readers: Arc<Readers>,
         mover: Mover,
         proof: Proof,
@@ -68,15 +70,21 @@ impl Transactor {
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let open = Open::new(path, connection, &readers, &mover).ok();
-        let path = path.to_owned();
-        Self { path, readers, mover, open, last_failure: None, proof, metrics, log }
+        let opened = connection.and_then(|connection| Ok(Open::new(path, connection, &readers, &mover)?));
+        let (path, known) = (path.to_owned(), file_id(path));
+        let mut transactor =
+            Self { path, readers, mover, open: None, known, last_failure: None, proof, metrics, log };
+        match opened {
+            Ok(open) => transactor.open = Some(open),
+            Err(error) => transactor.failed(&error),
+        }
+        transactor
     }
 
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let outcomes = self.attempt(|connection| insert_all(connection, messages))?;
+        let outcomes = self.attempt(|open| insert_all(open, messages))?;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
@@ -91,7 +99,7 @@ impl Transactor {
         &mut self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        self.attempt(|connection| in_transaction(connection, work))
+        self.attempt(|open| in_transaction(&open.connection, work))
     }
 
     /// A commit that changes nothing but is written and synced like any other.
@@ -99,7 +107,7 @@ impl Transactor {
         if self.proof.is_recent() {
             return Ok(());
         }
-        self.attempt(|connection| {
+        self.attempt(|Open { connection, .. }| {
             connection.busy_timeout(PROBE_BUSY_TIMEOUT)?;
             let result = in_transaction(connection, |connection| {
                 let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -135,6 +143,16 @@ impl Transactor {
         self.open.as_ref().is_some_and(|open| open.log.holds_queries())
     }
 
+    /// Moves what is left of the log and cuts it to nothing. False if somebody reads it just now.
+    pub(super) fn empty_log(&mut self) -> Result<bool, StoreError> {
+        let open = self.opened()?;
+        let is_empty = wal::truncate(&open.connection)? == wal::Folded::All;
+        if is_empty {
+            open.log.was_emptied();
+        }
+        Ok(is_empty)
+    }
+
     /// The connection alone, opened once more if need be: to be the last of this process.
     pub(super) fn retire(mut self) -> LastConnection {
         self.last_failure = None;
@@ -149,9 +167,9 @@ impl Transactor {
     /// conclusions from how it ended.
     fn attempt<T>(
         &mut self,
-        transaction: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        transaction: impl FnOnce(&Open) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let result = self.opened().and_then(|open| Ok(transaction(&open.connection)?));
+        let result = self.opened().and_then(|open| Ok(transaction(open)?));
         let result = result.and_then(|done| {
             let in_place = self.open.as_mut().is_some_and(|open| open.is_at(&self.path));
             if in_place {
@@ -190,13 +208,19 @@ impl Transactor {
     }
 
     fn opened(&mut self) -> Result<&mut Open, StoreError> {
+        // Somebody else may have put a trigger on the messages, or taken ours away: it is looked at anew.
+        let is_as_it_was = |open: &Open| schema_version(&open.connection).map(|now| now == open.schema);
+        if !self.open.as_ref().map_or(Ok(true), is_as_it_was)? {
+            self.open = None;
+        }
         if self.open.is_none() {
             if let Some((when, error)) = &self.last_failure
                 && when.elapsed() < REOPEN_PAUSE
             {
                 return Err(error.clone());
             }
-            self.open = Some(reopen(&self.path, &self.readers, &self.mover)?);
+            self.open = Some(reopen(&self.path, self.known, &self.readers, &self.mover)?);
+            self.known = file_id(&self.path);
         }
         self.open.as_mut().ok_or(StoreError::Lost)
     }
@@ -210,7 +234,7 @@ impl Transactor {
         self.proof.set(None);
         match error {
             // Nothing is wrong with the connection.
-            StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull => {}
+            StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull if self.open.is_some() => {}
             _ => {
                 let since = self.last_failure.take().filter(|(when, _)| when.elapsed() < REOPEN_PAUSE);
                 let when = since.map_or_else(Instant::now, |(when, _)| when);
@@ -221,28 +245,43 @@ impl Transactor {
     }
 }
 
-/// A connection to the file that is at the path now, if it is a database of ours.
-fn reopen(path: &Path, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
-    if file_id(path).is_none() {
+/// A connection to the file that is at the path now, if it is a database of ours. Another file than the
+/// known one is that only if it has all its tables: none is made in it.
+fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
+    let found = file_id(path).ok_or(StoreError::Replaced)?;
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        return Err(StoreError::Corrupt("the file was cut to nothing".to_owned()));
+    }
+    let failed = |error: OpenError| match error {
+        OpenError::Foreign(reason) => StoreError::Foreign(reason),
+        OpenError::InUse(_) => StoreError::Locked,
+        OpenError::Full(_) => StoreError::DiskFull,
+        OpenError::Unusable(reason) => StoreError::Io(reason),
+    };
+    // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
+    let version = schema::inspect(path).map_err(failed)?;
+    if version < VERSION && known != Some(found) {
         return Err(StoreError::Replaced);
     }
-    // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
-    match schema::inspect(path) {
-        Ok(VERSION) => {}
-        Ok(_) | Err(OpenError::Foreign(_)) => return Err(StoreError::Replaced),
-        Err(OpenError::InUse(_)) => return Err(StoreError::Locked),
-        Err(OpenError::Full(_)) => return Err(StoreError::DiskFull),
-        Err(OpenError::Unusable(reason)) => return Err(StoreError::Io(reason)),
+    let connection = schema::connect(path, version).map_err(failed)?;
+    if version < VERSION {
+        // What was derived from it is of no use any more.
+        readers.forget();
     }
-    let connection = schema::open_for_writing(path).map_err(|error| StoreError::Io(error.to_string()))?;
-    // What the failed commit left in the log is either visible now, and then written to the
-    // database file and synced here, or gone.
-    schema::write_again(&connection)?;
     Ok(Open::new(path, connection, readers, mover)?)
 }
 
-fn insert_all(connection: &Connection, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
-    in_transaction(connection, |connection| {
+/// SQLite's count of changes of the schema, whoever makes them.
+fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}
+
+fn insert_all(open: &Open, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
+    in_transaction(&open.connection, |connection| {
+        if schema_version(connection)? != open.schema {
+            let changed = "the schema was changed a moment ago".to_owned();
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_SCHEMA), Some(changed)));
+        }
         let created_at = now_rfc3339();
         let salt = Salt::if_any_is_remembered(connection)?;
         let mut insert = connection.prepare_cached(INSERT)?;
@@ -280,6 +319,8 @@ struct Open {
     /// SQLite's count of them, if it was asked for already.
     commits_of_others: Option<i64>,
     log: LogWatch,
+    /// Of what was looked at ([`schema_version`]).
+    schema: i64,
     database: Option<FileId>,
     wal: Option<FileId>,
 }
@@ -293,7 +334,8 @@ impl Open {
     ) -> rusqlite::Result<Self> {
         let log = LogWatch::new(&mut connection, readers, mover)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
-        Ok(Self { connection, commits_of_others: None, log, database, wal })
+        let schema = schema_version(&connection)?;
+        Ok(Self { connection, commits_of_others: None, log, schema, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.

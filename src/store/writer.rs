@@ -92,6 +92,16 @@ impl Chores {
         self.0.send(Command::Chore(Box::new(chore))).map_err(|_| StoreError::Stopping)?;
         heard.recv().unwrap_or(Err(StoreError::Lost))
     }
+
+    /// Cuts the log to nothing, between two transactions. False if somebody reads it just now.
+    pub(super) fn empty_log(&self) -> Result<bool, StoreError> {
+        let (answer, heard) = bounded(1);
+        let chore = move |transactor: &mut Transactor| {
+            let _ = answer.send(transactor.empty_log());
+        };
+        self.0.send(Command::Chore(Box::new(chore))).map_err(|_| StoreError::Stopping)?;
+        heard.recv().unwrap_or(Err(StoreError::Lost))
+    }
 }
 
 /// The handle of the writer thread.
@@ -107,7 +117,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn start(
         path: &Path,
-        connection: Connection,
+        connection: Result<Connection, StoreError>,
         readers: Arc<Readers>,
         wake: Wake,
         metrics: Arc<Metrics>,
@@ -308,7 +318,7 @@ mod tests {
         let metrics = Arc::<Metrics>::default();
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, connection, readers, indexer.wake(), metrics, log).unwrap()
+        Writer::start(path, Ok(connection), readers, indexer.wake(), metrics, log).unwrap()
     }
 
     fn message(id: &str) -> Message {

@@ -50,6 +50,7 @@ mod stats;
 mod storage;
 mod supervisor;
 
+mod unix_socket;
 mod webhook;
 mod webhook_content;
 mod webhook_fields;

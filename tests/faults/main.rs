@@ -4,6 +4,7 @@
 //! and the test passes. `scripts/faults` runs all of it with long settings.
 
 mod clock;
+mod creation;
 mod damage;
 mod disk;
 mod files;

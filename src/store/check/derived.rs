@@ -91,7 +91,7 @@ const COUNTS: [(&str, &str); 3] = [
 ];
 
 /// Each counts what should not be there. With equal counts, entries for all messages are all entries.
-fn possible_faults() -> [(&'static str, String); 6] {
+fn possible_faults() -> [(&'static str, String); 7] {
     let has_key =
         format!("d.instant = {INSTANT} AND d.message_id = {MESSAGE_ID} AND d.message_row = m.rowid");
     [
@@ -141,6 +141,13 @@ fn possible_faults() -> [(&'static str, String); 6] {
             "blocks of the order start inside another",
             "SELECT COUNT(*) FROM messages_ranks AS r WHERE ?1 IS NOT NULL AND r.level > 0 AND NOT EXISTS (\
                 SELECT 1 FROM messages_ranks AS d WHERE d.level = r.level - 1 AND d.instant = r.instant \
+                    AND d.message_id = r.message_id AND d.message_row = r.message_row)"
+                .to_owned(),
+        ),
+        (
+            "blocks of the order start where no message is",
+            "SELECT COUNT(*) FROM messages_ranks AS r WHERE ?1 IS NOT NULL AND r.instant <> '' \
+                AND NOT EXISTS (SELECT 1 FROM messages_order AS d WHERE d.instant = r.instant \
                     AND d.message_id = r.message_id AND d.message_row = r.message_row)"
                 .to_owned(),
         ),

@@ -6,6 +6,7 @@
 //!
 //! - On each level every entry lies in exactly one block: the last that starts at or before it.
 //! - A block of the upper level starts where one of the lower level starts.
+//! - But for the first on each level, a block starts at an entry that is there: of one that is gone no id is left.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -87,13 +88,55 @@ pub(super) fn add(connection: &Connection, places: &[SortKey]) -> rusqlite::Resu
 pub(super) fn remove(connection: &Connection, place: &SortKey) -> rusqlite::Result<()> {
     for level in 0..RANK_BLOCKS.len() {
         let block = block_of(connection, level, place)?;
-        connection
+        let left: i64 = connection
             .prepare_cached(
                 "UPDATE messages_ranks SET messages = messages - 1 \
-                 WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4",
+                 WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4 RETURNING messages",
             )?
-            .execute((level as i64, &block.instant, &block.message_id, block.row))?;
+            .query_row((level as i64, &block.instant, &block.message_id, block.row), |row| row.get(0))?;
+        if block == *place && block != SortKey::default() {
+            move_start(connection, level, place, left)?;
+        }
     }
+    Ok(())
+}
+
+/// Has a block whose first entry was removed start at the next one, or end if it was the last.
+fn move_start(connection: &Connection, level: usize, start: &SortKey, left: i64) -> rusqlite::Result<()> {
+    let here = "WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4";
+    if left == 0 {
+        connection.prepare_cached(&format!("DELETE FROM messages_ranks {here}"))?.execute((
+            level as i64,
+            &start.instant,
+            &start.message_id,
+            start.row,
+        ))?;
+        return Ok(());
+    }
+    // The level below is in order already.
+    let entries = match level {
+        0 => "messages_order WHERE ?1 IS NOT NULL",
+        _ => "messages_ranks WHERE level = ?1",
+    };
+    let below = level.saturating_sub(1) as i64;
+    let next = connection
+        .prepare_cached(&format!(
+            "SELECT {KEY} FROM {entries} AND ({KEY}) > (?2, ?3, ?4) ORDER BY {KEY} LIMIT 1"
+        ))?
+        .query_row((below, &start.instant, &start.message_id, start.row), |row| sort_key(row, 0))?;
+    connection
+        .prepare_cached(&format!(
+            "UPDATE messages_ranks SET instant = ?5, message_id = ?6, message_row = ?7 {here}"
+        ))?
+        .execute((
+            level as i64,
+            &start.instant,
+            &start.message_id,
+            start.row,
+            next.instant,
+            next.message_id,
+            next.row,
+        ))?;
     Ok(())
 }
 

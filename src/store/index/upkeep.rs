@@ -42,6 +42,8 @@ pub(in super::super) struct Upkeep {
     /// What the last slice of the search index took.
     search_took: Duration,
     backlog: Option<Backlog>,
+    /// What was taken out may still stand in the log.
+    log_holds_deleted: bool,
 }
 
 /// So much to do that the log tells of it.
@@ -103,6 +105,7 @@ impl Upkeep {
             order_took: Duration::ZERO,
             search_took: Duration::ZERO,
             backlog: None,
+            log_holds_deleted: true,
         })
     }
 
@@ -159,6 +162,7 @@ impl Upkeep {
         // read is read before anything is written, because the log cannot start over meanwhile.
         match part {
             _ if marks.changes_through < self.changes => {
+                self.log_holds_deleted = true;
                 changes::apply(&messages, &transaction, &mut marks, ORDER_SLICE)?;
                 drop(messages);
             }
@@ -183,6 +187,15 @@ impl Upkeep {
         self.marks = marks;
         self.measure();
         Ok(Sliced::Done)
+    }
+
+    /// To be called at rest: what was taken out is not to stand in the log any longer than a moment. If a
+    /// query reads it just now, the next call does it.
+    pub(in super::super) fn empty_log(&mut self) -> rusqlite::Result<()> {
+        if self.log_holds_deleted {
+            self.log_holds_deleted = wal::truncate(&self.index)? != wal::Folded::All;
+        }
+        Ok(())
     }
 
     /// Compares the index with the messages, as far as that is cheap.
