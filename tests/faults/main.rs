@@ -8,32 +8,19 @@ mod creation;
 mod damage;
 mod disk;
 mod files;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "../contract/fixtures.rs"]
-mod fixtures;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "../contract/http_client.rs"]
-mod http_client;
 mod index;
 mod inherited;
 mod load;
 mod locks;
 mod logs;
 mod order;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "../contract/output.rs"]
-mod output;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "../contract/plain.rs"]
-mod plain;
 mod process;
 mod restored;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "../contract/service.rs"]
-mod service;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "../contract/setup.rs"]
-mod setup;
 mod stdout;
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
 mod syscalls;
 mod tracer;
+
+use support::*;

@@ -9,16 +9,7 @@ mod commit;
 mod completions;
 mod container;
 mod daemon;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "../contract/exposition.rs"]
-mod exposition;
-#[allow(dead_code, unused_imports, reason = "other tests use the rest")]
-#[path = "../contract/fixtures.rs"]
-mod fixtures;
 mod from_nothing;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "../contract/http_client.rs"]
-mod http_client;
 mod image;
 mod install;
 mod journal;
@@ -26,9 +17,6 @@ mod litestream;
 mod logs;
 mod manager;
 mod monitor;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "../contract/output.rs"]
-mod output;
 mod package;
 mod page;
 mod page_reach;
@@ -37,11 +25,10 @@ mod prometheus;
 mod proxies;
 mod recipes;
 mod scratch;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "../contract/service.rs"]
-mod service;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "../contract/setup.rs"]
-mod setup;
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
 mod systemd;
 mod tools;
+
+use support::*;
