@@ -1,7 +1,6 @@
 //! Failing machines: every fault really happens to the real executable, under load, and nothing acknowledged is lost.
 //!
-//! What a test needs and the machine does not give (root, strace, a file system of its own) is said on stderr,
-//! and the test passes. `scripts/faults` runs all of it with long settings.
+//! `scripts/faults` runs all of it with long settings.
 
 mod clock;
 mod creation;

@@ -1,7 +1,6 @@
 //! In an operator's hands: the real executable beside the real programs that people run it with.
 //!
-//! What a test needs and the machine does not have is said on stderr, and the test passes.
-//! `scripts/operator` installs all of it first.
+//! `scripts/operator` installs what they need first.
 
 mod alerts;
 mod browser;
