@@ -10,12 +10,12 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::sort_columns::{KEY, sort_key};
 use crate::limits::RANK_BLOCKS;
 use crate::sort_key::SortKey;
+use crate::store::database::sort_columns::{KEY, sort_key};
 
 /// Entries of the order that come before `place`.
-pub(in super::super) fn before(connection: &Connection, place: &SortKey) -> rusqlite::Result<u64> {
+pub(in crate::store) fn before(connection: &Connection, place: &SortKey) -> rusqlite::Result<u64> {
     let mut start = SortKey::default();
     let mut count = 0;
     for level in (0..RANK_BLOCKS.len()).rev() {
@@ -36,7 +36,7 @@ pub(in super::super) fn before(connection: &Connection, place: &SortKey) -> rusq
 
 /// The start of the block that holds the entry number `rank`, counted from 0, and how many entries
 /// come before it. Of a number that is too large, the last block.
-pub(in super::super) fn seek(connection: &Connection, rank: u64) -> rusqlite::Result<(SortKey, u64)> {
+pub(in crate::store) fn seek(connection: &Connection, rank: u64) -> rusqlite::Result<(SortKey, u64)> {
     let (mut start, mut passed) = (SortKey::default(), 0);
     for level in (0..RANK_BLOCKS.len()).rev() {
         let mut blocks = connection.prepare_cached(&format!(

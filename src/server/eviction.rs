@@ -1,0 +1,205 @@
+//! The eviction policy chooses the connections that are closed when room is needed for others.
+//!
+//! Whoever holds most gives way, so that one address cannot lock the others out. Among what it holds:
+//!
+//! 1. what keeps the service waiting: a request that has been arriving for more than a second, an answer
+//!    that has been left unread for half a second, a client that does not close;
+//! 2. a connection on which nothing was ever asked;
+//! 3. one that was served and is idle;
+//! 4. one that has just begun, if somebody who holds less asks for the room.
+//!
+//! In each the one that has been so for longest comes first. What is being answered is never closed. Behind
+//! a proxy that is trusted stand many clients: its connections are chosen from whatever it holds, and only
+//! by this order.
+
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
+
+/// How long a request may take to arrive before its connection may be closed for want of room.
+const SLOW_SENDER: Duration = Duration::from_secs(1);
+/// The same of an answer that is left unread, and of a client that does not close.
+const SLOW_READER: Duration = Duration::from_millis(500);
+
+/// An open connection, as far as it matters here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate {
+    pub(super) key: usize,
+    /// Where it comes from, by a small number.
+    pub(super) source: usize,
+    /// Where it comes from is a proxy that is trusted.
+    pub(super) is_proxy: bool,
+    /// What it takes of that of which there is too little: connections or bytes.
+    pub(super) share: usize,
+    pub(super) state: Activity,
+    /// When that began.
+    pub(super) since: Instant,
+}
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activity {
+    /// Nothing was ever asked on it.
+    Fresh,
+    /// It waits for the next request.
+    Idle,
+    Receiving,
+    Busy,
+    Unread,
+    Lingering,
+}
+
+/// Where a connection stands among those of its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Slow,
+    Fresh,
+    Idle,
+    Young,
+}
+
+/// Chooses up to `most` connections to be closed, the first one first, for somebody who holds `asks`.
+/// Takes time in proportion to the connections, so its answer should serve for more than one.
+pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize) -> Vec<usize> {
+    let sources = held.iter().map(|one| one.source + 1).max().unwrap_or(0);
+    let mut shares = vec![0; sources];
+    for one in held {
+        shares[one.source] += one.share;
+    }
+    let direct = || held.iter().filter(|one| !one.is_proxy).map(|one| shares[one.source]);
+    let top = direct().max().unwrap_or(0);
+    let second = direct().filter(|share| *share < top).max().unwrap_or(0);
+    let mut candidates: Vec<(Class, Reverse<usize>, Instant, &Candidate)> = held
+        .iter()
+        .filter(|one| one.is_proxy || shares[one.source] == top)
+        .filter_map(|one| {
+            let share = shares[one.source];
+            let class = class(one, now)?;
+            let is_fair = class != Class::Young || (!one.is_proxy && share > asks + 1);
+            is_fair.then_some((class, Reverse(share), one.since, one))
+        })
+        .collect();
+    let place =
+        |candidate: &(Class, Reverse<usize>, Instant, &Candidate)| (candidate.0, candidate.1, candidate.2);
+    if candidates.len() > most {
+        candidates.select_nth_unstable_by_key(most, place);
+        candidates.truncate(most);
+    }
+    candidates.sort_unstable_by_key(place);
+    // A source that has given so much is no longer the one that holds most.
+    let mut given = vec![0; sources];
+    candidates.retain(|(.., one)| {
+        let given = &mut given[one.source];
+        let gives = one.is_proxy || *given < (top - second).max(1);
+        *given += one.share;
+        gives
+    });
+    candidates.into_iter().map(|(.., one)| one.key).collect()
+}
+
+/// `None` if it must not be closed.
+fn class(one: &Candidate, now: Instant) -> Option<Class> {
+    let patience = match one.state {
+        Activity::Busy => return None,
+        Activity::Fresh => return Some(Class::Fresh),
+        Activity::Idle => return Some(Class::Idle),
+        Activity::Receiving => SLOW_SENDER,
+        Activity::Unread | Activity::Lingering => SLOW_READER,
+    };
+    let is_slow = now.saturating_duration_since(one.since) >= patience;
+    Some(if is_slow { Class::Slow } else { Class::Young })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Activity::{Busy, Fresh, Idle, Lingering, Receiving, Unread};
+    use super::*;
+
+    /// Source (`P` is a proxy), state, how long it has been in it in milliseconds.
+    type Row = (char, Activity, u64);
+
+    fn chosen(rows: &[Row], asks: usize, most: usize) -> Vec<usize> {
+        let now = Instant::now();
+        let held: Vec<Candidate> = rows
+            .iter()
+            .enumerate()
+            .map(|(key, (source, state, millis))| Candidate {
+                key,
+                source: *source as usize,
+                is_proxy: *source == 'P',
+                share: 1,
+                state: *state,
+                since: now.checked_sub(Duration::from_millis(*millis)).unwrap(),
+            })
+            .collect();
+        victims(&held, asks, now, most)
+    }
+
+    #[test]
+    fn room_is_made_by_whoever_holds_most_and_in_order() {
+        let cases: [(&str, &[Row], usize, &[usize]); 14] = [
+            ("nobody is there", &[], 0, &[]),
+            ("what is being answered stays", &[('a', Busy, 9000), ('a', Busy, 9000)], 0, &[]),
+            ("a slow sender", &[('a', Idle, 9000), ('a', Receiving, 1001), ('b', Receiving, 9000)], 0, &[1]),
+            ("an unread answer", &[('a', Idle, 9000), ('a', Unread, 501), ('b', Unread, 9000)], 0, &[1]),
+            ("who does not close", &[('a', Fresh, 9000), ('a', Lingering, 501)], 0, &[1]),
+            ("the slowest", &[('a', Receiving, 2000), ('a', Receiving, 3000), ('b', Fresh, 9)], 0, &[1]),
+            ("who never asked", &[('a', Idle, 9000), ('a', Fresh, 10), ('a', Receiving, 999)], 3, &[1]),
+            (
+                "who has been idle for longest",
+                &[('a', Idle, 8000), ('a', Idle, 9000), ('b', Fresh, 9)],
+                0,
+                &[1],
+            ),
+            (
+                "who has just begun, for others",
+                &[('a', Receiving, 10), ('a', Receiving, 20), ('a', Busy, 9)],
+                1,
+                &[1],
+            ),
+            (
+                "but not for more of the same",
+                &[('a', Receiving, 10), ('a', Unread, 20), ('a', Busy, 9)],
+                3,
+                &[],
+            ),
+            ("of equals any", &[('a', Idle, 10), ('b', Idle, 20), ('c', Idle, 15)], 0, &[1]),
+            ("a proxy in order", &[('P', Idle, 9000), ('P', Receiving, 2000), ('P', Receiving, 1)], 0, &[1]),
+            (
+                "a slow client before a proxy that holds more",
+                &[('P', Idle, 9000), ('P', Idle, 9000), ('P', Idle, 9000), ('a', Receiving, 2000)],
+                0,
+                &[3],
+            ),
+            (
+                "a slow client of a proxy before one that is idle",
+                &[('P', Receiving, 2000), ('P', Idle, 9000), ('a', Idle, 9000), ('a', Idle, 9000)],
+                0,
+                &[0],
+            ),
+        ];
+        for (what, rows, asks, expected) in cases {
+            assert_eq!(chosen(rows, asks, 1), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_source_gives_until_another_holds_as_much() {
+        let rows =
+            [('a', Idle, 5), ('a', Idle, 4), ('a', Idle, 3), ('a', Idle, 2), ('b', Idle, 9), ('b', Idle, 8)];
+        assert_eq!(chosen(&rows, 0, 64), [0, 1]);
+        assert_eq!(chosen(&rows[..4], 0, 64), [0, 1, 2, 3]);
+        assert_eq!(chosen(&[('a', Idle, 5), ('b', Idle, 3), ('b', Idle, 2)], 0, 64), [1]);
+    }
+
+    #[test]
+    fn a_share_may_be_bytes() {
+        let now = Instant::now();
+        let since = now.checked_sub(Duration::from_millis(100)).unwrap();
+        let held =
+            |key, source, share| Candidate { key, source, is_proxy: false, share, state: Unread, since };
+        let rows = [held(0, 1, 1000), held(1, 2, 400_000), held(2, 1, 1000), held(3, 2, 300_000)];
+        assert_eq!(victims(&rows, 2000, now, 1).len(), 1);
+        assert!(victims(&rows, 2000, now, 64).iter().all(|key| [1, 3].contains(key)));
+        assert!(victims(&rows, 700_000, now, 64).is_empty());
+    }
+}

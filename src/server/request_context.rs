@@ -1,0 +1,343 @@
+//! A request context is one whole request, its way through the routes, and exactly one answer, which is
+//! counted and logged on its way out.
+//!
+//! Invariant: every request that was begun is answered once. A panic in a handler is answered with
+//! 500 and goes no further; a request that is dropped unanswered answers 503.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::completions::{Completion, CompletionSender, ConnectionId, OutgoingResponse};
+use super::rejected_request::RejectedRequest;
+use super::request_id;
+use super::response_writer::{Next, RenderedResponse, render};
+use crate::app::App;
+use crate::client::Client;
+use crate::http::{Body, Headers, Request};
+use crate::log::{Level, Line};
+use crate::metrics::{Priority, Route, WebhookResult};
+use crate::routes::{self, Answer, Reply, RequestError, Resolved, Work, webhook};
+use crate::store::{Inserted, StoreError, Waiter};
+
+/// A request on its way to its answer.
+pub(super) struct RequestContext {
+    app: Arc<App>,
+    request: Request,
+    resolved: Resolved,
+    next: Next,
+    /// Of a webhook on its way through the writer.
+    message_id: Option<String>,
+    to: ConnectionId,
+    /// Where the connection comes from, by number, unless that is a proxy.
+    source: Option<usize>,
+    /// `None` once the answer was sent.
+    completions: Option<CompletionSender>,
+}
+
+impl RequestContext {
+    pub(super) fn new(
+        app: &Arc<App>,
+        request: Request,
+        next: Next,
+        (to, source): (ConnectionId, Option<usize>),
+        completions: &CompletionSender,
+    ) -> Box<Self> {
+        let resolved = routes::resolve(app, &request);
+        app.metrics.in_flight(priority(resolved.work)).fetch_add(1, Relaxed);
+        Box::new(Self {
+            app: Arc::clone(app),
+            request,
+            resolved,
+            next,
+            message_id: None,
+            to,
+            source,
+            completions: Some(completions.clone()),
+        })
+    }
+
+    pub(super) fn source(&self) -> Option<usize> {
+        self.source
+    }
+
+    pub(super) fn to(&self) -> ConnectionId {
+        self.to
+    }
+
+    pub(super) fn priority(&self) -> Priority {
+        priority(self.resolved.work)
+    }
+
+    /// Asks `routes`. A message that is to be committed goes to the writer, and comes back through
+    /// the completions.
+    pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
+        // Checked once more here: many were let in when there was still room.
+        if self.priority() == Priority::Read
+            && self.completions.as_ref().is_some_and(|completions| completions.is_full_for(self.source))
+        {
+            return self.shed();
+        }
+        let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request, self.resolved)));
+        match answer {
+            Ok(Answer::Now(reply)) => self.finish(&reply),
+            Ok(Answer::AfterCommit(message)) => {
+                self.request.body = Body::Whole(Vec::new());
+                self.message_id = Some(message.message_id().to_owned());
+                let (app, completions) = (Arc::clone(&self.app), self.completions.clone());
+                let waiter = Waiter::new(move |outcome| {
+                    if let Some(completions) = completions {
+                        completions.send(Completion::Committed(self, outcome));
+                    }
+                });
+                app.store.insert(message, waiter);
+            }
+            Err(_) => {
+                self.app.metrics.panics.fetch_add(1, Relaxed);
+                self.finish(&routes::internal_error().into());
+            }
+        }
+    }
+
+    /// The writer has spoken.
+    pub(super) fn committed(
+        mut self: Box<Self>,
+        outcome: &Result<Inserted, StoreError>,
+    ) -> Option<OutgoingResponse> {
+        let reply = webhook::committed(self.message_id.take(), outcome);
+        self.completions.take().map(|_| self.answer(&reply))
+    }
+
+    /// There is no room for it.
+    pub(super) fn shed(self: Box<Self>) {
+        self.app.metrics.shed(self.priority());
+        let reply = routes::shed(self.resolved.work);
+        self.finish(&reply);
+    }
+
+    fn finish(mut self: Box<Self>, reply: &Reply) {
+        self.send(reply);
+    }
+
+    fn send(&mut self, reply: &Reply) {
+        if let Some(completions) = self.completions.take() {
+            completions.send(Completion::Response(self.answer(reply)));
+        }
+    }
+
+    /// Counts, logs, and renders.
+    fn answer(&self, reply: &Reply) -> OutgoingResponse {
+        let record = Record {
+            route: self.resolved.route,
+            request_id: &self.request.id,
+            line: Some((&self.request.method, &self.request.path)),
+            peer: self.request.peer,
+            headers: &self.request.headers,
+            received: self.request.received,
+        };
+        record.count_and_log(&self.app, reply);
+        self.app.metrics.in_flight(self.priority()).fetch_sub(1, Relaxed);
+        let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
+        let rendered = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
+        OutgoingResponse { to: self.to, rendered, close: next == Next::Close }
+    }
+}
+
+/// The queue of the pool that a kind of work waits in.
+fn priority(work: Work) -> Priority {
+    match work {
+        Work::Webhook => Priority::Ingest,
+        Work::Query => Priority::Read,
+        Work::Probe => Priority::Probe,
+        Work::Scrape => Priority::Scrape,
+        Work::Immediate => Priority::Immediate,
+    }
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        if self.completions.is_some() {
+            let reply = routes::shed(self.resolved.work);
+            self.send(&reply);
+        }
+    }
+}
+
+/// Answers what is no request: counted and logged like any other. The connection ends with it.
+pub(super) fn reject(app: &App, rejected: &RejectedRequest, peer: Client) -> RenderedResponse {
+    let request_id = request_id::of(&rejected.headers);
+    let line = rejected.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
+    let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
+    let reply: Reply = match (route, rejected.error) {
+        (Route::Webhook, RequestError::Overloaded) => webhook::shed(),
+        (_, error) => routes::rejected(error).into(),
+    };
+    let head_only = line.is_some_and(|(method, _)| method == "HEAD");
+    let (headers, received) = (&rejected.headers, Instant::now());
+    let record = Record { route, request_id: &request_id, line, peer, headers, received };
+    record.count_and_log(app, &reply);
+    render(&reply.response, &request_id, head_only, Next::Close)
+}
+
+/// What is known of a request when it is answered.
+struct Record<'a> {
+    route: Route,
+    request_id: &'a str,
+    /// Method and path, if they could be read.
+    line: Option<(&'a str, &'a str)>,
+    peer: Client,
+    headers: &'a Headers,
+    received: Instant,
+}
+
+impl Record<'_> {
+    fn count_and_log(&self, app: &App, reply: &Reply) {
+        let took = self.received.elapsed();
+        let status = reply.response.status;
+        app.metrics.request(self.route, status, took);
+        if let Some(facts) = &reply.webhook {
+            app.metrics.webhook(facts.result);
+        }
+        let level = match level(status, reply.webhook.as_ref().map(|facts| facts.result)) {
+            Level::Info if self.request_id == app.watchdog_id => Level::Debug,
+            level => level,
+        };
+        if !app.log.wants(level) {
+            return;
+        }
+        let client = app.trusted_proxies.client(self.peer, self.headers.all("X-Forwarded-For"));
+        let line = Line::new(level)
+            .text("request_id", self.request_id)
+            .client("client", client)
+            .maybe_text("method", self.line.map(|(method, _)| method))
+            .maybe_text("path", self.line.map(|(_, path)| path))
+            .number("status", status.into())
+            .thousandths("latency_ms", took.as_micros() as u64);
+        app.log.write(&match (self.route, &reply.webhook) {
+            (Route::Webhook, facts) => line
+                .maybe_text("message_id", facts.as_ref().and_then(|facts| facts.message_id.as_deref()))
+                .boolean("dup", facts.as_ref().is_some_and(|facts| facts.result == WebhookResult::Duplicate))
+                .maybe_text("result", facts.as_ref().map(|facts| facts.result.label())),
+            _ => line,
+        });
+    }
+}
+
+/// Contract, section 8.
+fn level(status: u16, result: Option<WebhookResult>) -> Level {
+    match status {
+        500.. => Level::Error,
+        _ if result == Some(WebhookResult::InvalidSignature) => Level::Error,
+        400.. => Level::Warning,
+        _ => Level::Info,
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::Path;
+    use std::sync::atomic::AtomicBool;
+
+    use super::super::completions::{self, CompletionQueue};
+    use super::*;
+    use crate::client::TrustedProxies;
+    use crate::hosts::AllowedHosts;
+    use crate::log::Log;
+    use crate::secrets::{CurrentSecrets, Secrets};
+    use crate::store::{DatabasePath, Store};
+
+    pub(in super::super) fn app(folder: &Path) -> Arc<App> {
+        let metrics = Arc::default();
+        let log = Log::start(Level::Error).unwrap();
+        let store = Store::open(
+            &DatabasePath::resolve(&folder.join("app.db")).unwrap(),
+            None,
+            Arc::clone(&metrics),
+            log.clone(),
+        )
+        .unwrap();
+        let secrets = CurrentSecrets::new(Secrets::default());
+        let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
+        let allowed_hosts = AllowedHosts::default();
+        let watchdog_id = String::new();
+        Arc::new(App { secrets, allowed_hosts, trusted_proxies, store, metrics, log, watchdog_id, stopping })
+    }
+
+    fn context(app: &Arc<App>, method: &str, path: &str) -> (Box<RequestContext>, CompletionQueue) {
+        let (completions, queue) = completions::channel().unwrap();
+        (asking(app, method, path, &completions), queue)
+    }
+
+    pub(in super::super) fn asking(
+        app: &Arc<App>,
+        method: &str,
+        path: &str,
+        completions: &CompletionSender,
+    ) -> Box<RequestContext> {
+        let request = Request {
+            method: method.into(),
+            path: path.into(),
+            query: String::new(),
+            target_authority: None,
+            headers: Headers::default(),
+            body: Body::Whole(Vec::new()),
+            peer: Client::Unix,
+            id: "id-1".into(),
+            received: Instant::now(),
+        };
+        RequestContext::new(
+            app,
+            request,
+            Next::KeepOpen,
+            (ConnectionId { key: 3, serial: 7 }, None),
+            completions,
+        )
+    }
+
+    pub(in super::super) fn answers(queue: &CompletionQueue) -> Vec<String> {
+        let text = |answer: OutgoingResponse| String::from_utf8(answer.rendered.bytes).unwrap();
+        queue.take().filter_map(Completion::finish).map(text).collect()
+    }
+
+    #[test]
+    fn a_panic_in_a_handler_is_answered_with_500_and_goes_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (context, queue) = context(&app, "GET", "/stats");
+        context.run(|_, _, _| panic!("on purpose"));
+        let answers = answers(&queue);
+        assert_eq!(answers.len(), 1);
+        assert!(answers[0].starts_with("HTTP/1.1 500 "), "{answers:?}");
+        assert!(answers[0].ends_with(r#"{"detail":"Internal Server Error"}"#), "{answers:?}");
+        assert_eq!(
+            (app.metrics.panics.load(Relaxed), app.metrics.in_flight(Priority::Read).load(Relaxed)),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn an_exchange_that_is_dropped_answers_503() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (context, queue) = context(&app, "POST", "/webhook");
+        drop(context);
+        let answers = answers(&queue);
+        assert_eq!(answers.len(), 1);
+        assert!(
+            answers[0].starts_with("HTTP/1.1 503 ") && answers[0].contains("Retry-After: 1"),
+            "{answers:?}"
+        );
+        assert_eq!(app.metrics.webhooks_total(WebhookResult::Unavailable), 1);
+    }
+
+    #[test]
+    fn an_exchange_is_answered_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (context, queue) = context(&app, "GET", "/health/live");
+        context.run(routes::answer);
+        assert_eq!(answers(&queue).len(), 1);
+        assert!(answers(&queue).is_empty());
+    }
+}

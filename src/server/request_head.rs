@@ -1,0 +1,381 @@
+//! The head of a request: where it ends, what it says, and how the body behind it is framed.
+//!
+//! Strict where leniency lets one request hide behind another (RFC 9112, sections 2.2, 5.1, 5.2,
+//! 6.1, 6.3 and 11.2): whatever two parsers could read in two ways is rejected. tiny_http judges
+//! the syntax of each header field; what it is known to let through is rejected here before it.
+
+use crate::authority;
+use crate::http::Headers;
+use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::routes::RequestError;
+use crate::url::decode_path;
+
+/// A head that keeps every rule.
+#[derive(Debug)]
+pub(super) struct RequestHead {
+    pub method: String,
+    /// Decoded.
+    pub path: String,
+    /// As sent.
+    pub query: String,
+    /// Of a target that is a URL; then `Host` counts for nothing (RFC 9112, section 3.2.2).
+    pub target_authority: Option<String>,
+    pub headers: Headers,
+    pub framing: Framing,
+    /// The client would like to send another request on this connection.
+    pub keep_alive: bool,
+    /// HTTP/1.0: a connection stays open only if that is said.
+    pub is_1_0: bool,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
+}
+
+impl RequestHead {
+    /// Bytes of memory taken.
+    pub(super) fn held(&self) -> usize {
+        self.method.capacity() + self.path.capacity() + self.query.capacity() + self.headers.held()
+    }
+}
+
+/// How long the body is (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    Length(u64),
+    Chunked,
+}
+
+/// The length of the head that `input` begins with, if its end is there. The first `seen` bytes
+/// were looked at before.
+pub(super) fn find_end(input: &[u8], seen: usize) -> Result<Option<usize>, RequestError> {
+    for at in seen..input.len() {
+        let after_return = at > 0 && input[at - 1] == b'\r';
+        match input[at] {
+            b'\n' if !after_return => {
+                return Err(RequestError::Malformed("a line ends without a carriage return"));
+            }
+            b'\n' if input[..at].ends_with(b"\r\n\r") => return Ok(Some(at + 1)),
+            b'\n' => {}
+            _ if after_return => return Err(RequestError::Malformed("a carriage return stands alone")),
+            b'\r' | b'\t' => {}
+            byte if byte.is_ascii_control() => {
+                return Err(RequestError::Malformed("a control character in the head"));
+            }
+            _ => {}
+        }
+        if at + 1 >= MAX_HEAD_BYTES {
+            let has_line = input[..at].contains(&b'\n');
+            return Err(if has_line { RequestError::HeadersTooLarge } else { RequestError::TargetTooLong });
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a head, from the request line to the empty line, as [`find_end`] measured it.
+pub(super) fn parse(head: &[u8]) -> Result<RequestHead, RequestError> {
+    let text = String::from_utf8_lossy(head);
+    let mut lines = text.split("\r\n");
+    let request_line = lines.next().unwrap_or_default();
+    let (method, target, is_1_0) = parse_request_line(request_line)?;
+    let (target_authority, path, query) = split_target(target)?;
+    let path = decode_path(path);
+    let mut headers = Headers::default();
+    for line in lines.take_while(|line| !line.is_empty()) {
+        if headers.len() == MAX_HEADERS {
+            return Err(RequestError::HeadersTooLarge);
+        }
+        let (name, value) = parse_field(line)?;
+        headers.push(name, value);
+    }
+    check_host(&headers, is_1_0)?;
+    let framing = framing(&headers, is_1_0)?;
+    let expects_continue = expectation(&headers)? && !is_1_0;
+    let says = |token: &str| {
+        headers
+            .all("Connection")
+            .flat_map(|value| value.split(','))
+            .any(|t| t.trim().eq_ignore_ascii_case(token))
+    };
+    let keep_alive = if is_1_0 { says("keep-alive") && !says("close") } else { !says("close") };
+    Ok(RequestHead {
+        method: method.to_owned(),
+        path,
+        query: query.to_owned(),
+        target_authority: target_authority.map(str::to_owned),
+        headers,
+        framing,
+        keep_alive,
+        is_1_0,
+        expects_continue,
+    })
+}
+
+/// Method and decoded path of a request line that keeps the rules.
+pub(super) fn method_and_path(request_line: &str) -> Option<(String, String)> {
+    let (method, target, _) = parse_request_line(request_line).ok()?;
+    let (_, path, _) = split_target(target).ok()?;
+    Some((method.to_owned(), decode_path(path)))
+}
+
+fn parse_request_line(line: &str) -> Result<(&str, &str, bool), RequestError> {
+    let malformed = RequestError::Malformed("the request line is not method, target and version");
+    let mut parts = line.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed);
+    };
+    if !is_token(method) || target.is_empty() {
+        return Err(malformed);
+    }
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(RequestError::Malformed("the target holds bytes that have to be percent-encoded"));
+    }
+    match version.as_bytes() {
+        b"HTTP/1.1" => Ok((method, target, false)),
+        b"HTTP/1.0" => Ok((method, target, true)),
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            Err(RequestError::UnsupportedVersion)
+        }
+        _ => Err(malformed),
+    }
+}
+
+/// Authority, path and query of a target in one of the forms that a server is asked in (RFC 9112, section 3.2):
+/// a path, a URL, or `*`.
+fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), RequestError> {
+    let is_absolute =
+        |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
+    let (authority, origin) = match ["http://", "https://"].into_iter().find(|scheme| is_absolute(scheme)) {
+        Some(scheme) => {
+            let rest = &target[scheme.len()..];
+            let (authority, origin) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            if !authority::is_valid(authority) {
+                return Err(RequestError::Malformed("the target names no host"));
+            }
+            (Some(authority), origin)
+        }
+        None if target.starts_with('/') || target == "*" => (None, target),
+        None => return Err(RequestError::Malformed("the target is no path and no URL")),
+    };
+    let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
+    Ok((authority, if path.is_empty() { "/" } else { path }, query))
+}
+
+/// One, and what it takes to name a host and a port (RFC 9112, section 3.2). HTTP/1.0 knows none.
+fn check_host(headers: &Headers, is_1_0: bool) -> Result<(), RequestError> {
+    let mut hosts = headers.all("Host");
+    match (hosts.next(), hosts.next()) {
+        (None, None) if is_1_0 => Ok(()),
+        (Some(host), None) if authority::is_valid(host) => Ok(()),
+        (Some(_), None) => Err(RequestError::Malformed("the Host header names no host")),
+        _ => Err(RequestError::Malformed("exactly one Host header is needed")),
+    }
+}
+
+/// The name of a field. There is none before a space and a colon, and none on a folded line.
+pub(super) fn field_name(line: &str) -> Option<&str> {
+    line.split_once(':').map(|(name, _)| name).filter(|name| is_token(name))
+}
+
+/// One header field, as tiny_http reads it; where HTTP allows more than tiny_http can hold
+/// (RFC 9110, sections 5.5 and 5.6.2: bytes beyond ASCII, tabs, odd names), as it stands.
+pub(super) fn parse_field(line: &str) -> Result<(String, String), RequestError> {
+    let Some(name) = field_name(line) else {
+        return Err(RequestError::Malformed("a header line has no valid name"));
+    };
+    let value = &line[name.len() + 1..];
+    Ok(match line.parse::<tiny_http::Header>() {
+        Ok(header) => (header.field.as_str().to_string(), header.value.as_str().to_owned()),
+        Err(_) => (name.to_owned(), value.trim_matches([' ', '\t']).to_owned()),
+    })
+}
+
+fn framing(headers: &Headers, is_1_0: bool) -> Result<Framing, RequestError> {
+    let codings: Vec<&str> = headers.all("Transfer-Encoding").collect();
+    let lengths: Vec<&str> = headers.all("Content-Length").collect();
+    match (codings.as_slice(), lengths.as_slice()) {
+        ([], []) => Ok(Framing::Length(0)),
+        ([coding], []) if coding.eq_ignore_ascii_case("chunked") && !is_1_0 => Ok(Framing::Chunked),
+        (_, []) => Err(RequestError::Malformed("the only Transfer-Encoding spoken here is chunked")),
+        ([], [length]) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
+            // Too many digits for a number: larger than any limit.
+            Ok(Framing::Length(length.parse().unwrap_or(u64::MAX)))
+        }
+        ([], _) => Err(RequestError::Malformed("Content-Length must be one number")),
+        _ => Err(RequestError::Malformed("Transfer-Encoding and Content-Length exclude each other")),
+    }
+}
+
+fn expectation(headers: &Headers) -> Result<bool, RequestError> {
+    let mut expects = false;
+    for value in headers.all("Expect") {
+        if !value.eq_ignore_ascii_case("100-continue") {
+            return Err(RequestError::UnknownExpectation);
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// RFC 9110, section 5.6.2.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(head: &str) -> Result<RequestHead, RequestError> {
+        let end = find_end(head.as_bytes(), 0)?.ok_or(RequestError::TimedOut)?;
+        parse(&head.as_bytes()[..end])
+    }
+
+    fn with(lines: &str) -> Result<RequestHead, RequestError> {
+        read(&format!("POST /webhook HTTP/1.1\r\nHost: x\r\n{lines}\r\n"))
+    }
+
+    #[test]
+    fn an_ordinary_head_is_read() {
+        let head = read("GET /a%20b?q=1%202 HTTP/1.1\r\nhost: x\r\nX-Signature:  ab \r\n\r\n").unwrap();
+        assert_eq!(
+            (head.method.as_str(), head.path.as_str(), head.query.as_str()),
+            ("GET", "/a b", "q=1%202")
+        );
+        assert_eq!(head.headers.only("x-signature"), Some("ab"));
+        assert!(head.keep_alive && head.framing == Framing::Length(0));
+    }
+
+    #[test]
+    fn targets_of_every_form_have_a_path() {
+        for (target, path) in
+            [("http://h:1/x?y", "/x"), ("http://h", "/"), ("HTTP://h?y", "/"), ("*", "*"), ("/%C3%A9", "/é")]
+        {
+            assert_eq!(read(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")).unwrap().path, path);
+        }
+    }
+
+    #[test]
+    fn a_body_has_exactly_one_way_of_framing() {
+        assert_eq!(with("Content-Length: 38\r\n").unwrap().framing, Framing::Length(38));
+        assert_eq!(
+            with("Content-Length: 99999999999999999999\r\n").unwrap().framing,
+            Framing::Length(u64::MAX)
+        );
+        assert_eq!(with("Transfer-Encoding: Chunked\r\n").unwrap().framing, Framing::Chunked);
+        for lines in [
+            "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 38\r\nContent-Length: 38\r\n",
+            "Content-Length: 38, 38\r\n",
+            "Content-Length: -5\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: 5x\r\n",
+            "Content-Length:\r\n",
+            "Content-Length: 0x10\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding:\r\n",
+        ] {
+            assert!(matches!(with(lines), Err(RequestError::Malformed(_))), "{lines}");
+        }
+    }
+
+    #[test]
+    fn what_two_parsers_could_read_in_two_ways_is_refused() {
+        for head in [
+            "GET / HTTP/1.1\nHost: x\n\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\nC: d\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\rC: d\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+            "GET / HTTP/1.1\r\n Host: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n Content-Length: 5\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: b\r\n\tc\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n",
+            "GET /\r\nHost: x\r\n\r\n",
+            "GET  / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1 \r\nHost: x\r\n\r\n",
+            "G@T / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / http/1.1\r\nHost: x\r\n\r\n",
+            "GET\t/\tHTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /a\tb HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /é HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET messages HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET ?q=1 HTTP/1.1\r\nHost: x\r\n\r\n",
+            "CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET ftp://x/ HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET http:///messages HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET http://a@b/messages HTTP/1.1\r\nHost: x\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: a@b\r\n\r\n",
+            "GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n",
+            "\u{16}\u{3}\u{1}",
+        ] {
+            assert!(matches!(read(head), Err(RequestError::Malformed(_))), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn other_versions_and_expectations_have_their_own_answer() {
+        for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0"] {
+            let error = read(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err();
+            assert_eq!(error, RequestError::UnsupportedVersion);
+        }
+        assert_eq!(with("Expect: tea\r\n").unwrap_err(), RequestError::UnknownExpectation);
+        assert!(with("Expect: 100-Continue\r\n").unwrap().expects_continue);
+    }
+
+    #[test]
+    fn a_connection_stays_open_as_the_version_and_the_client_say() {
+        let open = |version: &str, line: &str| {
+            read(&format!("GET / HTTP/{version}\r\nHost: x\r\n{line}\r\n")).unwrap().keep_alive
+        };
+        assert!(open("1.1", "") && !open("1.1", "Connection: TE, Close\r\n"));
+        assert!(!open("1.0", "") && open("1.0", "Connection: Keep-Alive\r\n"));
+        assert!(read("GET / HTTP/1.0\r\n\r\n").is_ok());
+    }
+
+    #[test]
+    fn a_head_has_a_bound() {
+        let endless_line = format!("GET /{}", "a".repeat(MAX_HEAD_BYTES));
+        assert_eq!(read(&endless_line).unwrap_err(), RequestError::TargetTooLong);
+        assert_eq!(
+            with(&format!("A: {}", "b".repeat(MAX_HEAD_BYTES))).unwrap_err(),
+            RequestError::HeadersTooLarge
+        );
+        assert_eq!(with(&"A: b\r\n".repeat(MAX_HEADERS)).unwrap_err(), RequestError::HeadersTooLarge);
+    }
+
+    #[test]
+    fn odd_but_legal_headers_do_no_harm() {
+        let head = with("X.Odd!: 1\r\nUser-Agent: Café\tBar\r\nX-Signature: é\r\n").unwrap();
+        assert_eq!(head.headers.only("User-Agent"), Some("Café\tBar"));
+        assert_eq!(head.headers.only("X-Signature"), Some("é"));
+    }
+
+    #[test]
+    fn the_end_is_found_wherever_the_bytes_are_cut() {
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nrest";
+        for cut in 0..head.len() {
+            let end = find_end(&head[..cut], 0).unwrap();
+            let again = match end {
+                Some(end) => Some(end),
+                None => find_end(head, cut).unwrap(),
+            };
+            assert_eq!(again, Some(head.len() - 4), "cut at {cut}");
+        }
+    }
+}

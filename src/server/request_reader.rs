@@ -1,0 +1,133 @@
+//! The bytes that came on a connection, and the request they make: head, framing and body, wherever
+//! the bytes were cut on their way. No socket, so that tests and fuzzers can feed it.
+
+use super::chunked_body::{ChunkedBody, Decoded};
+use super::rejected_request::RejectedRequest;
+use super::request_head::{self, Framing, RequestHead};
+use crate::http::Body;
+use crate::limits::SMALL_BUFFER_BYTES;
+
+/// What the bytes received so far amount to.
+pub(super) enum Step {
+    /// Not a whole request yet.
+    More,
+    /// The client wants to hear `100 Continue` before it sends the body.
+    SayContinue,
+    Request(RequestHead, Body),
+    Rejected(RejectedRequest),
+}
+
+/// What has arrived and is not answered yet.
+#[derive(Default)]
+pub(super) struct RequestReader {
+    bytes: Vec<u8>,
+    /// Bytes in which the end of the head was looked for in vain.
+    searched: usize,
+    head: Option<RequestHead>,
+    chunked: Option<ChunkedBody>,
+}
+
+impl RequestReader {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// True while nothing of a request has arrived.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.head.is_none()
+    }
+
+    /// Bytes that no request was made of yet.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Memory taken.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
+            + self.head.as_ref().map_or(0, RequestHead::held)
+            + self.chunked.as_ref().map_or(0, ChunkedBody::held)
+    }
+
+    /// Gives memory back that a large request has left behind.
+    pub(super) fn shrink(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > SMALL_BUFFER_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// Makes a request out of what was received, as far as that goes.
+    pub(super) fn advance(&mut self, max_body_bytes: usize) -> Step {
+        if self.head.is_none() {
+            match self.advance_head() {
+                Ok(true) => {}
+                Ok(false) => return Step::More,
+                Err(rejected) => return Step::Rejected(rejected),
+            }
+        }
+        let Some(head) = &mut self.head else {
+            return Step::More;
+        };
+        let body = match head.framing {
+            Framing::Length(length) if length > max_body_bytes as u64 => Some(Body::TooLarge),
+            Framing::Length(length) if self.bytes.len() as u64 >= length => {
+                // Copied, so that a body holds its own bytes and not what came behind it.
+                Some(Body::Whole(self.bytes.drain(..length as usize).collect()))
+            }
+            Framing::Length(_) => None,
+            Framing::Chunked => {
+                let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_body_bytes));
+                match chunked.feed(&self.bytes) {
+                    Ok((taken, decoded)) => {
+                        self.bytes.drain(..taken);
+                        match decoded {
+                            Decoded::Partial => None,
+                            Decoded::Whole(body) => Some(Body::Whole(body)),
+                            Decoded::TooLarge => Some(Body::TooLarge),
+                        }
+                    }
+                    Err(error) => {
+                        return Step::Rejected(RejectedRequest::of(error, self.head.take()));
+                    }
+                }
+            }
+        };
+        match body {
+            Some(body) => {
+                self.chunked = None;
+                match self.head.take() {
+                    Some(head) => Step::Request(head, body),
+                    None => Step::More,
+                }
+            }
+            None if std::mem::take(&mut head.expects_continue) && self.bytes.is_empty() => Step::SayContinue,
+            None => Step::More,
+        }
+    }
+
+    /// True once a head is there.
+    fn advance_head(&mut self) -> Result<bool, RejectedRequest> {
+        // Empty lines before a request are read over (RFC 9112, section 2.2).
+        let blank = self.bytes.chunks(2).take_while(|pair| pair == b"\r\n").count() * 2;
+        if blank > 0 {
+            self.bytes.drain(..blank);
+            self.searched = 0;
+        }
+        let found = request_head::find_end(&self.bytes, self.searched);
+        let Some(end) = found.map_err(|error| RejectedRequest::read(&self.bytes, error))? else {
+            self.searched = self.bytes.len();
+            return Ok(false);
+        };
+        self.searched = 0;
+        let head = &self.bytes[..end];
+        let head = request_head::parse(head).map_err(|error| RejectedRequest::read(head, error))?;
+        self.bytes.drain(..end);
+        self.head = Some(head);
+        Ok(true)
+    }
+
+    /// The head of a request that has only begun to arrive, if it is there. Nothing will come of it.
+    pub(super) fn give_up(&mut self) -> Option<RequestHead> {
+        self.head.take()
+    }
+}

@@ -1,0 +1,143 @@
+//! A response as bytes: tiny_http writes it, with what the connection adds.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tiny_http::{HTTPVersion, Header, Headers, StatusCode};
+
+use crate::http::Response;
+
+/// What follows on the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Another request may.
+    KeepOpen,
+    /// The same, and the client has to be told (HTTP/1.0).
+    SayKeepOpen,
+    /// Nothing: the connection is closed.
+    Close,
+}
+
+/// A body that is part of the program and larger than this is sent from where it is; a smaller one is
+/// copied, so that it takes one packet and one call.
+const COPIED_BYTES: usize = 4 << 10;
+
+/// A response as it goes out.
+pub(super) struct RenderedResponse {
+    pub(super) bytes: Vec<u8>,
+    /// What follows `bytes` and takes no memory: it is part of the program.
+    pub(super) shared: &'static [u8],
+}
+
+impl RenderedResponse {
+    /// Bytes of memory taken.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+/// The bytes of a response. For a `HEAD` request the body is left out and its length is not.
+pub(super) fn render(response: &Response, request_id: &str, head_only: bool, next: Next) -> RenderedResponse {
+    let mut headers = Headers::with_capacity(8);
+    let date = date();
+    let own = [("Server", "lyftr-webhook"), ("Date", date.as_str()), ("X-Request-ID", request_id)];
+    let theirs = response.headers.iter().map(|(name, value)| (*name, value.as_ref()));
+    for (name, value) in own.into_iter().chain(theirs) {
+        // Every value is made here or checked to be visible ASCII, which tiny_http accepts.
+        if let Ok(header) = Header::from_bytes(name, value) {
+            headers.push(header);
+        }
+    }
+    let length = response.body.len();
+    let shared: &'static [u8] = match &response.body {
+        Cow::Borrowed(body) if length > COPIED_BYTES && !head_only => body,
+        _ => &[],
+    };
+    let is_copied = !head_only && shared.is_empty();
+    let printed =
+        tiny_http::Response::new(StatusCode(response.status), headers, &*response.body, Some(length), None)
+            .with_chunked_threshold(usize::MAX);
+    let mut bytes = Vec::with_capacity(320 + if is_copied { length } else { 0 });
+    printed
+        .raw_print(&mut bytes, HTTPVersion(1, 1), None, !is_copied, None)
+        .expect("writing into a Vec does not fail");
+    say_what_follows(&mut bytes, next);
+    RenderedResponse { bytes, shared }
+}
+
+/// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here.
+fn say_what_follows(bytes: &mut Vec<u8>, next: Next) {
+    let header: &[u8] = match next {
+        Next::KeepOpen => return,
+        Next::SayKeepOpen => b"Connection: keep-alive\r\n",
+        Next::Close => b"Connection: close\r\n",
+    };
+    let status_line = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    bytes.splice(status_line..status_line, header.iter().copied());
+}
+
+/// The time for the `Date` header, formatted once a second on each thread.
+fn date() -> String {
+    thread_local!(static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) });
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    LAST.with_borrow_mut(|(of, text)| {
+        if *of != seconds {
+            *of = seconds;
+            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
+        }
+        text.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(head_only: bool, next: Next) -> String {
+        let response =
+            Response::json(200, br#"{"a":1}"#.as_slice()).header("Link", "</x?after=%7E>; rel=\"next\"");
+        String::from_utf8(render(&response, "id-1", head_only, next).bytes).unwrap()
+    }
+
+    #[test]
+    fn a_response_carries_its_headers_and_its_length() {
+        let text = text(false, Next::KeepOpen);
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+        assert!(text.ends_with("\r\n\r\n{\"a\":1}"), "{text}");
+        for line in [
+            "Content-Type: application/json\r\n",
+            "Content-Length: 7\r\n",
+            "X-Request-ID: id-1\r\n",
+            "Server: lyftr-webhook\r\n",
+            "Link: </x?after=%7E>; rel=\"next\"\r\n",
+            "Date: ",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert!(!text.contains("Connection:") && !text.contains("chunked"));
+    }
+
+    #[test]
+    fn the_client_hears_what_follows() {
+        assert!(text(false, Next::Close).starts_with("HTTP/1.1 200 OK\r\nConnection: close\r\n"));
+        assert!(text(false, Next::SayKeepOpen).contains("\r\nConnection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn a_head_request_has_the_length_and_not_the_body() {
+        let text = text(true, Next::KeepOpen);
+        assert!(text.contains("Content-Length: 7\r\n") && text.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_large_body_of_the_program_is_not_copied() {
+        static PAGE: [u8; COPIED_BYTES + 1] = [b'x'; COPIED_BYTES + 1];
+        let response = Response::json(200, PAGE.as_slice());
+        let whole = render(&response, "id-1", false, Next::KeepOpen);
+        assert!(whole.bytes.ends_with(b"\r\n\r\n") && whole.shared.len() == PAGE.len());
+        assert!(whole.held() < COPIED_BYTES);
+        let head = render(&response, "id-1", true, Next::KeepOpen);
+        assert!(head.bytes == whole.bytes && head.shared.is_empty());
+    }
+}
