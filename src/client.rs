@@ -47,8 +47,8 @@ struct Network {
 }
 
 impl TrustedProxies {
-    /// Addresses and networks (`10.0.0.0/8`) and the word `unix`, separated by commas. `None` for
-    /// anything else.
+    /// Addresses and networks (`10.0.0.0/8`) and the word `unix`, separated by commas; nothing at all for nobody.
+    /// `None` for anything else, such as a list that names nobody.
     pub fn parse(text: &str) -> Option<Self> {
         let mut trusted = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -58,7 +58,8 @@ impl TrustedProxies {
                 trusted.networks.push(Network::parse(part)?);
             }
         }
-        Some(trusted)
+        let names_somebody = trusted.unix || !trusted.networks.is_empty();
+        (names_somebody || text.is_empty()).then_some(trusted)
     }
 
     /// Who is at the far end, given the values of `X-Forwarded-For` in the order they came. What is
@@ -186,7 +187,17 @@ mod tests {
         for good in ["", "unix", " UNIX , ::1 ,", "127.0.0.1,10.0.0.0/8,fd00::/8"] {
             assert!(TrustedProxies::parse(good).is_some(), "{good}");
         }
-        for bad in ["localhost", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.1:80", "10.0.0.0/8 ::1", "*"] {
+        for bad in [
+            " ",
+            ",",
+            "localhost",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.1:80",
+            "10.0.0.0/8 ::1",
+            "*",
+        ] {
             assert!(TrustedProxies::parse(bad).is_none(), "{bad}");
         }
     }
