@@ -10,7 +10,9 @@ pub fn on_file(error: &Error) -> String {
         // By its number, because a container's user often has no name, and a volume's owner is another one.
         ErrorKind::PermissionDenied if Errno::from_io_error(error) != Some(Errno::PERM) => {
             let user = rustix::process::geteuid().as_raw();
-            return format!("make the folder and the file writable for user {user}, or name another");
+            return format!(
+                "make the folder and the file readable and writable for user {user}, or name another"
+            );
         }
         ErrorKind::ReadOnlyFilesystem => "mount it for writing, or name a file on another file system",
         ErrorKind::StorageFull => "make room on its file system",
@@ -18,7 +20,9 @@ pub fn on_file(error: &Error) -> String {
         ErrorKind::FileTooLarge => "raise the limit on the size of a file (ulimit -f, LimitFSIZE)",
         ErrorKind::NotFound => "there is no such file; look for a typing error in its name",
         ErrorKind::InvalidFilename => "name a file with a shorter path",
-        ErrorKind::NotADirectory => "a part of its path is a file; name another path, or move that file away",
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "a part of its path is a file; name another path, or move that file away"
+        }
         ErrorKind::IsADirectory => "it is a folder; name a file in it",
         ErrorKind::InvalidInput => "name a regular file",
         ErrorKind::OutOfMemory => "let the process have more memory",

@@ -2,6 +2,7 @@
 //! systemd what kind of failure it was.
 
 mod check;
+mod erase;
 mod export;
 mod healthcheck;
 mod import;
@@ -24,7 +25,6 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
 use crate::config::Config;
-use crate::message::is_msisdn;
 use crate::signature::sign;
 use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
@@ -61,9 +61,10 @@ Commands:
                  --csv, and the filters of GET /messages: --from X, --since X, --q X
   import [FILE]  store messages from FILE or stdin, as export writes them; says which lines
                  it refuses, and exits 65 if there are any
-  erase --sender NUMBER
+  erase --sender NUMBER [--vacuum]
                  erase every message from NUMBER, of several where --sender is repeated, from the
                  database and its index, also while they are in use
+                 --vacuum writes the file anew, so that nothing is left of it in unused places
 
 Options:
   -h, --help     print this
@@ -90,7 +91,7 @@ enum Command {
     Check(Option<PathBuf>),
     Export(export::Options),
     Import(Option<PathBuf>),
-    Erase(Vec<String>),
+    Erase(erase::Options),
     Version,
     Help,
 }
@@ -145,7 +146,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             export::export(&database, filter, options.is_csv)
         }),
         Command::Import(file) => database().and_then(|database| import::import(&database, file.as_deref())),
-        Command::Erase(senders) => database().and_then(|database| erase(&database, &senders)),
+        Command::Erase(options) => database().and_then(|database| erase::erase(&database, &options)),
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -187,7 +188,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("check") => Command::Check(None),
                 Some("export") => Command::Export(export::Options::default()),
                 Some("import") => Command::Import(None),
-                Some("erase") => Command::Erase(senders(&mut parser)?),
+                Some("erase") => Command::Erase(erase::Options::parse(&mut parser)?),
                 _ => return Err(Value(word).unexpected()),
             },
             Value(word) => match command {
@@ -200,20 +201,6 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         command = Some(next);
     }
     Ok(command.unwrap_or(Command::Serve))
-}
-
-/// What follows `erase`.
-fn senders(parser: &mut lexopt::Parser) -> Result<Vec<String>, lexopt::Error> {
-    const TAKES: &str = "erase takes --sender and a number as it was sent, + and digits";
-    let mut senders = Vec::new();
-    while let Some(argument) = parser.next()? {
-        let Long("sender") = argument else {
-            return Err(argument.unexpected());
-        };
-        let sender = parser.value().ok().and_then(|value| value.into_string().ok());
-        senders.push(sender.filter(|sender| is_msisdn(sender)).ok_or(TAKES)?);
-    }
-    if senders.is_empty() { Err(TAKES.into()) } else { Ok(senders) }
 }
 
 fn settings() -> Result<Config, Failure> {
@@ -238,17 +225,4 @@ fn print_signature() -> Result<(), Failure> {
         .read_to_end(&mut body)
         .map_err(|error| Failure::new(EX_UNAVAILABLE, format!("cannot read the body from stdin: {error}")))?;
     print(&format!("{}\n", sign(&secret, &body)))
-}
-
-fn erase(database: &DatabasePath, senders: &[String]) -> Result<(), Failure> {
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let erased = store::erase(database, senders, |done, all| {
-        if is_terminal {
-            say(&format!("\r{:3} %", done * 100 / all.max(1)));
-        }
-    })?;
-    if is_terminal {
-        say("\r");
-    }
-    print(&format!("{erased} messages erased\n"))
 }

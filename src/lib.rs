@@ -21,7 +21,7 @@
 //!
 //! `server::reactor` reads until the request is whole (head, framing, bounds, deadline) → the ingest
 //! queue of `server::worker_pool` → `server::exchange` → `routes` finds the row of its table →
-//! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::writer`
+//! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::write`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
 //! `server::completions` → `server::reactor` has `server::exchange` count, log and render it, and sends.
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit.

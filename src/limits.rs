@@ -165,7 +165,7 @@ pub const START_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub const WRITE_AGAIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long a query waits for another process that holds the database.
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// So long may a query be at work while the log is at its bound (`store::pressure`).
+/// So long may a query be at work while the log is at its bound (`store::database::log_bounds`).
 pub const LOG_HELD_BY_QUERY: Duration = Duration::from_millis(500);
 /// While queries are held up for that, how often it is looked whether the others have ended.
 pub const HELD_QUERY_LOOK: Duration = Duration::from_millis(20);

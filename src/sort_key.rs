@@ -6,7 +6,7 @@
 //! are unique; messages without one are told apart by their row numbers. So no two keys are equal, and a walk
 //! that goes on behind a key neither stands still nor leaves one out.
 //!
-//! `store::sort_columns` says the same in SQL.
+//! `store::database::sort_columns` says the same in SQL.
 
 /// Text as a database holds it: bytes that are UTF-8 unless somebody saw to it that they are not.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]

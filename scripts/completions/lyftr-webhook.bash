@@ -11,7 +11,7 @@ _lyftr_webhook() {
 	elif [ "${COMP_WORDS[1]}" = export ]; then
 		mapfile -t COMPREPLY < <(compgen -W '--csv --from --since --q' -- "$word")
 	elif [ "${COMP_WORDS[1]}" = erase ]; then
-		mapfile -t COMPREPLY < <(compgen -W '--sender' -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W '--sender --vacuum' -- "$word")
 	fi
 }
 

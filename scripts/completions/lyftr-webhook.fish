@@ -17,4 +17,5 @@ complete -c lyftr-webhook -n '__fish_seen_subcommand_from export' -l since -x -d
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from export' -l q -x -d 'Part of the text'
 complete -c lyftr-webhook -n __fish_use_subcommand -a erase -d 'Erase every message from a sender'
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from erase' -l sender -x -d 'The number, as it was sent'
+complete -c lyftr-webhook -n '__fish_seen_subcommand_from erase' -l vacuum -d 'Write the file anew'
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from backup restore check import' -F

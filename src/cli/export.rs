@@ -9,6 +9,7 @@ use serde_json::ser::{Formatter, Serializer};
 
 use super::streams::Stdout;
 use super::{EX_IOERR, Failure};
+use crate::advice;
 use crate::filter::{Filter, PageQuery};
 use crate::os;
 use crate::store::{DatabasePath, Export, StoredMessage};
@@ -56,7 +57,13 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
     let mut written = 0;
     while let Some(slice) = export.next_slice()? {
         let failed = |error: io::Error| {
-            Failure::new(EX_IOERR, format!("stopped after {written} messages: cannot write: {error}"))
+            Failure::new(
+                EX_IOERR,
+                format!(
+                    "stopped after {written} messages: cannot write: {error}; {}",
+                    advice::on_file(&error)
+                ),
+            )
         };
         let format = if is_csv { write_rows } else { write_objects };
         format(&mut lines, &slice).map_err(failed)?;
@@ -64,7 +71,9 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
         lines.clear();
         written += slice.len();
     }
-    Stdout.write_all(&lines).map_err(|error| Failure::new(EX_IOERR, format!("cannot write: {error}")))
+    Stdout.write_all(&lines).map_err(|error| {
+        Failure::new(EX_IOERR, format!("cannot write: {error}; {}", advice::on_file(&error)))
+    })
 }
 
 fn values(message: &StoredMessage) -> [Option<&str>; COLUMNS.len()] {

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::streams::{Stdin, say_line};
 use super::{EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, Failure};
+use crate::advice;
 use crate::limits::MAX_BATCH;
 use crate::os;
 use crate::store::{DatabasePath, Import, Incoming, Inserted, StoreError};
@@ -28,7 +29,8 @@ pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(),
         None => Box::new(BufReader::new(Stdin)),
         Some(path) if path == Path::new("-") => Box::new(BufReader::new(Stdin)),
         Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| {
-            Failure::new(EX_UNAVAILABLE, format!("cannot read {}: {error}", path.display()))
+            let advice = advice::on_file(&error);
+            Failure::new(EX_UNAVAILABLE, format!("cannot read {}: {error}; {advice}", path.display()))
         })?)),
     };
     let mut lines = Lines::new(input);
@@ -47,7 +49,10 @@ pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(),
             Err(error) => {
                 put(&mut store, &mut batch, &mut numbers, &mut counts)?;
                 counts.tell();
-                return Err(Failure::new(EX_IOERR, format!("stopped: cannot read: {error}; run it again")));
+                return Err(Failure::new(
+                    EX_IOERR,
+                    format!("stopped: cannot read: {error}; {}; then run it again", advice::on_file(&error)),
+                ));
             }
         }
         if batch.len() >= MAX_BATCH || ended {
@@ -77,7 +82,8 @@ fn put(
         let code = if is_passing { EX_TEMPFAIL } else { EX_UNAVAILABLE };
         let line = numbers.first().copied().unwrap_or(0);
         let cause = error.cause();
-        Failure::new(code, format!("stopped at line {line}: {error} ({cause}); run it again"))
+        let advice = error.advice();
+        Failure::new(code, format!("stopped at line {line}: {error} ({cause}); {advice}, then run it again"))
     })?;
     for (number, outcome) in numbers.drain(..).zip(outcomes) {
         match outcome {

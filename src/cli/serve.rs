@@ -1,7 +1,7 @@
 //! `serve`: from settings to a running service, and from a signal to a clean end (contract,
 //! section 10).
 
-use std::fmt::Display;
+use std::io;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,6 +10,7 @@ use super::signals::{self, Running};
 use super::status::status;
 use super::watchdog::{self, Watchdog};
 use super::{EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, Failure};
+use crate::advice;
 use crate::app::App;
 use crate::config::Config;
 use crate::limits::RESERVED_DESCRIPTORS;
@@ -23,11 +24,10 @@ use crate::store::{self, DatabasePath, Store};
 use crate::version::{COMMIT, VERSION};
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
-    let unavailable = |error: &dyn Display| Failure::new(EX_UNAVAILABLE, error);
     os::keep_little_free_memory();
     let listener = Listener::open(&config.listen, config.unix_socket_mode)?;
-    let log = Log::start(config.log_level).map_err(|error| unavailable(&error))?;
-    let running = signals::obey(&log).map_err(|error| unavailable(&error))?;
+    let log = Log::start(config.log_level).map_err(unavailable)?;
+    let running = signals::obey(&log).map_err(unavailable)?;
     log_panics(&log);
     let notifier = supervisor(&log);
     // It hears of the rest by our end.
@@ -55,12 +55,11 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     // Before the line of the first request.
     log_start(&log, config, &address, &bounds);
     warn_of_padding(&log, config);
-    if config.secrets.api_token.is_none() && listener.is_public().map_err(|error| unavailable(&error))? {
+    if config.secrets.api_token.is_none() && listener.is_public().map_err(unavailable)? {
         warn_of_open_address(&log, &address);
     }
-    let own = listener.own_addresses().map_err(|error| unavailable(&error))?;
-    let server = Server::start(listener, Arc::clone(&app), config.workers, bounds)
-        .map_err(|error| unavailable(&error))?;
+    let own = listener.own_addresses().map_err(unavailable)?;
+    let server = Server::start(listener, Arc::clone(&app), config.workers, bounds).map_err(unavailable)?;
     // It is set here and nowhere else.
     let _ = running.set(Running {
         app: Arc::clone(&app),
@@ -72,7 +71,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     if let Some(interval) = watchdog::interval() {
         Watchdog { interval, app: Arc::clone(&app), server: server.stopper(), notifier, own, address }
             .start()
-            .map_err(|error| unavailable(&error))?;
+            .map_err(unavailable)?;
     }
 
     let stopped = server.wait();
@@ -81,6 +80,13 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     log.write(&Line::event(Level::Info, "stopped"));
     log.flush();
     if stopped { Ok(()) } else { Err(Failure::new(EX_SOFTWARE, "the server ended by itself")) }
+}
+
+/// Nothing else fails at the start of what serves than to make a thread, or a descriptor.
+fn unavailable(error: impl Into<io::Error>) -> Failure {
+    let error = error.into();
+    let advice = advice::on_thread(&error);
+    Failure::new(EX_UNAVAILABLE, format!("cannot start what serves: {error}; {advice}"))
 }
 
 fn say_ready(notifier: &Notifier, app: &App, address: &str) {

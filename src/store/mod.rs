@@ -1,61 +1,24 @@
 //! The messages on disk: the one door to SQLite.
 //!
-//! - One thread owns the write connection ([`writer`]); queries borrow one of a few read
-//!   connections ([`readers`]) and see one snapshot each.
+//! - One thread owns the write connection ([`mod@write`]); queries borrow one of a few read
+//!   connections ([`read`]) and see one snapshot each.
 //! - What queries need is derived from the messages, in a file of its own ([`mod@index`]), by a thread
-//!   of its own ([`indexer`]); taking messages in waits for neither.
-//! - What is old goes by a thread of its own ([`retention`]), through the writer.
+//!   of its own; taking messages in waits for neither.
+//! - What is old goes by a thread of its own ([`maintenance`]), through the writer.
 //! - An insert is answered after its transaction was committed and synced, or with an error. There
 //!   is no third way: a waiter that is dropped answers [`StoreError::Lost`].
 //! - What another process or the machine does to the file is an error that names its cause.
 
-mod acceptance;
-mod backup;
-mod check;
 mod checkpoint;
-mod column;
-mod database_path;
-mod erase;
-#[cfg(test)]
-mod exactness;
-mod export;
-mod files;
-mod forgotten;
-mod import;
+mod database;
+mod error;
 mod index;
-mod indexer;
-mod insertion;
-mod lag;
-mod last_close;
-mod lock;
-mod log_bound;
-mod logs;
-mod matches;
-mod migrations;
-mod open_error;
-mod page;
-mod prepare;
-mod pressure;
-mod readers;
-mod restore;
-mod retention;
-mod room;
-mod schema;
-mod scrub;
-mod search;
-mod snapshot;
-mod sort_columns;
-mod source;
-mod stats;
-mod temporary;
-mod total;
-mod transactor;
-mod trial;
-mod vacuum;
-mod wal;
-mod writer;
+mod maintenance;
+#[cfg(test)]
+mod oracle;
+mod read;
+mod write;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,24 +29,27 @@ use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::timestamp::InstantKey;
 
-pub use backup::backup;
-pub use check::check;
-pub use database_path::DatabasePath;
-pub use erase::erase;
-pub use export::Export;
-pub use import::{Import, Incoming};
-pub use insertion::Inserted;
-pub use open_error::OpenError;
-pub use page::{Page, StoredMessage};
-pub use restore::restore;
-pub use stats::Stats;
-pub use writer::Waiter;
+pub use database::database_path::DatabasePath;
+pub use database::insertion::Inserted;
+pub use database::open_error::OpenError;
+pub use error::StoreError;
+pub use maintenance::backup::backup;
+pub use maintenance::check::check;
+pub use maintenance::erase::erase;
+pub use maintenance::export::Export;
+pub use maintenance::import::{Import, Incoming};
+pub use maintenance::restore::restore;
+pub use read::page::{Page, StoredMessage};
+pub use read::stats::Stats;
+pub use write::writer::Waiter;
 
-use indexer::Indexer;
-use lock::Lock;
-use readers::Readers;
-use retention::Retention;
-use writer::Writer;
+use database::lock::Lock;
+use database::{files, open_error, prepare};
+use index::indexer::Indexer;
+use maintenance::retention::{self, Retention};
+use read::readers::Readers;
+use read::{page, stats};
+use write::writer::Writer;
 
 /// An open store. Shared by every thread.
 pub struct Store {
@@ -112,96 +78,23 @@ pub struct Disk {
     pub free_bytes: u64,
 }
 
-/// Why the store could not do what was asked. Each is a cause that an operator can act on; to a
-/// client all of them mean: not now, try again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreError {
-    /// More messages wait for the writer than are allowed to.
-    Overloaded,
-    /// The service is stopping.
-    Stopping,
-    /// Another process holds the database.
-    Locked,
-    /// Another process reads the database, so that the log cannot start over, and it has become too long.
-    LogHeld,
-    /// The file system has no room left.
-    DiskFull,
-    /// The database is on a file system, or has permissions, that forbid writing.
-    ReadOnly,
-    /// The file at the path is gone or is another one than was opened.
-    Replaced,
-    /// The file's content is damaged.
-    Corrupt(String),
-    /// The machine failed to read, write or sync.
-    Io(String),
-    /// SQLite refused this one message, say by a constraint that an old file brought along.
-    Refused(String),
-    /// The query ran longer than it may.
-    TooSlow,
-    /// The writer ended without an answer: what became of the message is unknown.
-    Lost,
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Overloaded => f.write_str("too many messages are waiting to be stored"),
-            Self::Stopping => f.write_str("the service is stopping"),
-            Self::Locked => f.write_str("the database is locked by another process"),
-            Self::LogHeld => f.write_str(
-                "another process reads the database without end, so that its write-ahead log cannot start over; \
-                 end it, as an open sqlite3 is",
-            ),
-            Self::DiskFull => f.write_str("the disk is full"),
-            Self::ReadOnly => f.write_str("the database cannot be written to"),
-            Self::Replaced => f.write_str("the database file was moved, deleted or replaced"),
-            Self::Corrupt(_) => f.write_str("the database file is damaged"),
-            Self::Io(_) => f.write_str("the database cannot be read or written"),
-            Self::Refused(_) => f.write_str("the database refused the message"),
-            Self::TooSlow => f.write_str("the query took too long"),
-            Self::Lost => f.write_str("the message may not have been stored"),
-        }
-    }
-}
-
-impl StoreError {
-    /// What SQLite said, for the operator's log; never shown to a client.
-    pub fn cause(&self) -> String {
-        match self {
-            Self::Corrupt(cause) | Self::Io(cause) | Self::Refused(cause) => cause.clone(),
-            other => other.to_string(),
-        }
-    }
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode;
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
-            Some(ErrorCode::DiskFull) => Self::DiskFull,
-            Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
-            Some(ErrorCode::OperationInterrupted) => Self::TooSlow,
-            Some(ErrorCode::ConstraintViolation | ErrorCode::TooBig | ErrorCode::TypeMismatch) => {
-                Self::Refused(error.to_string())
-            }
-            _ => Self::Io(error.to_string()),
-        }
-    }
-}
-
 impl Store {
     /// Opens the database, creating it and its parent folders if need be, migrates it and starts
-    /// the writer. What is found wrong leaves the file untouched. Messages stay for so many days, or for
-    /// ever.
+    /// the writer. What is found wrong leaves the file untouched. A database that is there is served also
+    /// where there is no room to write to it: the writer tries again. Messages stay for so many days, or
+    /// for ever.
     pub fn open(
         path: &DatabasePath,
         retention_days: Option<u32>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let (connection, lock) = prepare::prepare(path)?;
+        let (connection, lock) = prepare::claim(path)?;
+        let connection = match connection {
+            Ok(connection) => Ok(connection),
+            Err(OpenError::Full(_)) => Err(StoreError::DiskFull),
+            Err(error) => return Err(error),
+        };
         let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| open_error::no_thread(&error);
         let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
@@ -289,7 +182,7 @@ impl Store {
     /// file, and no log is beside it. Queries that are running are given up, within [`CLOSE_PATIENCE`];
     /// whatever comes after this is answered with an error.
     ///
-    /// [`CLOSE_PATIENCE`]: readers::CLOSE_PATIENCE
+    /// [`CLOSE_PATIENCE`]: read::readers::CLOSE_PATIENCE
     pub fn stop(&self) {
         self.retention.stop();
         let last = self.writer.stop();

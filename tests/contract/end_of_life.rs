@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::fixtures::{SECRET, SetOnDrop, ids, message, message_with, open_database, sign};
 use crate::http_client::Client;
-use crate::plain::{index_is_whole, is_indexed, older_file};
+use crate::plain::{files_are_sound, is_indexed, older_file};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -53,7 +53,7 @@ fn after_a_clean_stop_the_messages_are_in_the_one_file() {
         let setup = service.kill();
         no_log_is_left(&setup);
         assert_eq!(messages_in_a_copy(&setup), 20, "{signal}");
-        index_is_whole(&setup);
+        files_are_sound(&setup);
     }
 }
 

@@ -138,9 +138,30 @@ fn a_port_in_use_ends_the_start_with_69() {
 }
 
 #[test]
-fn a_data_folder_that_cannot_be_written_ends_the_start_with_69() {
-    let blocked = Setup::new();
-    let file = blocked.file("a-file", "in the way");
-    blocked.with("DATABASE_URL", &format!("sqlite:///{file}/app.db")).is_refused(69, &[]);
-    Setup::new().with("DATABASE_URL", "sqlite:////proc/nowhere/app.db").is_refused(69, &[]);
+fn a_database_that_cannot_be_used_is_told_with_its_cause_and_what_to_do_about_that() {
+    let in_the_way = |setup: &Setup| setup.file("a-file", "in the way") + "/app.db";
+    let too_long = |setup: &Setup| setup.path(&"long".repeat(100)).display().to_string();
+    let folder = |setup: &Setup| setup.folder.path().display().to_string();
+    let damaged = |setup: &Setup| {
+        setup.database().execute_batch("CREATE TABLE messages (a); CREATE TABLE b (c)").unwrap();
+        let mut content = std::fs::read(setup.path("app.db")).unwrap();
+        content[100..4096].fill(0xee);
+        setup.file("app.db", content)
+    };
+    type Case<'a> = (&'a dyn Fn(&Setup) -> String, i32, &'a str, &'a str);
+    let cases: [Case<'_>; 5] = [
+        (&in_the_way, 69, "a-file", "a part of its path is a file"),
+        (&too_long, 78, "File name too long", "shorter path"),
+        (&folder, 69, "Is a directory", "name a file in it"),
+        (&|_| "/proc/nowhere/app.db".to_owned(), 69, "/proc/nowhere", "no such file"),
+        (&damaged, 69, "damaged", "restore a backup"),
+    ];
+    for (path, code, cause, advice) in cases {
+        let setup = Setup::new();
+        let url = format!("sqlite:///{}", path(&setup));
+        setup.with("DATABASE_URL", &url).is_refused(code, &[cause, advice]);
+    }
+    let missing = Setup::new().run(&["check", "missing.db"]);
+    assert!(missing.stderr.contains("missing.db") && missing.stderr.contains("no such file"), "{missing:?}");
+    assert!(!missing.stderr.contains("writable"), "{missing:?}");
 }

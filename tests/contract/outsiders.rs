@@ -6,8 +6,9 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::json;
 
-use crate::fixtures::{eventually, message, message_with};
+use crate::fixtures::{eventually, message, message_with, open_database};
 use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed, older_file};
+use crate::properties::Random;
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -113,7 +114,13 @@ fn messages_put_in_under_chosen_row_numbers_are_found() {
         )
         .expect("it is SQL");
     agrees(&service);
-    is_indexed(&service);
+    // What comes back before the index has let go of it is put in with that.
+    let index = open_database(&service.path("app.db-index"));
+    eventually("the index has let go of them", || {
+        let ordered = index.query_row("SELECT ordered FROM messages_marks", [], |row| row.get::<_, i64>(0));
+        (ordered == Ok(1949)).then_some(())
+    });
+    drop(index);
     database
         .execute_batch(
             "INSERT INTO messages (rowid, message_id, from_msisdn, to_msisdn, ts, text, created_at)
@@ -288,5 +295,76 @@ fn a_cursor_of_the_version_before_goes_on_or_is_refused() {
     for refused in ["~2", "19~2025-01-15T10:00:00", "nonsense"] {
         let answer = service.get(&format!("/messages?after={refused}")).expect(422).json();
         assert_eq!(answer["detail"][0]["loc"], json!(["query", "after"]), "{refused}");
+    }
+}
+
+/// What a person with sqlite3 does beside the service, each with a text that nobody has, and how many of them may
+/// be noticed a moment later only: those that put a row in behind what the index knows.
+const ACTS: [(&str, bool); 9] = [
+    ("DELETE FROM messages WHERE rowid % 40 = ?1 % 40", false),
+    ("UPDATE messages SET ts = '2025-01-15T10:10:00.50Z' WHERE rowid % 40 = ?1 % 40", false),
+    ("UPDATE messages SET message_id = NULL WHERE rowid % 50 = ?1 % 50", false),
+    ("UPDATE OR REPLACE messages SET message_id = CAST('b' || rowid % 9 AS BLOB) WHERE rowid % 60 = ?1 % 60", false),
+    (
+        "INSERT OR REPLACE INTO messages SELECT message_id, from_msisdn, to_msisdn, '2025-01-15T10:40:00Z', 'new ' || ?1, ''
+            FROM messages WHERE message_id IS NOT NULL ORDER BY rowid LIMIT 1 OFFSET ?1 % 30",
+        false,
+    ),
+    (
+        "INSERT INTO messages VALUES (iif(?1 % 2, NULL, hex(zeroblob(300)) || ?1), '+3', '+9', '2025-01-15T10:10:00Z',
+            'of 7 new ' || ?1, '')",
+        false,
+    ),
+    (
+        "INSERT OR IGNORE INTO messages (rowid, message_id, from_msisdn, to_msisdn, ts, text, created_at)
+            VALUES (-?1, 'chosen ' || ?1, '+3', '+9', '2025-01-15T10:00:30Z', 'chosen ' || ?1, '')",
+        true,
+    ),
+    (
+        "INSERT OR IGNORE INTO messages (rowid, message_id, from_msisdn, to_msisdn, ts, text, created_at)
+            SELECT min(rowid) + 1, 'between ' || ?1, '+3', '+9', '2025-01-15T10:20:00Z', 'between ' || ?1, ''
+            FROM messages WHERE rowid > ?1 % 150 AND rowid + 1 NOT IN (SELECT rowid FROM messages)",
+        true,
+    ),
+    ("DELETE FROM messages WHERE rowid = (SELECT max(rowid) FROM messages) AND ?1", false),
+];
+
+#[test]
+fn whatever_others_do_to_the_file_a_walk_meets_every_message_once() {
+    let mut random = Random::new();
+    let mut service = file_of_odd_ids().start();
+    for number in 1..30_i64 {
+        let (act, is_behind) = *random.one_of(&ACTS);
+        let stopped = random.chance(15);
+        if stopped {
+            let setup = service.stop();
+            // Where nobody notes it.
+            let sql = if random.chance(50) { MADE_ANEW } else { "DROP TRIGGER messages_deleted" };
+            setup.database().execute_batch(sql).expect("it is SQL");
+            setup.database().execute(act, [number]).expect("it is SQL");
+            service = setup.start();
+        } else {
+            service.database().execute(act, [number]).expect("it is SQL");
+        }
+        let limit = *random.one_of(&[1, 2, 7, 100]);
+        let (filter, condition) =
+            *random.one_of(&[("", "1"), ("&from=%2B3", "CAST(from_msisdn AS TEXT) = '+3'")]);
+        let target = format!("/messages?limit={limit}{filter}");
+        let expected = in_order(&service.database(), condition);
+        if is_behind && !stopped {
+            eventually(act, || (walk(&service, &target, |_| ()) == expected).then_some(()));
+        }
+        assert!(walk(&service, &target, |_| ()) == expected, "{number}: {act} {stopped} {target}");
+        if random.chance(50) {
+            is_indexed(&service);
+        }
+        let count: i64 = service
+            .database()
+            .query_row("SELECT COUNT(*) FROM messages", [], |row| row.get(0))
+            .expect("it can be counted");
+        eventually("the total is right", || {
+            (service.get("/stats").expect(200).json()["total_messages"] == count).then_some(())
+        });
+        service.store(&message_with(&format!("m{number}"), &json!({"text": format!("posted {number}")})));
     }
 }

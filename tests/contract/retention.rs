@@ -90,6 +90,45 @@ fn without_the_setting_and_within_it_nothing_goes() {
 }
 
 #[test]
+fn of_messages_that_have_gone_no_file_holds_text_number_or_id_for_long() {
+    let mut setup = Setup::new();
+    let line = |number: usize| {
+        let scattered = number * 7919 % 100_003;
+        let (id, from, text) = match number {
+            0..900 => {
+                let text = format!("Zugzwang {}", "zugz".repeat(number % 40));
+                (format!("xylo{scattered:06}phone"), format!("+4915207{:04}", number % 90), text)
+            }
+            _ => (format!("m{scattered:06}"), "+3".to_owned(), format!("Text of {number}")),
+        };
+        message_with(&id, &json!({"from": from, "text": text})).to_string() + "\n"
+    };
+    let lines: String = (0..1000).map(line).collect();
+    assert_eq!(setup.run_with_input(&["import"], lines.as_bytes()).code, Some(0));
+    let database = setup.database();
+    let dated = "UPDATE messages SET created_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', iif(rowid <= 900, '-31 days', '-1 days'))";
+    database.execute_batch(&format!("PRAGMA secure_delete = ON; {dated}")).expect("it is SQL");
+    drop(database);
+    last_look(&setup, -3600);
+    let service = setup.start();
+    is_indexed(&service);
+    let setup = service.stop().with("RETENTION_DAYS", "30");
+    let service = setup.start();
+    service.counted(EXPIRED, 900.0);
+    for name in ["app.db", "app.db-wal", "app.db-shm", "app.db-index", "app.db-index-wal", "app.db-index-shm"]
+    {
+        for word in ["+4915207", "xylo", "phone", "zugzwang", "ugzu"] {
+            eventually(&format!("{word} is gone from {name}"), || {
+                let content = std::fs::read(service.path(name)).unwrap_or_default().to_ascii_lowercase();
+                (!content.windows(word.len()).any(|part| part == word.as_bytes())).then_some(())
+            });
+        }
+    }
+    agrees(&service);
+    index_is_whole(&service.stop());
+}
+
+#[test]
 fn answers_are_exact_while_old_messages_go() {
     let service = file_with_old(12_000, 31, 3000).with("RETENTION_DAYS", "30").start();
     let mut posted = 0;

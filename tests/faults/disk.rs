@@ -127,20 +127,11 @@ fn what_was_acknowledged_is_there_after_a_kill_on_a_full_disk() {
     let ballast = disk.fill();
     load.refused_more(20);
     let told = load.finish();
-    let mut setup = service.kill();
-    // A start that has no room may be refused, with its reason, and must not harm what is there.
-    let mut child = setup.command(&["serve"]).spawn().unwrap();
-    eventually("the start has succeeded or failed", || {
-        let ended = child.try_wait().unwrap().map(|status| assert_eq!(status.code(), Some(69)));
-        let serving = crate::http_client::Client::try_connect(&crate::http_client::Address::Tcp(
-            setup.variables["LISTEN_ADDR"].clone(),
-        ));
-        ended.or_else(|| serving.ok()?.try_request("GET", "/health/live", &[], None).ok().map(drop))
-    });
-    drop(child.kill());
-    child.wait().unwrap();
+    let service = service.kill().start();
+    crate::load::everything_is_there(&service, &told.acknowledged);
+    turns_unready(&service);
     fs::remove_file(ballast).unwrap();
-    let service = setup.start();
+    turns_ready(&service);
     crate::load::everything_is_there(&service, &told.acknowledged);
     service.store(&message("after"));
 }
@@ -188,4 +179,75 @@ fn a_stop_on_a_full_disk_says_that_the_log_is_left_and_ends_in_order() {
     assert_eq!(service.get("/stats").json()["total_messages"], 200);
     service.stop();
     assert!(!disk.folder.join("app.db-wal").exists());
+}
+
+/// Serves what is there, and is not ready, until there is room.
+#[track_caller]
+fn serves_what_is_there(case: &str, setup: Setup, disk: &Disk, rows: usize) {
+    eprintln!("{case}");
+    let ballast = disk.fill();
+    let service = setup.start();
+    let why = turns_unready(&service);
+    assert!(why.contains("full"), "{case}: {why}");
+    is_refused(&service, "m1");
+    for _ in 0..3 {
+        assert_eq!(service.get("/messages").expect(200).json()["total"], rows, "{case}");
+        assert_eq!(service.get("/messages?q=hello").expect(200).json()["total"], rows, "{case}");
+        assert_eq!(service.get("/stats").expect(200).json()["total_messages"], rows, "{case}");
+        service.get("/metrics").expect(200);
+        service.get("/health/live").expect(200);
+    }
+    tells(&service, "degraded");
+    fs::remove_file(ballast).expect("it was made");
+    turns_ready(&service);
+    tells(&service, "recovered");
+    service.store(&message("m1"));
+    assert_eq!(service.get("/messages").expect(200).json()["total"], rows + 1, "{case}");
+    let service = service.restart();
+    assert_eq!(service.get("/messages").expect(200).json()["total"], rows + 1, "{case}");
+    is_sound(&service);
+}
+
+#[test]
+fn a_service_that_starts_on_a_full_disk_serves_what_is_there() {
+    for case in ["after a stop", "after a kill", "of another program", "of another program, with a log"] {
+        let setup = Setup::new();
+        let Some(disk) = Disk::mount(&setup, "8m") else {
+            return;
+        };
+        let setup = on(setup, &disk.folder);
+        let setup = if case.starts_with("after") {
+            let service = setup.start();
+            for number in 0..5 {
+                service.store(&message(&format!("old {number}")));
+            }
+            if case == "after a stop" { service.stop() } else { service.kill() }
+        } else {
+            let old = rusqlite::Connection::open(disk.folder.join("app.db")).unwrap();
+            let mode = if case.ends_with("log") { "WAL" } else { "DELETE" };
+            old.execute_batch(&format!(
+                "PRAGMA journal_mode = {mode};
+                CREATE TABLE messages (message_id TEXT PRIMARY KEY, from_msisdn TEXT NOT NULL,
+                    to_msisdn TEXT NOT NULL, ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);
+                WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5)
+                INSERT INTO messages SELECT 'r' || i, '+1', '+2', '2025-01-15T10:00:00Z', 'Hello', '2025' FROM n;"
+            ))
+            .unwrap();
+            setup
+        };
+        serves_what_is_there(case, setup, &disk, 5);
+    }
+}
+
+#[test]
+fn a_database_that_there_is_no_room_to_make_is_said_so() {
+    let setup = Setup::new();
+    let Some(disk) = Disk::mount(&setup, "8m") else {
+        return;
+    };
+    let mut setup = on(setup, &disk.folder);
+    let ballast = disk.fill();
+    setup.is_refused(69, &["app.db", "No space left", "make room"]);
+    fs::remove_file(ballast).unwrap();
+    setup.start().store(&message("m1"));
 }

@@ -163,3 +163,16 @@ fn who_asks_for_a_moment_without_end_does_not_keep_queries_from_being_answered()
     }
     is_sound(&service);
 }
+
+#[test]
+fn a_check_gives_way_to_who_asks_for_a_moment() {
+    let mut setup = store(4096, 30_000).start().stop();
+    let file = fs::File::options().append(true).open(setup.path("app.db-lock")).expect("it is there");
+    fcntl_lock(&file, FlockOperation::LockExclusive).expect("nobody else asks");
+    let checked = run(&mut setup, &["check"]);
+    assert_eq!(checked.code, Some(75), "{checked:?}");
+    assert!(checked.stderr.contains("another command"), "{checked:?}");
+    fcntl_lock(&file, FlockOperation::Unlock).expect("it is ours");
+    let checked = run(&mut setup, &["check"]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+}

@@ -204,7 +204,6 @@ fn a_start_that_the_machine_fails_is_refused_and_harms_nothing() {
         "openat:error=EIO",
         "openat:error=EACCES",
         "fdatasync:error=EIO",
-        "pwrite64:error=ENOSPC",
         "pwrite64:error=EIO",
         "pread64:error=EIO",
     ] {

@@ -13,8 +13,11 @@ use crate::manager::{BINARY, Manager};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install");
 
+/// As somebody whose umask shuts everybody else out.
 fn install(arguments: &[&str]) -> Output {
-    Command::new(SCRIPT).args(arguments).env_remove("DESTDIR").output().expect("the script can be started")
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"umask 077; exec "$0" "$@""#, SCRIPT]).args(arguments);
+    shell.env_remove("DESTDIR").output().expect("the script can be started")
 }
 
 /// Every file below a folder with its mode, and the number that tells it from one made anew.
@@ -50,6 +53,10 @@ fn it_puts_everything_in_its_place_once_and_takes_away_what_is_not_data() {
     assert_eq!(mode("etc/lyftr-webhook/environment"), Some(0o600), "a token may be in it");
     for unit in ["lyftr-webhook.service", "lyftr-webhook.socket"] {
         assert_eq!(mode(&format!("etc/systemd/system/{unit}")), Some(0o644));
+    }
+    for folder in ["usr/local/bin", "etc/systemd/system", "etc/lyftr-webhook"] {
+        let mode = fs::metadata(root.path().join(folder)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755, "{folder}");
     }
     let secret = root.path().join("etc/lyftr-webhook/webhook_secret");
     let text = fs::read_to_string(&secret).unwrap();

@@ -24,7 +24,10 @@ impl Package {
             return None;
         }
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
-        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/package"));
+        // Whatever the umask of whoever makes it, of whom it is told nothing.
+        let mut script = Command::new("sh");
+        let package = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/package");
+        script.args(["-c", r#"umask 077; exec "$0" "$@""#, package]);
         script.arg(folder.path()).env("LYFTR_BIN", env!("CARGO_BIN_EXE_lyftr-webhook"));
         let made = succeeded(&script.output().expect("scripts/package starts"));
         let file = PathBuf::from(made.trim_end());

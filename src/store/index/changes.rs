@@ -9,20 +9,20 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::sort_columns::{INSTANT, MESSAGE_ID, SENDER, sort_key};
 use super::top::Top;
 use super::{Marks, order, rank, search};
 use crate::sort_key::{RawText, SortKey};
+use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, sort_key};
 
 /// True if the index does not reflect every change that this state of the database knows of.
-pub(in super::super) fn are_pending(messages: &Connection, marks: &Marks) -> rusqlite::Result<bool> {
+pub(in crate::store) fn are_pending(messages: &Connection, marks: &Marks) -> rusqlite::Result<bool> {
     messages
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1)")?
         .query_row([marks.changes_through], |row| row.get(0))
 }
 
 /// No more than so many changes are pending.
-pub(in super::super) fn are_at_most(
+pub(in crate::store) fn are_at_most(
     messages: &Connection,
     marks: &Marks,
     most: usize,
@@ -35,7 +35,7 @@ pub(in super::super) fn are_at_most(
 }
 
 /// True if changes were removed that the index has not taken account of. It has to be made anew.
-pub(in super::super) fn were_missed(messages: &Connection, marks: &Marks) -> rusqlite::Result<bool> {
+pub(in crate::store) fn were_missed(messages: &Connection, marks: &Marks) -> rusqlite::Result<bool> {
     messages
         .prepare_cached("SELECT changes_removed_through > ?1 FROM messages_store")?
         .query_row([marks.changes_through], |row| row.get(0))
@@ -43,7 +43,7 @@ pub(in super::super) fn were_missed(messages: &Connection, marks: &Marks) -> rus
 
 /// Removes up to `most` changes, from the first on and none behind `through`. To be called in a transaction of
 /// whoever may write to the database. Gives true if more could be removed.
-pub(in super::super) fn remove(messages: &Connection, through: i64, most: usize) -> rusqlite::Result<bool> {
+pub(in crate::store) fn remove(messages: &Connection, through: i64, most: usize) -> rusqlite::Result<bool> {
     let bounds = messages
         .prepare_cached(
             "SELECT ifnull((SELECT change FROM messages_changes WHERE change <= ?1 ORDER BY change LIMIT 1 OFFSET ?2), \
@@ -73,7 +73,7 @@ struct Change {
 
 /// Takes account of up to `most` changes. To be called in a transaction of each connection, before
 /// anything else is taken in from that state of the database.
-pub(in super::super) fn apply(
+pub(in crate::store) fn apply(
     messages: &Connection,
     index: &Connection,
     marks: &mut Marks,

@@ -7,8 +7,8 @@
 
 use rusqlite::Connection;
 
-use super::super::sort_columns::{key_of_message, sort_key};
 use super::{LAST_ROW, Marks, first_behind, order};
+use crate::store::database::sort_columns::{key_of_message, sort_key};
 
 /// Messages looked up, spread over all that the index knows.
 const SAMPLED_ROWS: i64 = 64;

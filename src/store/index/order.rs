@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::super::sort_columns::{SENDER, key_of_message, sort_key};
 use super::top::Top;
 use super::{Marks, first_behind, rank};
 use crate::sort_key::{RawText, SortKey};
+use crate::store::database::sort_columns::{SENDER, key_of_message, sort_key};
 
 /// One message's place.
-pub(in super::super) struct Entry {
+pub(in crate::store) struct Entry {
     pub(super) key: SortKey,
     pub(super) sender: RawText,
 }
 
 /// Takes in what was read from behind the mark. To be called in a transaction.
-pub(in super::super) fn extend(
+pub(in crate::store) fn extend(
     index: &Connection,
     marks: &mut Marks,
     entries: Vec<Entry>,
@@ -31,7 +31,7 @@ pub(in super::super) fn extend(
 }
 
 /// Up to `rows` messages behind a mark.
-pub(in super::super) fn read(
+pub(in crate::store) fn read(
     messages: &Connection,
     mark: Option<i64>,
     rows: usize,

@@ -6,15 +6,16 @@
 //!
 //! - On each level every entry lies in exactly one block: the last that starts at or before it.
 //! - A block of the upper level starts where one of the lower level starts.
+//! - But for the first on each level, a block starts at an entry that is there: of one that is gone no id is left.
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::super::sort_columns::{KEY, sort_key};
 use crate::limits::RANK_BLOCKS;
 use crate::sort_key::SortKey;
+use crate::store::database::sort_columns::{KEY, sort_key};
 
 /// Entries of the order that come before `place`.
-pub(in super::super) fn before(connection: &Connection, place: &SortKey) -> rusqlite::Result<u64> {
+pub(in crate::store) fn before(connection: &Connection, place: &SortKey) -> rusqlite::Result<u64> {
     let mut start = SortKey::default();
     let mut count = 0;
     for level in (0..RANK_BLOCKS.len()).rev() {
@@ -35,7 +36,7 @@ pub(in super::super) fn before(connection: &Connection, place: &SortKey) -> rusq
 
 /// The start of the block that holds the entry number `rank`, counted from 0, and how many entries
 /// come before it. Of a number that is too large, the last block.
-pub(in super::super) fn seek(connection: &Connection, rank: u64) -> rusqlite::Result<(SortKey, u64)> {
+pub(in crate::store) fn seek(connection: &Connection, rank: u64) -> rusqlite::Result<(SortKey, u64)> {
     let (mut start, mut passed) = (SortKey::default(), 0);
     for level in (0..RANK_BLOCKS.len()).rev() {
         let mut blocks = connection.prepare_cached(&format!(
@@ -87,13 +88,55 @@ pub(super) fn add(connection: &Connection, places: &[SortKey]) -> rusqlite::Resu
 pub(super) fn remove(connection: &Connection, place: &SortKey) -> rusqlite::Result<()> {
     for level in 0..RANK_BLOCKS.len() {
         let block = block_of(connection, level, place)?;
-        connection
+        let left: i64 = connection
             .prepare_cached(
                 "UPDATE messages_ranks SET messages = messages - 1 \
-                 WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4",
+                 WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4 RETURNING messages",
             )?
-            .execute((level as i64, &block.instant, &block.message_id, block.row))?;
+            .query_row((level as i64, &block.instant, &block.message_id, block.row), |row| row.get(0))?;
+        if block == *place && block != SortKey::default() {
+            move_start(connection, level, place, left)?;
+        }
     }
+    Ok(())
+}
+
+/// Has a block whose first entry was removed start at the next one, or end if it was the last.
+fn move_start(connection: &Connection, level: usize, start: &SortKey, left: i64) -> rusqlite::Result<()> {
+    let here = "WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4";
+    if left == 0 {
+        connection.prepare_cached(&format!("DELETE FROM messages_ranks {here}"))?.execute((
+            level as i64,
+            &start.instant,
+            &start.message_id,
+            start.row,
+        ))?;
+        return Ok(());
+    }
+    // The level below is in order already.
+    let entries = match level {
+        0 => "messages_order WHERE ?1 IS NOT NULL",
+        _ => "messages_ranks WHERE level = ?1",
+    };
+    let below = level.saturating_sub(1) as i64;
+    let next = connection
+        .prepare_cached(&format!(
+            "SELECT {KEY} FROM {entries} AND ({KEY}) > (?2, ?3, ?4) ORDER BY {KEY} LIMIT 1"
+        ))?
+        .query_row((below, &start.instant, &start.message_id, start.row), |row| sort_key(row, 0))?;
+    connection
+        .prepare_cached(&format!(
+            "UPDATE messages_ranks SET instant = ?5, message_id = ?6, message_row = ?7 {here}"
+        ))?
+        .execute((
+            level as i64,
+            &start.instant,
+            &start.message_id,
+            start.row,
+            next.instant,
+            next.message_id,
+            next.row,
+        ))?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::limits::{SEARCH_SLICE_BYTES, SEARCHED_TRIGRAMS};
 type Folded = (i64, Option<String>);
 
 /// Takes in what was read from behind the mark. To be called in a transaction.
-pub(in super::super) fn extend(
+pub(in crate::store) fn extend(
     index: &Connection,
     marks: &mut Marks,
     texts: &[Folded],
@@ -31,7 +31,7 @@ pub(in super::super) fn extend(
 }
 
 /// The texts behind a mark: up to `rows` of them, and only as many as fit in a few megabytes.
-pub(in super::super) fn read(
+pub(in crate::store) fn read(
     messages: &Connection,
     mark: Option<i64>,
     rows: usize,
@@ -85,15 +85,15 @@ pub(super) fn put(index: &Connection, texts: &[Folded]) -> rusqlite::Result<()> 
 
 /// What to ask the index for a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in super::super) struct Question {
+pub(in crate::store) struct Question {
     /// FTS5 expressions for trigrams of the word, the one that is likely to be rarest first: every
     /// row that has the word in it has each of them.
-    pub(in super::super) trigrams: Vec<String>,
+    pub(in crate::store) trigrams: Vec<String>,
 }
 
 impl Question {
     /// For a folded word. `None` if it is too short for the index to say anything.
-    pub(in super::super) fn new(folded_word: &str) -> Option<Self> {
+    pub(in crate::store) fn new(folded_word: &str) -> Option<Self> {
         let word = indexed(folded_word);
         let starts: Vec<usize> = word.char_indices().map(|(start, _)| start).chain([word.len()]).collect();
         let count = starts.len().checked_sub(3).filter(|count| *count > 0)?;
@@ -108,7 +108,7 @@ impl Question {
     }
 
     /// An FTS5 expression for all of them together.
-    pub(in super::super) fn all(&self) -> String {
+    pub(in crate::store) fn all(&self) -> String {
         self.trigrams.join(" AND ")
     }
 }

@@ -12,10 +12,10 @@ use crate::sort_key::RawText;
 
 /// Senders and how many messages they have sent: busiest first, by name where they are equally busy.
 #[derive(Debug, Default, PartialEq)]
-pub(in super::super) struct Top(Vec<(RawText, u64)>);
+pub(in crate::store) struct Top(Vec<(RawText, u64)>);
 
 impl Top {
-    pub(in super::super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let kept = Self::kept(connection)?;
         if kept.0.is_empty() { Self::select(connection, "messages_senders") } else { Ok(kept) }
     }
@@ -35,7 +35,7 @@ impl Top {
     }
 
     /// Replaces the list that is kept.
-    pub(in super::super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         connection.prepare_cached("DELETE FROM messages_top")?.execute([])?;
         let mut put =
             connection.prepare_cached("INSERT INTO messages_top (sender, messages) VALUES (?1, ?2)")?;
@@ -46,7 +46,7 @@ impl Top {
     }
 
     /// A sender has sent so many now, at least as many as before.
-    pub(in super::super) fn raise(&mut self, sender: &RawText, messages: u64) {
+    pub(in crate::store) fn raise(&mut self, sender: &RawText, messages: u64) {
         let Self(top) = self;
         let least = top.last().filter(|_| top.len() >= TOP_SENDERS as usize);
         if least.is_some_and(|(other, most)| (*most, sender) > (messages, other)) {
@@ -74,7 +74,7 @@ impl Top {
         }
     }
 
-    pub(in super::super) fn into_senders(self) -> Vec<(String, u64)> {
+    pub(in crate::store) fn into_senders(self) -> Vec<(String, u64)> {
         let shown = |RawText(sender): &RawText| String::from_utf8_lossy(sender).into_owned();
         self.0.iter().map(|(sender, messages)| (shown(sender), *messages)).collect()
     }

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::super::{schema, wal};
 use super::{Marks, changes, integrity, order, search};
 use crate::limits::{
     BACKLOG_REPORT_INTERVAL, BACKLOG_SHARE, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE,
@@ -19,9 +18,10 @@ use crate::limits::{
 };
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
+use crate::store::database::{schema, wal};
 
 /// The connections, and how far the index is behind.
-pub(in super::super) struct Upkeep {
+pub(super) struct Upkeep {
     messages: Connection,
     index: Connection,
     marks: Marks,
@@ -42,6 +42,8 @@ pub(in super::super) struct Upkeep {
     /// What the last slice of the search index took.
     search_took: Duration,
     backlog: Option<Backlog>,
+    /// What was taken out may still stand in the log.
+    log_holds_deleted: bool,
 }
 
 /// So much to do that the log tells of it.
@@ -51,20 +53,20 @@ struct Backlog {
 }
 
 #[derive(Clone, Copy)]
-pub(in super::super) enum Part {
+pub(super) enum Part {
     Changes,
     Order,
     Search,
 }
 
-pub(in super::super) enum Due {
+pub(super) enum Due {
     Now(Part),
     In(Duration),
 }
 
 /// What is found when the index is compared with the messages.
 #[derive(Debug, PartialEq, Eq)]
-pub(in super::super) enum Verdict {
+pub(super) enum Verdict {
     Right,
     /// It has to be made anew.
     Wrong(&'static str),
@@ -74,7 +76,7 @@ pub(in super::super) enum Verdict {
 
 /// How a slice ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(in super::super) enum Sliced {
+pub(super) enum Sliced {
     Done,
     /// Changes were removed before this index knew them: it can never be right again.
     MissedChanges,
@@ -82,7 +84,7 @@ pub(in super::super) enum Sliced {
 
 impl Upkeep {
     /// Opens the index of a database, or makes it.
-    pub(in super::super) fn open(database: &Path) -> rusqlite::Result<Self> {
+    pub(super) fn open(database: &Path) -> rusqlite::Result<Self> {
         let messages = schema::open_for_reading(database)?;
         let index = super::open(database, &messages)?;
         messages.execute_batch("PRAGMA query_only = ON")?;
@@ -103,15 +105,16 @@ impl Upkeep {
             order_took: Duration::ZERO,
             search_took: Duration::ZERO,
             backlog: None,
+            log_holds_deleted: true,
         })
     }
 
     /// The index, and the bytes in its log.
-    pub(in super::super) fn log(&self) -> rusqlite::Result<(&Connection, u64)> {
+    pub(super) fn log(&self) -> rusqlite::Result<(&Connection, u64)> {
         Ok((&self.index, wal::length(&self.index)?.live))
     }
 
-    pub(in super::super) fn due(&self) -> Option<Due> {
+    pub(super) fn due(&self) -> Option<Due> {
         if self.marks.changes_through < self.changes {
             return Some(Due::Now(Part::Changes));
         }
@@ -145,7 +148,7 @@ impl Upkeep {
         }
     }
 
-    pub(in super::super) fn slice(&mut self, part: Part) -> rusqlite::Result<Sliced> {
+    pub(super) fn slice(&mut self, part: Part) -> rusqlite::Result<Sliced> {
         let began = Instant::now();
         // The state of the index first: the database's is then never an older one.
         let transaction = self.index.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -159,6 +162,7 @@ impl Upkeep {
         // read is read before anything is written, because the log cannot start over meanwhile.
         match part {
             _ if marks.changes_through < self.changes => {
+                self.log_holds_deleted = true;
                 changes::apply(&messages, &transaction, &mut marks, ORDER_SLICE)?;
                 drop(messages);
             }
@@ -185,8 +189,17 @@ impl Upkeep {
         Ok(Sliced::Done)
     }
 
+    /// To be called at rest: what was taken out is not to stand in the log any longer than a moment. If a
+    /// query reads it just now, the next call does it.
+    pub(super) fn empty_log(&mut self) -> rusqlite::Result<()> {
+        if self.log_holds_deleted {
+            self.log_holds_deleted = wal::truncate(&self.index)? != wal::Folded::All;
+        }
+        Ok(())
+    }
+
     /// Compares the index with the messages, as far as that is cheap.
-    pub(in super::super) fn verify(&mut self) -> rusqlite::Result<Verdict> {
+    pub(super) fn verify(&mut self) -> rusqlite::Result<Verdict> {
         // The state of the index first: the database's is then never an older one.
         let index = self.index.unchecked_transaction()?;
         let marks = Marks::read(&index)?;
@@ -199,17 +212,17 @@ impl Upkeep {
     }
 
     /// No mark means anything any more.
-    pub(in super::super) fn is_at_last_row(&self) -> bool {
+    pub(super) fn is_at_last_row(&self) -> bool {
         self.rows.last == super::LAST_ROW
     }
 
     /// The last change that is taken account of.
-    pub(in super::super) fn changes_through(&self) -> i64 {
+    pub(super) fn changes_through(&self) -> i64 {
         self.marks.changes_through
     }
 
     /// What is there to do?
-    pub(in super::super) fn look(&mut self, asked_recently: bool) -> rusqlite::Result<()> {
+    pub(super) fn look(&mut self, asked_recently: bool) -> rusqlite::Result<()> {
         (self.rows, self.changes) = state(&self.messages)?;
         self.measure();
         self.waits = self.busy && !asked_recently;
@@ -232,19 +245,19 @@ impl Upkeep {
         self.rows.behind(self.marks.searchable_through)
     }
 
-    pub(in super::super) fn show(&self, metrics: &Metrics) {
+    pub(super) fn show(&self, metrics: &Metrics) {
         metrics.unordered.store(self.unordered().max(0), Relaxed);
         metrics.unsearchable.store(self.unsearchable().max(0), Relaxed);
     }
 
     /// The index is of no use any more: every message is one that it does not know.
-    pub(in super::super) fn show_lost(&self, metrics: &Metrics) {
+    pub(super) fn show_lost(&self, metrics: &Metrics) {
         let all = self.rows.behind(None);
         metrics.unordered.store(all, Relaxed);
         metrics.unsearchable.store(all, Relaxed);
     }
 
-    pub(in super::super) fn tell(&mut self, log: &Log) {
+    pub(super) fn tell(&mut self, log: &Log) {
         let done = self.unordered() <= 0 && self.unsearchable() <= 0;
         if self.backlog.is_none() && !self.busy && self.unsearchable() >= LOGGED_BACKLOG {
             let now = Instant::now();

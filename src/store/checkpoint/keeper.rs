@@ -1,0 +1,198 @@
+//! Checkpoints keep a write-ahead log within its bounds: it is moved into the database file, and starts over.
+//!
+//! - A [`Keeper`] does what the [`Pressure`] of its log asks for, between two transactions of whoever commits
+//!   to it: the writer for the database, the indexer for the index.
+//! - Queries that keep it from starting over wait, or are given up ([`super::reader_gate`]).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::pressure::{Action, Outcome, Pressure};
+use super::reader_gate::{Closed, Gate};
+use crate::limits::LOG_HELD_BY_QUERY;
+use crate::log::{Level, Line, Log};
+use crate::store::database::log_bounds::Bounds;
+use crate::store::database::wal::{self, Folded};
+
+/// How long a transaction waits for the log to be moved, and then for queries to end. They are given up when
+/// they are at work for [`LOG_HELD_BY_QUERY`], and notice it a moment later.
+const QUIET_PATIENCE: Duration = Duration::from_millis(LOG_HELD_BY_QUERY.as_millis() as u64 + 200);
+/// How long the log may take to start over when no query is running: other processes commit as well, and our
+/// own threads read for some milliseconds. Who is in the way for longer reads in another process.
+const RESTART_PATIENCE: Duration = Duration::from_millis(200);
+/// How often it is tried meanwhile.
+const RESTART_LOOK: Duration = Duration::from_millis(2);
+/// Keeps one log within its bounds.
+pub(in crate::store) struct Keeper {
+    pressure: Pressure,
+    gate: Arc<Gate>,
+    /// New queries wait. Whoever loses the keeper lets them go on.
+    closed: Option<Closed>,
+    report: Arc<Report>,
+}
+
+/// Says once that somebody else holds a log, and once that it has started over.
+pub(in crate::store) struct Report {
+    /// What the log belongs to.
+    of: &'static str,
+    is_held: AtomicBool,
+    log: Log,
+}
+
+impl Report {
+    pub(in crate::store) fn new(of: &'static str, log: Log) -> Arc<Self> {
+        Arc::new(Self { of, is_held: AtomicBool::new(false), log })
+    }
+
+    fn held(&self, live: u64) {
+        if !self.is_held.swap(true, Relaxed) {
+            let line = Line::event(Level::Warning, "log_held").text("of", self.of).number("bytes", live);
+            let detail = "another process reads it, so that its write-ahead log grows until that ends";
+            self.log.write(&line.text("detail", detail));
+        }
+    }
+
+    fn started_over(&self) {
+        if self.is_held.swap(false, Relaxed) {
+            self.log.write(&Line::event(Level::Info, "log_released").text("of", self.of));
+        }
+    }
+}
+
+/// What is left to be done, or known, after a look at a log.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::store) enum Kept {
+    Nothing,
+    /// It is worth moving in the background.
+    ToBeMoved,
+    /// The next transaction begins at its start.
+    StartsOver,
+}
+
+impl Keeper {
+    pub(in crate::store) fn new(bounds: &'static Bounds, gate: &Arc<Gate>, report: Arc<Report>) -> Self {
+        Self { pressure: Pressure::new(bounds), gate: Arc::clone(gate), closed: None, report }
+    }
+
+    /// True while queries wait until others have ended: the next look must not wait for a transaction.
+    pub(in crate::store) fn holds_queries(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Somebody else keeps the log for now.
+    pub(in crate::store) fn rest(&mut self) {
+        self.closed = None;
+        self.pressure.observe(0);
+    }
+
+    /// To be called between two transactions, with the bytes in the log. Waits where these are too many.
+    pub(in crate::store) fn keep(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
+        if self.pressure.observe(live) {
+            self.report.started_over();
+        }
+        let kept = self.act(connection, live);
+        // What fails is no reason to keep queries back.
+        if kept.is_err() {
+            self.closed = None;
+        }
+        kept
+    }
+
+    fn act(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
+        let outcome = match self.pressure.action(Instant::now()) {
+            Action::Nothing => {
+                self.closed = None;
+                return Ok(Kept::Nothing);
+            }
+            Action::Move => {
+                self.closed = None;
+                self.pressure.is_being_moved();
+                return Ok(Kept::ToBeMoved);
+            }
+            Action::Fold => {
+                wal::passive(connection)?;
+                Outcome::Tried
+            }
+            Action::HoldQueries => {
+                let closed = self.closed.get_or_insert_with(|| self.gate.close());
+                if !closed.is_quiet() {
+                    return Ok(Kept::Nothing);
+                }
+                if wal::restart(connection)? == Folded::All { Outcome::StartsOver } else { Outcome::Tried }
+            }
+            Action::GiveUpQueries => self.start_over(connection)?,
+        };
+        self.closed = None;
+        self.pressure.ended(outcome, Instant::now());
+        match outcome {
+            Outcome::StartsOver => {
+                self.report.started_over();
+                return Ok(Kept::StartsOver);
+            }
+            Outcome::Held => self.report.held(live),
+            Outcome::Tried => {}
+        }
+        Ok(Kept::Nothing)
+    }
+
+    /// Does what it takes, and waits for it.
+    fn start_over(&mut self, connection: &Connection) -> rusqlite::Result<Outcome> {
+        // Most of it is moved while queries go on.
+        let deadline = Instant::now() + QUIET_PATIENCE;
+        while wal::passive(connection)? == Folded::Elsewhere {
+            if Instant::now() >= deadline {
+                return Ok(Outcome::Tried);
+            }
+            thread::sleep(RESTART_LOOK);
+        }
+        let closed = self.closed.get_or_insert_with(|| self.gate.close());
+        closed.give_up_long_queries();
+        let is_quiet = closed.wait_until_quiet(Instant::now() + QUIET_PATIENCE);
+        restart(connection, is_quiet)
+    }
+
+    /// True if the log has room for a transaction of somebody who has time. Otherwise it was tried for a
+    /// moment to make some, in which queries had to wait; no query is given up for it.
+    pub(in crate::store) fn has_room(
+        &mut self,
+        connection: &Connection,
+        live: u64,
+    ) -> rusqlite::Result<bool> {
+        if self.pressure.observe(live) {
+            self.report.started_over();
+        }
+        if self.pressure.action(Instant::now()) != Action::GiveUpQueries {
+            return Ok(true);
+        }
+        let closed = self.gate.close();
+        let outcome = match closed.wait_until_quiet(Instant::now() + QUIET_PATIENCE) {
+            true => restart(connection, true)?,
+            false => Outcome::Tried,
+        };
+        drop(closed);
+        self.pressure.ended(outcome, Instant::now());
+        match outcome {
+            Outcome::Tried => return Ok(false),
+            Outcome::Held => self.report.held(live),
+            Outcome::StartsOver => self.report.started_over(),
+        }
+        Ok(true)
+    }
+}
+
+/// Tries for a while. When no query of ours is running, it is somebody else who is in the way.
+fn restart(connection: &Connection, is_quiet: bool) -> rusqlite::Result<Outcome> {
+    let deadline = Instant::now() + RESTART_PATIENCE;
+    loop {
+        match wal::restart(connection)? {
+            Folded::All => return Ok(Outcome::StartsOver),
+            Folded::Part if is_quiet && Instant::now() >= deadline => return Ok(Outcome::Held),
+            _ if Instant::now() >= deadline => return Ok(Outcome::Tried),
+            _ => thread::sleep(RESTART_LOOK),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The pressure of a write-ahead log decides what is done before the next transaction.
+//!
+//! - Most of the log is moved while commits and queries go on. It starts over only when all of it is
+//!   moved and nobody reads it, and overlapping queries could keep it from that for ever.
+//! - So with more and more bytes in it more is done: new queries wait, then long ones are given up, and
+//!   the next transaction waits for it. That holds it below its bound and one transaction more.
+//! - A reader in another process cannot be made to end. Then the log grows, and every now and then it is
+//!   tried whether that one has ended.
+
+use std::time::{Duration, Instant};
+
+use crate::store::database::log_bounds::Bounds;
+
+/// While another process reads the log, how long until it is tried again to have it start over: at first, and
+/// at most. Each try costs queries of half a second, and it may read for hours.
+const OTHER_READER_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Nothing,
+    /// Have it moved in the background.
+    Move,
+    /// Move the rest, and let it start over if it can.
+    Fold,
+    /// Keep new queries back, and start it over once none is running.
+    HoldQueries,
+    /// Give long queries up as well, and wait until it has started over.
+    GiveUpQueries,
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The next transaction begins at the start.
+    StartsOver,
+    /// It may have, or there is time until it has grown by some more.
+    Tried,
+    /// It does not, though no query of ours is running.
+    Held,
+}
+
+#[derive(Debug)]
+pub(super) struct Pressure {
+    bounds: &'static Bounds,
+    /// The longest since it started over.
+    live: u64,
+    /// The next lengths for [`Action::Move`] and [`Action::Fold`].
+    move_at: u64,
+    fold_at: u64,
+    /// Another process reads it: what is useless then is done again at this time.
+    held_until: Option<Instant>,
+    /// And then after so long.
+    pause: Duration,
+}
+
+impl Pressure {
+    pub(super) fn new(bounds: &'static Bounds) -> Self {
+        let [pause, _] = OTHER_READER_PAUSES;
+        Self { bounds, live: 0, move_at: bounds.moved, fold_at: bounds.folded, held_until: None, pause }
+    }
+
+    /// Notes how long the log is. True if it has started over since the last time.
+    pub(super) fn observe(&mut self, live: u64) -> bool {
+        let has_started_over = live < self.live;
+        if has_started_over {
+            *self = Self::new(self.bounds);
+        }
+        self.live = live;
+        has_started_over
+    }
+
+    pub(super) fn action(&self, now: Instant) -> Action {
+        let is_held = self.held_until.is_some_and(|until| now < until);
+        match self.live {
+            live if live >= self.bounds.most && !is_held => Action::GiveUpQueries,
+            live if live >= self.fold_at && live >= self.bounds.held && !is_held => Action::HoldQueries,
+            live if live >= self.fold_at => Action::Fold,
+            live if live >= self.move_at => Action::Move,
+            _ => Action::Nothing,
+        }
+    }
+
+    pub(super) fn is_being_moved(&mut self) {
+        // Once more right before the rest is, so that little is left.
+        let last = self.fold_at.saturating_sub(self.bounds.step);
+        self.move_at = if self.live < last { last } else { self.live + self.bounds.folded };
+    }
+
+    pub(super) fn ended(&mut self, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::StartsOver => *self = Self::new(self.bounds),
+            Outcome::Tried => self.fold_at = self.live + self.bounds.step,
+            Outcome::Held => {
+                self.fold_at = self.live + self.bounds.folded / 4;
+                self.held_until = Some(now + self.pause);
+                let [_, longest] = OTHER_READER_PAUSES;
+                self.pause = longest.min(2 * self.pause);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::database::log_bounds::{DATABASE, INDEX};
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn the_longer_the_log_the_more_is_done() {
+        use Action::{Fold, GiveUpQueries, HoldQueries, Move, Nothing};
+        let now = Instant::now();
+        for (mib, action) in [
+            (0, Nothing),
+            (31, Nothing),
+            (32, Move),
+            (63, Move),
+            (64, Fold),
+            (79, Fold),
+            (80, HoldQueries),
+            (95, HoldQueries),
+            (96, GiveUpQueries),
+            (9999, GiveUpQueries),
+        ] {
+            let mut pressure = Pressure::new(&DATABASE);
+            assert!(!pressure.observe(mib * MIB));
+            assert_eq!(pressure.action(now), action, "{mib} MiB");
+        }
+    }
+
+    /// What is seen and how it ended, one after the other, and what is to be done in between.
+    #[test]
+    fn what_was_tried_is_tried_again_when_the_log_has_grown_or_time_has_passed() {
+        use Action::{Fold, GiveUpQueries, HoldQueries, Move, Nothing};
+        use Outcome::{Held, StartsOver, Tried};
+        let (began, second) = (Instant::now(), Duration::from_secs(1));
+        let mut pressure = Pressure::new(&DATABASE);
+        for (mib, action, outcome, at) in [
+            (33, Move, None, 0),
+            (34, Nothing, None, 0),
+            (60, Move, None, 0),
+            (61, Nothing, None, 0),
+            (64, Fold, Some(Tried), 0),
+            (65, Nothing, None, 0),
+            (68, Fold, Some(Tried), 0),
+            (80, HoldQueries, Some(Tried), 0),
+            (81, Nothing, None, 0),
+            (84, HoldQueries, Some(Tried), 0),
+            (96, GiveUpQueries, None, 0),
+            // It has not ended, so it goes on.
+            (96, GiveUpQueries, Some(Held), 0),
+            (97, Nothing, None, 1),
+            (112, Fold, Some(Tried), 1),
+            (115, Nothing, None, 4),
+            (115, GiveUpQueries, Some(Held), 6),
+            // For longer and longer.
+            (116, Nothing, None, 15),
+            (116, GiveUpQueries, Some(Held), 16),
+            (116, Nothing, None, 35),
+            (116, GiveUpQueries, Some(StartsOver), 36),
+            (1, Nothing, None, 36),
+            (64, Fold, Some(Tried), 37),
+            // It has started over by itself.
+            (2, Nothing, None, 37),
+            (64, Fold, None, 37),
+            (96, GiveUpQueries, Some(Held), 40),
+            (97, Move, None, 44),
+            (97, GiveUpQueries, None, 45),
+        ] {
+            let now = began + second * at;
+            pressure.observe(mib * MIB);
+            assert_eq!(pressure.action(now), action, "{mib} MiB after {at} s");
+            match outcome {
+                Some(outcome) => pressure.ended(outcome, now),
+                None if action == Move => pressure.is_being_moved(),
+                None => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_that_started_over_is_noticed_once() {
+        let mut pressure = Pressure::new(&INDEX);
+        assert!(!pressure.observe(20 * MIB));
+        assert!(pressure.observe(MIB));
+        assert!(!pressure.observe(2 * MIB));
+    }
+}

@@ -1,0 +1,86 @@
+//! Files beside a database: their names, how they are opened, and to whom they belong.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use rusqlite::OpenFlags;
+
+/// For a connection that may write. Never creates: a file that vanishes while the service runs must not
+/// be replaced by an empty one. Follows no link: the path was resolved ([`super::database_path::DatabasePath`]).
+pub(in crate::store) const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+/// For a connection that changes nothing.
+pub(in crate::store) const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+
+pub(in crate::store) fn wal_path(path: &Path) -> PathBuf {
+    with_suffix(path, "-wal")
+}
+
+/// A file that belongs to the database, or comes from it: its name and something more.
+pub(in crate::store) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+pub(in crate::store) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a folder and those above it, each of which has its name also after a power cut.
+pub(in crate::store) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    make_folder(above)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    sync_folder(above)
+}
+
+/// To look at a file of which somebody else may have chosen what it is: no link is followed, no pipe waited for.
+pub(in crate::store) fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
+}
+
+/// What was created, renamed or removed in it stays so, also after a power cut.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Whom a file beside a database has to belong to, so that the service's user can open it whoever was the
+/// first to make it: the owner of the database, or, before there is one, of the folder.
+pub(in crate::store) fn owner_of(database: &Path) -> io::Result<(u32, u32)> {
+    let of = fs::symlink_metadata(database).or_else(|_| fs::metadata(folder_of(database)))?;
+    Ok((of.uid(), of.gid()))
+}
+
+/// Only root can; where even root may not, the file stays root's.
+pub(super) fn give_to(file: &File, owner: (u32, u32)) -> io::Result<()> {
+    let ours = file.metadata()?;
+    if rustix::process::geteuid().is_root() && (ours.uid(), ours.gid()) != owner {
+        let _ = fchown(file, Some(owner.0), Some(owner.1));
+    }
+    Ok(())
+}
+
+/// Device and inode: which file it is, whatever it is called.
+pub(in crate::store) type FileId = (u64, u64);
+
+pub(super) fn id_of(file: &fs::Metadata) -> FileId {
+    (file.dev(), file.ino())
+}
+
+/// What is at the path, a link being itself.
+pub(in crate::store) fn file_id(path: &Path) -> Option<FileId> {
+    fs::symlink_metadata(path).ok().map(|file| id_of(&file))
+}

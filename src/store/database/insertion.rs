@@ -1,0 +1,91 @@
+//! An insert puts one message into the table, or proves that it is there.
+
+use rusqlite::{Connection, Statement, params};
+
+use super::ignored::ignored;
+
+/// What became of a message that is in the store now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// This insert put it there.
+    Created,
+    /// A message with this id was there before, and is unchanged, or it was there and is gone.
+    Duplicate,
+}
+
+/// A message that is there already stays as it is, whichever of several unique indexes says so.
+pub(in crate::store) const INSERT: &str = "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+
+/// The index finds the row by the column's own rules of comparison; the bytes decide.
+const FIND: &str = "SELECT EXISTS (SELECT 1 FROM messages \
+     WHERE message_id = ?1 AND CAST(message_id AS BLOB) = CAST(?1 AS BLOB))";
+
+/// The values of a row, in the order of [`INSERT`].
+pub(in crate::store) struct Row<'a> {
+    pub(in crate::store) message_id: &'a str,
+    pub(in crate::store) from: &'a str,
+    pub(in crate::store) to: &'a str,
+    pub(in crate::store) ts: &'a str,
+    pub(in crate::store) text: Option<&'a str>,
+    pub(in crate::store) created_at: &'a str,
+}
+
+/// That nothing was inserted does not say that the row is there: a constraint or a trigger of somebody
+/// else's can ignore an insert. Then it is an error like any other constraint.
+pub(in crate::store) fn insert_row(
+    connection: &Connection,
+    insert: &mut Statement<'_>,
+    row: &Row<'_>,
+) -> rusqlite::Result<Inserted> {
+    let values = params![row.message_id, row.from, row.to, row.ts, row.text, row.created_at];
+    if insert.execute(values)? == 1 {
+        return Ok(Inserted::Created);
+    }
+    let is_there = connection.prepare_cached(FIND)?.query_row([row.message_id], |found| found.get(0))?;
+    if is_there { Ok(Inserted::Duplicate) } else { Err(ignored("an insert into messages")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ErrorCode;
+
+    use super::*;
+
+    const TABLE: &str = "CREATE TABLE messages (message_id TEXT PRIMARY KEY, from_msisdn TEXT, to_msisdn TEXT, \
+         ts TEXT, text TEXT, created_at TEXT)";
+
+    fn inserted(schema: &str, ids: &[&str]) -> Vec<rusqlite::Result<Inserted>> {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(schema).unwrap();
+        let mut insert = connection.prepare(INSERT).unwrap();
+        let one = |id: &&str| {
+            let row =
+                Row { message_id: id, from: "+1", to: "+2", ts: "2025", text: None, created_at: "2025" };
+            insert_row(&connection, &mut insert, &row)
+        };
+        ids.iter().map(one).collect()
+    }
+
+    #[test]
+    fn a_duplicate_is_one_whose_id_is_found_to_the_byte() {
+        let outcomes = inserted(TABLE, &["a", "A", "a", "a\0b", "a\0c", "a\0b"]);
+        let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+        use Inserted::{Created, Duplicate};
+        assert_eq!(outcomes, [Created, Created, Duplicate, Created, Created, Duplicate]);
+    }
+
+    #[test]
+    fn an_insert_that_does_nothing_is_an_error_where_the_id_is_not_there() {
+        let trigger = "CREATE TRIGGER t BEFORE INSERT ON messages BEGIN SELECT RAISE(IGNORE); END";
+        let nocase = TABLE.replace("PRIMARY KEY", "COLLATE NOCASE PRIMARY KEY");
+        let unique = format!("{TABLE}; CREATE UNIQUE INDEX u ON messages (from_msisdn, ts)");
+        for (schema, ids) in
+            [(format!("{TABLE}; {trigger}"), ["a", "a"]), (nocase, ["A", "a"]), (unique, ["a", "b"])]
+        {
+            let last = inserted(&schema, &ids).pop().unwrap();
+            let error = last.unwrap_err();
+            assert_eq!(error.sqlite_error_code(), Some(ErrorCode::ConstraintViolation), "{schema}: {error}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! An error at opening says why a database cannot be used, and what to do about that cause.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use rusqlite::{ErrorCode, ffi};
+use rustix::fs::{Access, access, statvfs};
+use rustix::io::Errno;
+
+use super::files::folder_of;
+use crate::advice;
+
+/// SQLite needs 32 KiB for the memory that connections share, and a page or two of its log. With less than
+/// this, what fails is taken to fail for want of room: it is not always told so.
+const SCARCE_BYTES: u64 = 128 << 10;
+
+/// Why a database cannot be opened. Each says in a line what is the matter and what to do about it.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The file is not one of ours: another setting is needed. It was left untouched.
+    Foreign(String),
+    /// The file or its folder cannot be used as they are.
+    Unusable(String),
+    /// There is no room for what has to be written.
+    Full(String),
+    /// Another process is at it: it can be used when that is done.
+    InUse(String),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Foreign(reason) | Self::Unusable(reason) | Self::Full(reason) | Self::InUse(reason)) =
+            self;
+        f.write_str(reason)
+    }
+}
+
+/// What the system said of `what`, which belongs to the database at `path`.
+pub(super) fn unusable(path: &Path, what: &Path, error: &io::Error) -> OpenError {
+    let path = path.display();
+    let whose =
+        if Path::new(&path.to_string()) == what { String::new() } else { format!("{}: ", what.display()) };
+    let reason = format!("cannot use the database {path}: {whose}{error}; {}", advice::on_file(error));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full(reason),
+        // No file can have such a name: trying again does not help.
+        io::ErrorKind::InvalidFilename => OpenError::Foreign(reason),
+        _ => OpenError::Unusable(reason),
+    }
+}
+
+pub(in crate::store) fn no_thread(error: &io::Error) -> OpenError {
+    OpenError::Unusable(format!("cannot start a thread: {error}; {}", advice::on_thread(error)))
+}
+
+pub(super) fn foreign(path: &Path, reason: &str) -> OpenError {
+    OpenError::Foreign(format!(
+        "{} is not a database of this service: {reason}; it was left as it is, name another file",
+        path.display()
+    ))
+}
+
+pub(super) fn damaged(path: &Path, how: &str) -> OpenError {
+    let how = how.replace('\n', " ");
+    OpenError::Unusable(format!(
+        "the database {} is damaged ({how}); restore a backup, or recover it with sqlite3's .recover",
+        path.display()
+    ))
+}
+
+pub(in crate::store) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
+    let shown = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => foreign(path, "it is not an SQLite file"),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse(format!(
+            "the database {shown} is locked by another process; stop that process first"
+        )),
+        Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
+        Some(ErrorCode::DiskFull) => unusable(path, path, &Errno::NOSPC.into()),
+        Some(ErrorCode::OutOfMemory) => unusable(path, path, &Errno::NOMEM.into()),
+        _ => match obstacle(path, error) {
+            Some(obstacle) => unusable(path, folder_of(path), &obstacle),
+            None => OpenError::Unusable(format!("cannot use the database {shown}: {error}")),
+        },
+    }
+}
+
+/// What the system would have said, where SQLite says only that it could not. Opens nothing: closing a
+/// file would let go of the locks that this process has on it.
+fn obstacle(path: &Path, error: &rusqlite::Error) -> Option<io::Error> {
+    use ErrorCode::{CannotOpen, PermissionDenied, ReadOnly, SystemIoFailure};
+    let code = error.sqlite_error()?;
+    if !matches!(code.code, CannotOpen | PermissionDenied | ReadOnly | SystemIoFailure) {
+        return None;
+    }
+    let folder = folder_of(path);
+    let obstacle = access(path, Access::READ_OK | Access::WRITE_OK)
+        .and_then(|()| access(folder, Access::WRITE_OK | Access::EXEC_OK))
+        .err();
+    let is_full =
+        || statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < SCARCE_BYTES);
+    let failed_to_read = code.extended_code == ffi::SQLITE_IOERR_READ;
+    let obstacle = obstacle.or_else(|| (!failed_to_read && is_full()).then_some(Errno::NOSPC));
+    obstacle.or_else(|| (code.code == SystemIoFailure).then_some(Errno::IO)).map(io::Error::from)
+}

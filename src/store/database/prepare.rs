@@ -1,0 +1,95 @@
+//! A database is created where there is none, or brought up to date, under a lock that says which of the two.
+//!
+//! - Creating is exclusive: of two processes that start at once on an empty folder one creates, and the
+//!   other finds what it has made.
+//! - A new database appears whole or not at all, and only where nothing is.
+//! - A log without its database holds what was acknowledged. It is never taken for that of a new one, nor
+//!   removed: the start is refused until somebody says where it belongs.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::files::{file_id, folder_of, make_folder, owner_of};
+use super::lock::{self, Lock};
+use super::logs;
+use super::open_error::{OpenError, from_sqlite, unusable};
+use super::schema::{self, inspect, migrate};
+use super::temporary::Temporary;
+
+/// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
+const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
+/// So often a database that vanishes, or is replaced, while it is being opened is looked for again.
+const TRIES: usize = 5;
+
+/// The write connection to a database that is there and up to date, and the lock that tells others so.
+/// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
+pub(in crate::store) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
+    let (connection, lock) = claim(path)?;
+    Ok((connection?, lock))
+}
+
+/// The same, where a database that is there may be used though it cannot be written to now: it was looked
+/// at, and is locked. The write connection is then to be had later, by [`schema::connect`].
+pub(in crate::store) fn claim(path: &Path) -> Result<(Result<Connection, OpenError>, Lock), OpenError> {
+    if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
+        let version = rusqlite::version();
+        return Err(OpenError::Unusable(format!(
+            "SQLite {version} is not safe in WAL mode; 3.51.3 or later is needed"
+        )));
+    }
+    let folder = folder_of(path);
+    make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
+    for _ in 0..TRIES {
+        let Some(found) = file_id(path) else {
+            // Another process may have made it before the lock was ours.
+            if let Some(_alone) = lock::to_create(path)?
+                && file_id(path).is_none()
+            {
+                create(path)?;
+            }
+            continue;
+        };
+        // SQLite's own message does not say what the system said.
+        let could_be_written = OpenOptions::new().read(true).append(true).open(path);
+        could_be_written.map_err(|error| unusable(path, path, &error))?;
+        inspect(path)?;
+        // A file that is refused gets no company either.
+        let lock = lock::shared(path)?;
+        // Before the lock was ours it may have been replaced by one that nobody has looked at.
+        if file_id(path) == Some(found) {
+            // Whether migrations are due is asked once more under the lock that a change takes: another
+            // process may have been faster, or holds it for so long that somebody should know.
+            return Ok((schema::connect(path, 0), lock));
+        }
+    }
+    Err(OpenError::InUse(format!("the database {} is replaced by others again and again", path.display())))
+}
+
+/// A new database is made under another name, so it needs two syncs and not the ten that SQLite would
+/// spend on getting there step by step.
+fn create(path: &Path) -> Result<(), OpenError> {
+    logs::none_without_a_database(path)?;
+    let make = || -> io::Result<Result<(), OpenError>> {
+        let temporary = Temporary::of(path)?;
+        if let Err(error) = fill(temporary.path()) {
+            return Ok(Err(error));
+        }
+        temporary.give_to(owner_of(path)?)?;
+        // Where something has the name by now, it is looked at like any other.
+        temporary.publish_new()?;
+        Ok(Ok(()))
+    };
+    make().map_err(|error| unusable(path, folder_of(path), &error))?
+}
+
+fn fill(unborn: &Path) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| from_sqlite(unborn, &error);
+    let mut connection = schema::open(unborn).map_err(failed)?;
+    connection.execute_batch("PRAGMA synchronous = OFF").map_err(failed)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
+    migrate(unborn, &mut connection)?;
+    connection.close().map_err(|(_, error)| failed(error))
+}

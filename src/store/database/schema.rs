@@ -1,0 +1,220 @@
+//! The file's shape: what is accepted, how it is migrated, and how connections to it are opened.
+//!
+//! A file is looked at before it is written to. One that is not ours, or is newer than this
+//! program, is refused and stays as it was, to the byte.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::acceptance::{Rejection, examine};
+use super::files::{READ_WRITE, folder_of, with_suffix};
+use super::frozen::{self, Stamp};
+use super::lock;
+use super::log_bounds::DATABASE;
+use super::migrations::{self, VERSION};
+use super::open_error::{OpenError, damaged, foreign, from_sqlite};
+use super::{wal, word_function};
+use crate::limits::{
+    CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
+    START_BUSY_TIMEOUT, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
+};
+
+/// How long it is waited to be alone with a database that nobody seems to have open.
+const ALONE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
+
+/// Looks at a database that is there, and leaves it as it is, also where it is refused. Gives the version of
+/// its schema, from which migrations are due.
+///
+/// It is read as its owner would read it: what a killed writer has left half done is taken back first,
+/// which SQLite does only where it may write.
+pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
+    // Two that look at once would keep each other from it.
+    let _turn = lock::turn_in(folder_of(path));
+    let failed = |error: &rusqlite::Error| from_sqlite(path, error);
+    let version = match look(path, Company::None) {
+        // Somebody has opened it in between.
+        Err(Rejection::Sqlite(error)) if matches!(failed(&error), OpenError::InUse(_)) => {
+            look(path, Company::Others)
+        }
+        looked => looked,
+    };
+    let version = version.map_err(|rejection| refused(path, rejection))?;
+    if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= LARGEST_CHECKED_BYTES) {
+        // Damage of a file that was never in our care must show before the first change to it.
+        let quick_check = || open_existing(path)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        let verdict: Result<String, OpenError> = quick_check().map_err(|error| failed(&error));
+        match verdict {
+            Ok(verdict) if verdict != "ok" => return Err(damaged(path, &verdict)),
+            // Then there is no room for a change either. It is looked at again before one is tried.
+            Ok(_) | Err(OpenError::Full(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(version)
+}
+
+fn refused(path: &Path, rejection: Rejection) -> OpenError {
+    match rejection {
+        Rejection::Foreign(why) => foreign(path, &why),
+        Rejection::Sqlite(error) => from_sqlite(path, &error),
+    }
+}
+
+/// Who else may have a database open while it is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Company {
+    /// Nobody, as far as can be seen by the files beside it.
+    None,
+    Others,
+}
+
+fn look(path: &Path, company: Company) -> Result<i64, Rejection> {
+    if !is_utf8(path, company)? {
+        return Err(Rejection::Foreign("its text is UTF-16, not UTF-8".to_owned()));
+    }
+    let connection = open(path)?;
+    leave_nothing(&connection, path, company)?;
+    let snapshot = connection.unchecked_transaction()?;
+    examine(&snapshot)
+}
+
+/// SQLite as it is built here would take one for the other, but for a database beside another one.
+fn is_utf8(path: &Path, company: Company) -> rusqlite::Result<bool> {
+    let utf8 = open(Path::new(":memory:"))?;
+    leave_nothing(&utf8, path, company)?;
+    let name = ToSqlOutput::Borrowed(ValueRef::Text(path.as_os_str().as_bytes()));
+    match utf8.execute("ATTACH ?1 AS file", [name]) {
+        Err(error) if error.to_string().contains("text encoding") => Ok(false),
+        attached => attached.map(|_| true),
+    }
+}
+
+/// Has a connection to this database leave nothing behind: a log that was there stays as it was, one that was
+/// not there goes with the connection. Nor does it make the file of shared memory where nobody uses one: for
+/// that it has to be alone.
+fn leave_nothing(connection: &Connection, path: &Path, company: Company) -> rusqlite::Result<()> {
+    let is_there = |suffix| with_suffix(path, suffix).exists();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_there("-wal"))?;
+    let alone = company == Company::None && !is_there("-shm") && !is_there("-journal");
+    connection.busy_timeout(if alone { ALONE_BUSY_TIMEOUT } else { COMMIT_BUSY_TIMEOUT })?;
+    if alone {
+        connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
+fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path)?;
+    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+/// The write connection to a database that has been looked at, brought up to date if it was of this version.
+pub(in crate::store) fn connect(path: &Path, version: i64) -> Result<Connection, OpenError> {
+    let mut connection = open_for_writing(path)?;
+    if version < VERSION {
+        migrate(path, &mut connection)?;
+    }
+    write_again(&connection).map_err(|error| from_sqlite(path, &error))?;
+    Ok(connection)
+}
+
+/// Brings a database up to date that has been looked at.
+pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+    let mut migrated = || -> Result<(), Rejection> {
+        connection.busy_timeout(START_BUSY_TIMEOUT)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have changed it since.
+        let version = examine(&transaction)?;
+        if version < VERSION {
+            migrations::apply(&transaction, version)?;
+        }
+        Ok(transaction.commit()?)
+    };
+    migrated().map_err(|rejection| refused(path, rejection))
+}
+
+/// What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that
+/// everything visible from now on is also on disk: all that no other process is reading.
+fn write_again(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(WRITE_AGAIN_BUSY_TIMEOUT)?;
+    let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+    result
+}
+
+/// A connection that commits: WAL, and every commit synced before it returns. The file must exist.
+pub(in crate::store) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+    let open = || -> rusqlite::Result<(Connection, String)> {
+        let connection = open(path)?;
+        connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        connection.execute_batch(&format!(
+            "PRAGMA synchronous = FULL; PRAGMA cache_size = -{WRITE_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+        ))?;
+        wal::keep_at_most(&connection, DATABASE.most)?;
+        // What is deleted is people's messages. To insert costs nothing more.
+        connection.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
+        Ok((connection, mode))
+    };
+    match open() {
+        Ok((connection, mode)) if mode.eq_ignore_ascii_case("wal") => Ok(connection),
+        Ok(_) => Err(OpenError::Unusable(format!(
+            "the file system of {} does not support SQLite's write-ahead log; put the database on a local disk",
+            path.display()
+        ))),
+        Err(error) => Err(from_sqlite(path, &error)),
+    }
+}
+
+/// A connection for queries. Where there is no room for what connections share it reads the file alone, as
+/// long as that has the stamp.
+pub(in crate::store) fn open_for_queries(path: &Path) -> rusqlite::Result<(Connection, Option<Stamp>)> {
+    // It reads the schema, and so has all that it needs, or fails.
+    let error = match open_for_reading(path) {
+        Ok(connection) => return Ok((connection, None)),
+        Err(error) => error,
+    };
+    if !matches!(from_sqlite(path, &error), OpenError::Full(_)) {
+        return Err(error);
+    }
+    let (connection, stamp) = frozen::open(path)?.ok_or(error)?;
+    keep_statements(&connection)?;
+    set_up_for_reading(&connection)?;
+    Ok((connection, Some(stamp)))
+}
+
+/// A connection that reads.
+pub(in crate::store) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path)?;
+    set_up_for_reading(&connection)?;
+    Ok(connection)
+}
+
+fn set_up_for_reading(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(READ_BUSY_TIMEOUT)?;
+    connection
+        .execute_batch(&format!("PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
+    word_function::register(connection)
+}
+
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, READ_WRITE)?;
+    keep_statements(&connection)?;
+    Ok(connection)
+}
+
+/// Has a connection compile each statement once. Unless told otherwise SQLite looks at some of the
+/// values that are bound, and compiles the statement anew whenever one of these is bound again
+/// (`SQLITE_DBCONFIG_ENABLE_QPSG`, <https://sqlite.org/c3ref/c_dbconfig_defensive.html>).
+pub(in crate::store) fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! The thread that keeps the index up: it takes in what was committed, many messages at a time, and
+//! nobody waits for it.
+//!
+//! - While messages keep coming it waits until some have gathered, so that they share pages; while
+//!   they come fast and nobody asks anything, until very many have.
+//! - The order goes before the search.
+//! - A slice is one transaction of the index, taken from one state of the database.
+//! - An index that fails is put out of use, and made anew. It is not used before it was compared with the messages,
+//!   and compared again when somebody else has committed.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::upkeep::{Due, Part, Sliced, Upkeep, Verdict};
+use crate::limits::INDEX_RETRY;
+use crate::log::{Level, Line, Log};
+use crate::metrics::Metrics;
+use crate::os;
+use crate::store::checkpoint::keeper::{Keeper, Report};
+use crate::store::database::log_bounds::INDEX;
+use crate::store::index;
+use crate::store::read::readers::Readers;
+
+/// While somebody else keeps committing, the index is compared with the messages for a tenth of the time.
+const VERIFICATION_SHARE: u32 = 9;
+
+/// Where the log of the index has no room, how long queries go on until it is tried again to make some.
+const ROOM_PAUSE: Duration = Duration::from_millis(500);
+
+/// The handle of the thread.
+pub(in crate::store) struct Indexer {
+    wake: Wake,
+    stopping: Arc<AtomicBool>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// Tells the indexer that something was committed. Never waits.
+#[derive(Clone)]
+pub(in crate::store) struct Wake {
+    committed: Sender<()>,
+    changed: Sender<()>,
+    by_others: Arc<AtomicBool>,
+}
+
+impl Wake {
+    pub(in crate::store) fn wake(&self) {
+        // If one is waiting already it stands for both.
+        let _ = self.committed.try_send(());
+    }
+
+    /// Messages were deleted, and queries go without the index until it knows: nothing else may wait first.
+    pub(in crate::store) fn changed(&self) {
+        let _ = self.changed.try_send(());
+        self.wake();
+    }
+
+    /// Somebody else has written to the database: the index is compared with what is there now.
+    pub(in crate::store) fn committed_by_others(&self) {
+        self.by_others.store(true, Relaxed);
+        self.wake();
+    }
+}
+
+impl Indexer {
+    /// Opens the index, so that the first query can use it, and starts the thread. Without an index
+    /// the service works as well, more slowly.
+    pub(in crate::store) fn start(
+        database: &Path,
+        readers: Arc<Readers>,
+        metrics: Arc<Metrics>,
+        log: Log,
+    ) -> io::Result<Self> {
+        let (committed, woken) = bounded(1);
+        let (changed, woken_for_changes) = bounded(1);
+        readers.set_indexer(committed.clone());
+        let (stopping, by_others) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let keeper = Keeper::new(&INDEX, readers.gate(), Report::new("index", log.clone()));
+        let mut work = Work {
+            database: database.to_owned(),
+            readers,
+            stopping: Arc::clone(&stopping),
+            woken,
+            woken_for_changes,
+            by_others: Arc::clone(&by_others),
+            verified: None,
+            metrics,
+            keeper,
+            log,
+            generation: 0,
+            file: None,
+            failing: false,
+        };
+        let first = work.open();
+        let thread = thread::Builder::new().name("indexer".into()).spawn(move || {
+            os::lower_priority_of_this_thread();
+            work.run(first);
+        })?;
+        Ok(Self { wake: Wake { committed, changed, by_others }, stopping, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(in crate::store) fn wake(&self) -> Wake {
+        self.wake.clone()
+    }
+
+    pub(in crate::store) fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+        self.wake.wake();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    database: PathBuf,
+    readers: Arc<Readers>,
+    stopping: Arc<AtomicBool>,
+    woken: Receiver<()>,
+    woken_for_changes: Receiver<()>,
+    by_others: Arc<AtomicBool>,
+    /// When the index was last compared with the messages, and how long that took.
+    verified: Option<(Instant, Duration)>,
+    metrics: Arc<Metrics>,
+    log: Log,
+    /// Of the log of the index.
+    keeper: Keeper,
+    /// What the connections belong to (`Readers::generation`).
+    generation: u64,
+    /// The file that is the index.
+    file: Option<index::FileId>,
+    /// The last try failed, and the log says so.
+    failing: bool,
+}
+
+impl Work {
+    fn run(&mut self, mut first: Option<Upkeep>) {
+        while !self.stopping.load(Relaxed) {
+            let Some(mut upkeep) = first.take().or_else(|| self.open()) else {
+                let _ = self.woken.recv_timeout(INDEX_RETRY);
+                continue;
+            };
+            let kept_up = catch_unwind(AssertUnwindSafe(|| self.keep_up(&mut upkeep)));
+            if !self.stopping.load(Relaxed) {
+                upkeep.show_lost(&self.metrics);
+            }
+            match kept_up {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => self.failed(Some(&error)),
+                Err(_) => self.failed(None),
+            }
+        }
+    }
+
+    fn open(&mut self) -> Option<Upkeep> {
+        let generation = self.readers.generation();
+        let known = self.readers.index_file();
+        let is_other = known.is_some() && index::file_of(&self.database) != known;
+        // Another file cannot be opened beside the log of the one that was there.
+        let condemned = self.readers.take_index_condemned();
+        if let Some(cause) = &condemned {
+            self.log.write(&Line::event(Level::Warning, "index_wrong").text("cause", cause));
+        }
+        if condemned.is_some() || is_other {
+            // If it cannot be removed it is tried again with the next query that fails.
+            let _ = index::remove(&self.database);
+        }
+        match Upkeep::open(&self.database) {
+            Ok(mut upkeep) => {
+                self.file = index::file_of(&self.database);
+                upkeep.tell(&self.log);
+                upkeep.show(&self.metrics);
+                self.generation = generation;
+                Some(upkeep)
+            }
+            Err(error) => {
+                self.failed(Some(&error));
+                None
+            }
+        }
+    }
+
+    /// Works until told to stop, or until the index is of no use any more.
+    fn keep_up(&mut self, upkeep: &mut Upkeep) -> rusqlite::Result<()> {
+        if !self.is_right(upkeep)? {
+            return Ok(());
+        }
+        self.readers.use_index(self.generation, self.file);
+        while !self.stopping.load(Relaxed) && self.readers.uses_index(self.generation) {
+            if index::file_of(&self.database) != self.readers.index_file() {
+                self.readers.forget_index();
+                break;
+            }
+            if self.is_to_be_verified(upkeep) && !self.is_right(upkeep)? {
+                break;
+            }
+            self.readers.rest_if_not_asked();
+            match upkeep.due() {
+                Some(Due::Now(_)) if !self.has_room(upkeep)? => {
+                    let _ = self.woken_for_changes.recv_timeout(ROOM_PAUSE);
+                }
+                Some(Due::Now(part)) => {
+                    if upkeep.slice(part)? == Sliced::MissedChanges {
+                        self.readers.forget_index();
+                        break;
+                    }
+                    self.readers.index_knows_changes(upkeep.changes_through());
+                    upkeep.show(&self.metrics);
+                    upkeep.tell(&self.log);
+                    self.failing = false;
+                }
+                Some(Due::In(wait)) => {
+                    // What comes meanwhile is why it waits; what goes is not.
+                    let _ = self.woken_for_changes.recv_timeout(wait);
+                    upkeep.look(self.readers.was_asked_recently())?;
+                    upkeep.show(&self.metrics);
+                }
+                None => {
+                    upkeep.empty_log()?;
+                    let _ = self.woken.recv_timeout(INDEX_RETRY);
+                    upkeep.look(self.readers.was_asked_recently())?;
+                    upkeep.show(&self.metrics);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_to_be_verified(&self, upkeep: &Upkeep) -> bool {
+        // Somebody who commits all the time is not to keep this thread at it.
+        let is_rested = self.verified.is_none_or(|(at, took)| at.elapsed() >= took * VERIFICATION_SHARE);
+        upkeep.is_at_last_row() || is_rested && self.by_others.load(Relaxed)
+    }
+
+    /// Compares the index with the messages. One that is wrong is made anew.
+    fn is_right(&mut self, upkeep: &mut Upkeep) -> rusqlite::Result<bool> {
+        // Before it is looked: what comes meanwhile is looked at once more.
+        self.by_others.store(false, Relaxed);
+        let began = Instant::now();
+        while !self.stopping.load(Relaxed) {
+            let wrong = match upkeep.verify()? {
+                Verdict::Right => {
+                    self.verified = Some((Instant::now(), began.elapsed()));
+                    self.readers.index_knows_changes(upkeep.changes_through());
+                    upkeep.show(&self.metrics);
+                    return Ok(true);
+                }
+                Verdict::Pending if !self.has_room(upkeep)? => {
+                    thread::sleep(ROOM_PAUSE);
+                    continue;
+                }
+                Verdict::Pending if upkeep.slice(Part::Changes)? == Sliced::Done => continue,
+                Verdict::Pending => "changes were removed that it has not taken account of",
+                Verdict::Wrong(wrong) => wrong,
+            };
+            self.readers.condemn_index(wrong.to_owned());
+            return Ok(false);
+        }
+        Ok(false)
+    }
+
+    fn has_room(&mut self, upkeep: &Upkeep) -> rusqlite::Result<bool> {
+        let (index, live) = upkeep.log()?;
+        self.keeper.has_room(index, live)
+    }
+
+    /// Queries go without the index until there is a new one.
+    fn failed(&mut self, error: Option<&rusqlite::Error>) {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, NotADatabase};
+        if !std::mem::replace(&mut self.failing, true) {
+            let cause = error.map_or_else(|| "panic".to_owned(), ToString::to_string);
+            self.log.write(&Line::event(Level::Warning, "index_unavailable").text("cause", &cause));
+        }
+        match error.and_then(rusqlite::Error::sqlite_error_code) {
+            Some(DatabaseBusy) => {}
+            Some(DatabaseCorrupt | NotADatabase) | None => {
+                self.readers.forget_index();
+                // If it cannot be removed it is tried again with the next failure.
+                let _ = index::remove(&self.database);
+            }
+            Some(_) => self.readers.forget_index(),
+        }
+        let _ = self.woken.recv_timeout(INDEX_RETRY);
+    }
+}

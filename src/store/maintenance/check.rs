@@ -1,0 +1,114 @@
+//! Looks whether a database and what is derived from it are sound, also while a service uses them.
+//!
+//! Nothing is changed. A snapshot keeps the log from starting over, so a check gives up when that has
+//! grown too long, or when another command needs it to start over; a backup can be checked at leisure.
+
+mod derived;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::log_bound::LogBound;
+use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
+use crate::store::database::database_path::DatabasePath;
+use crate::store::database::files::folder_of;
+use crate::store::database::migrations::VERSION;
+use crate::store::database::open_error::{OpenError, from_sqlite};
+use crate::store::database::sort_columns::INSTANT;
+use crate::store::database::{lock, schema, temporary};
+
+/// Checks the structure of the file, counts what is in it, and compares the index with the messages.
+/// `say` hears of each in a line. True if all of it is sound.
+///
+/// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile, or another
+/// command needs it to start over.
+pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
+    let gives_way = Arc::<AtomicBool>::default();
+    let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(ErrorCode::OperationInterrupted) if gives_way.load(Relaxed) => OpenError::InUse(format!(
+            "another command is changing {} and needs its log, which a check holds; run it again when that is done",
+            database.display()
+        )),
+        Some(ErrorCode::OperationInterrupted) => OpenError::InUse(format!(
+            "messages come too fast to check {}; check a backup of it, or when there is less to do",
+            database.display()
+        )),
+        _ => from_sqlite(database, &error),
+    };
+    let version = schema::inspect(database)?;
+    let _lock = lock::shared_if_there(database)?;
+    // They hold people's messages.
+    for left in temporary::left_behind(folder_of(database)).unwrap_or_default() {
+        say(&format!("{}: left behind by a command that was killed; remove it", left.display()));
+    }
+    let connection = open(database, &gives_way).map_err(failed)?;
+    say(&format!("{}: schema version {version}", database.display()));
+    let mut is_sound = structure(&connection, "main", say).map_err(failed)?;
+    if !is_sound {
+        say("what is derived from a damaged file was not compared; restore a backup");
+        return Ok(false);
+    }
+    let figures = format!(
+        "SELECT COUNT(*), COUNT(DISTINCT from_msisdn), \
+            (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} LIMIT 1), \
+            (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} DESC LIMIT 1) FROM messages"
+    );
+    let figures = connection.query_row(&figures, [], |row| {
+        let text = |column| {
+            crate::store::database::column::text(row, column)
+                .map(|text| text.unwrap_or_else(|| "-".to_owned()))
+        };
+        Ok(format!("{} messages from {} senders, {} to {}", text(0)?, text(1)?, text(2)?, text(3)?))
+    });
+    // Of a new file without a table there is nothing to count.
+    if version > 0 || figures.is_ok() {
+        say(&figures.map_err(failed)?);
+    }
+    if version == VERSION {
+        is_sound = derived::agrees(&connection, database, say).map_err(failed)?;
+    }
+    Ok(is_sound)
+}
+
+/// `gives_way` is raised when it is interrupted because another command asks for it.
+fn open(database: &Path, gives_way: &Arc<AtomicBool>) -> rusqlite::Result<Connection> {
+    let mut connection = schema::open_for_reading(database)?;
+    // What is sorted here may be larger than memory.
+    connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
+    let log = LogBound::of(database)?;
+    let (database, gives_way) = (database.to_owned(), Arc::clone(gives_way));
+    let is_in_the_way = move || {
+        gives_way.store(lock::is_asked(&database), Relaxed);
+        gives_way.load(Relaxed) || log.is_exceeded()
+    };
+    connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;
+    Ok(connection)
+}
+
+/// What SQLite itself can say of a file.
+fn structure(connection: &Connection, file: &str, say: &mut dyn FnMut(&str)) -> rusqlite::Result<bool> {
+    let faults = || -> rusqlite::Result<Vec<String>> {
+        let mut statement = connection.prepare(&format!("PRAGMA {file}.integrity_check({NAMED_FAULTS})"))?;
+        let faults = statement.query_map([], |row| row.get::<_, String>(0))?;
+        faults.filter(|fault| !fault.as_ref().is_ok_and(|fault| fault == "ok")).collect()
+    };
+    let name = if file == "main" { "structure" } else { "structure of the index" };
+    let faults = match faults() {
+        Err(error) if is_damage(&error) => vec![error.to_string()],
+        other => other?,
+    };
+    if faults.is_empty() {
+        say(&format!("{name}: sound"));
+    }
+    for fault in &faults {
+        say(&format!("{name}: {}", fault.replace('\n', " ")));
+    }
+    Ok(faults.is_empty())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}

@@ -1,0 +1,232 @@
+//! One person's messages are erased, from the database and from what is derived from it; by a process of its
+//! own, whether the service runs or not.
+//!
+//! - Small transactions, so that a running service waits a moment for each and no webhook for more.
+//! - What was deleted is overwritten with zeros where it stood (`secure_delete`); the log is emptied, and the
+//!   index is made anew. A file that was written without that care can hold older copies of a row in unused
+//!   places, so it is written anew on request (`VACUUM`).
+//! - The ids stay known for a while as hashes ([`crate::store::write::forgotten`]): sent again, a message stays erased.
+//! - Cut short it has erased a part; done again it erases the rest.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, Row};
+
+use super::log_room;
+use super::retention::due;
+use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
+use crate::store::database::database_path::DatabasePath;
+use crate::store::database::files::{READ_WRITE, folder_of, open_regular};
+use crate::store::database::lock::{self, Lock};
+use crate::store::database::migrations::VERSION;
+use crate::store::database::open_error::OpenError;
+use crate::store::database::open_error::from_sqlite;
+use crate::store::database::schema;
+use crate::store::database::temporary;
+use crate::store::index::{self, changes};
+use crate::store::write::forgotten;
+use crate::store::write::transactor::in_transaction;
+
+/// Erases every message of these senders that was stored before; `to_the_last_byte` also writes the file anew,
+/// during which nobody can commit. Gives their number. `progress` hears of messages erased and messages found.
+pub fn erase(
+    database: &DatabasePath,
+    senders: &[String],
+    to_the_last_byte: bool,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<u64, OpenError> {
+    let failed = |error: rusqlite::Error| from_sqlite(database, &error);
+    let version = schema::inspect(database)?;
+    if version < VERSION {
+        return Err(OpenError::Unusable(format!(
+            "the database {} is from an earlier version of this program; start the service on it once",
+            database.display()
+        )));
+    }
+    let lock = lock::shared(database)?;
+    let connection = schema::open_for_writing(database)?;
+    // A service under load is at rest for moments only: they are looked for more often than SQLite would.
+    connection.busy_timeout(Duration::ZERO).and_then(|()| log_room::set_up(&connection)).map_err(failed)?;
+    let last = "SELECT ifnull(max(rowid), 0) FROM messages";
+    let last: i64 = patiently(|| connection.query_row(last, [], |row| row.get(0))).map_err(failed)?;
+    let mut erased = 0;
+    loop {
+        let found = patiently(|| find(&connection, senders, last)).map_err(failed)?;
+        if found.is_empty() {
+            break;
+        }
+        let all = erased + found.len() as u64;
+        for rows in found.chunks(ERASE_SLICE) {
+            erased += slice(&connection, &lock, |connection| delete(connection, rows)).map_err(failed)?;
+            progress(erased, all);
+        }
+    }
+    // From here on no index that knew the messages is read.
+    let remove = |connection: &Connection| changes::remove(connection, i64::MAX, REMOVAL_SLICE);
+    while slice(&connection, &lock, remove).map_err(failed)? {}
+    if to_the_last_byte {
+        rewrite(&connection).map_err(|error| not_rewritten(database, &error))?;
+    }
+    let emptied = log_room::make_empty(&connection, &lock, ERASE_PATIENCE);
+    drop(connection);
+    let copies = remove_copies(database);
+    let removed = remove_index(database);
+    emptied.map_err(|error| still_in_the_log(database, &error))?;
+    removed.map_err(|error| still_in(database, "its index", &error))?;
+    copies.map_err(|error| still_in(database, "an unfinished copy beside it", &error))?;
+    Ok(erased)
+}
+
+/// Removes unfinished copies of the messages that commands which were killed have left behind.
+fn remove_copies(database: &Path) -> io::Result<()> {
+    temporary::left_behind(folder_of(database))?.iter().try_for_each(|left| temporary::remove(left))
+}
+
+fn still_in_the_log(database: &Path, error: &rusqlite::Error) -> OpenError {
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => {
+            "another process reads the database all the time, as Litestream or an open sqlite3 does: end it"
+        }
+        _ => "put that right",
+    };
+    OpenError::Unusable(format!(
+        "the messages are deleted from {}, but its log still holds them ({error}); {advice}, and run this again",
+        database.display()
+    ))
+}
+
+fn still_in(database: &Path, what: &str, error: &io::Error) -> OpenError {
+    OpenError::Unusable(format!(
+        "the messages are deleted from {}, but {what} still holds them, since it cannot be removed ({error}); \
+         put that right, and run this again",
+        database.display()
+    ))
+}
+
+fn not_rewritten(database: &Path, error: &rusqlite::Error) -> OpenError {
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy) => "another process holds the database",
+        _ => "it takes as much room as the database has, once beside it and once where TMPDIR points",
+    };
+    OpenError::Unusable(format!(
+        "the messages are deleted from {}, but it could not be written anew ({error}): {advice}; run this again",
+        database.display()
+    ))
+}
+
+/// Tries until nobody else holds the database.
+fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let began = Instant::now();
+    loop {
+        match work() {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < ERASE_PATIENCE =>
+            {
+                thread::sleep(ERASE_LOOK);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// One small transaction, and a rest for those who use the database as well.
+fn slice<T>(
+    connection: &Connection,
+    lock: &Lock,
+    mut work: impl FnMut(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    log_room::make(connection, lock, ERASE_PATIENCE)?;
+    let mut took = Duration::ZERO;
+    let done = patiently(|| {
+        let began = Instant::now();
+        let done = in_transaction(connection, &mut work);
+        took = began.elapsed();
+        done
+    });
+    thread::sleep(took);
+    done
+}
+
+/// Writes the whole file anew, so that nothing is left in unused places. Nobody can commit meanwhile.
+fn rewrite(connection: &Connection) -> rusqlite::Result<()> {
+    // The copy that SQLite makes on the way may be larger than memory.
+    connection.execute_batch("PRAGMA temp_store = FILE")?;
+    patiently(|| connection.execute_batch("VACUUM"))
+}
+
+/// Of a message: its row, its sender and its id.
+type Found = (i64, String, Option<Vec<u8>>);
+
+/// The messages of the senders, up to a row.
+fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Result<Vec<Found>> {
+    let mut all = Vec::new();
+    let mut statement = connection.prepare(
+        "SELECT rowid, from_msisdn, CAST(message_id AS BLOB) FROM messages WHERE from_msisdn = ?1 AND rowid <= ?2",
+    )?;
+    for sender in senders {
+        let found = |row: &Row<'_>| Ok((row.get(0)?, sender.clone(), row.get(2)?));
+        for message in statement.query_map((sender, last), found)? {
+            all.push(message?);
+        }
+    }
+    Ok(all)
+}
+
+/// Deletes those that are still what they were, and remembers their ids.
+fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
+    let salt = forgotten::Salt::read(connection)?;
+    // A clock that was set back is no reason to forget an id at once.
+    let at = due::now().max(due::read(connection)?.unwrap_or(0));
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM messages WHERE rowid = ?1 AND from_msisdn = ?2 AND CAST(message_id AS BLOB) IS ?3",
+    )?;
+    let mut deleted = 0;
+    for (row, sender, message_id) in rows {
+        if delete.execute((row, sender, message_id))? == 0 {
+            continue;
+        }
+        deleted += 1;
+        if let Some(message_id) = message_id {
+            forgotten::remember(connection, &salt, message_id, at)?;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Removes the index. One that a running service uses loses its name, and the service, which looks for it
+/// all the time, makes another one.
+fn remove_index(database: &Path) -> io::Result<()> {
+    let path = index::path_of(database);
+    // Held open, so that the next file cannot be given its number and be taken for it.
+    let held = open_regular(&path).ok();
+    let before = index::file_of(database);
+    let began = Instant::now();
+    while held.is_some() && began.elapsed() < ERASE_PATIENCE {
+        let now = index::file_of(database);
+        if now.is_some() && now != before {
+            return Ok(());
+        }
+        if now.is_some() && is_in_use(&path) {
+            fs::remove_file(&path)?;
+        } else if now.is_some() {
+            break;
+        }
+        thread::sleep(ERASE_LOOK);
+    }
+    index::remove(database)
+}
+
+/// True if another process has the index open. Otherwise its log is in it now.
+fn is_in_use(index: &Path) -> bool {
+    let fold = || {
+        let index = Connection::open_with_flags(index, READ_WRITE)?;
+        index.busy_timeout(Duration::ZERO)?;
+        index.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+    };
+    fold().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy))
+}

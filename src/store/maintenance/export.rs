@@ -1,0 +1,86 @@
+//! Every message that matches a filter, in the order in which they arrived, a slice at a time.
+//!
+//! - A slice is read in a snapshot of its own, which ends before anything is done with it: so the log can
+//!   start over however long an export takes, and a few megabytes hold it all.
+//! - What was stored when it began is in it, unless it was deleted since; what comes later is not.
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use crate::filter::Filter;
+use crate::limits::{EXPORT_BYTES, EXPORT_ROWS};
+use crate::store::database::database_path::DatabasePath;
+use crate::store::database::lock::{self, Lock};
+use crate::store::database::open_error::{OpenError, from_sqlite};
+use crate::store::database::schema;
+use crate::store::index::Marks;
+use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
+use crate::store::read::source::{Values, rows};
+
+/// An export on its way.
+pub struct Export {
+    path: PathBuf,
+    connection: Connection,
+    filter: Filter,
+    /// The row that was looked at last, and the one to be looked at last.
+    at: Option<i64>,
+    end: Option<i64>,
+    _lock: Option<Lock>,
+}
+
+impl Export {
+    /// Of the database at `path`, whoever is using it.
+    pub fn open(path: &DatabasePath, filter: Filter) -> Result<Self, OpenError> {
+        let lock = lock::shared_if_there(path)?;
+        schema::inspect(path)?;
+        let failed = |error| from_sqlite(path, &error);
+        let connection = schema::open_for_reading(path).map_err(failed)?;
+        connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
+        let end = "SELECT max(rowid) FROM messages";
+        let end = connection.query_row(end, [], |row| row.get(0)).map_err(failed)?;
+        Ok(Self { path: path.to_path_buf(), connection, filter, at: None, end, _lock: lock })
+    }
+
+    /// The next messages; of a selective filter they can be none. `None` when there are no more.
+    pub fn next_slice(&mut self) -> Result<Option<Vec<StoredMessage>>, OpenError> {
+        self.slice().map_err(|error| from_sqlite(&self.path, &error))
+    }
+
+    fn slice(&mut self) -> rusqlite::Result<Option<Vec<StoredMessage>>> {
+        let Some(end) = self.end else {
+            return Ok(None);
+        };
+        let snapshot = self.connection.unchecked_transaction()?;
+        let last: Option<i64> = snapshot
+            .prepare_cached(
+                "SELECT max(number) FROM (SELECT rowid AS number FROM messages \
+                 WHERE (?1 IS NULL OR rowid > ?1) AND rowid <= ?2 ORDER BY rowid LIMIT ?3)",
+            )?
+            .query_row((self.at, end, EXPORT_ROWS), |row| row.get(0))?;
+        let Some(last) = last else {
+            return Ok(None);
+        };
+        let (which, row) = match self.at {
+            None => ("m.rowid <= :through", 0),
+            Some(at) => ("m.rowid > :row AND m.rowid <= :through", at),
+        };
+        let mut values = Values::new(&self.filter, &Marks::default());
+        (values.row, values.through) = (row, last);
+        let mut statement = snapshot.prepare_cached(&rows(&values, which).rows_in_turn(COLUMNS))?;
+        values.bind(&mut statement)?;
+        let (mut slice, mut bytes) = (Vec::new(), 0);
+        let mut found = statement.raw_query();
+        self.at = Some(last);
+        while let Some(row) = found.next()? {
+            let message = stored_message(row)?;
+            bytes += message.message_id.len() + message.text.as_ref().map_or(0, String::len);
+            slice.push(message);
+            if bytes >= EXPORT_BYTES {
+                self.at = Some(row.get(6)?);
+                break;
+            }
+        }
+        Ok(Some(slice))
+    }
+}

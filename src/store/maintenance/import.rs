@@ -1,0 +1,108 @@
+//! Messages from elsewhere, put into a database as the writer does it: a message that is there stays as it
+//! is, and what was put is committed and synced when [`Import::put`] returns.
+//!
+//! A service may be using the database: then it has its turn after every batch.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::Instant;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::log_room;
+use crate::clock::now_rfc3339;
+use crate::limits::IMPORT_BUSY_TIMEOUT;
+use crate::message::Message;
+use crate::store::database::database_path::DatabasePath;
+use crate::store::database::files::{FileId, file_id};
+use crate::store::database::insertion::{INSERT, Inserted};
+use crate::store::database::lock::Lock;
+use crate::store::database::open_error::{OpenError, from_sqlite};
+use crate::store::database::prepare::prepare;
+use crate::store::error::StoreError;
+use crate::store::write::batch::insert_one;
+use crate::store::write::forgotten::Salt;
+use crate::store::write::transactor::{data_version, in_transaction};
+
+/// A message, and when it was stored elsewhere, if that is known.
+pub struct Incoming {
+    pub message: Message,
+    pub created_at: Option<String>,
+}
+
+/// A database that is being filled.
+pub struct Import {
+    path: PathBuf,
+    file: Option<FileId>,
+    connection: Connection,
+    /// SQLite's count of commits by others.
+    version: i64,
+    lock: Lock,
+}
+
+impl Import {
+    /// Opens the database as the service does: makes it if need be, refuses a foreign one, migrates an
+    /// older one.
+    pub fn open(path: &DatabasePath) -> Result<Self, OpenError> {
+        let (connection, lock) = prepare(path)?;
+        let file = file_id(path);
+        let set_up = || -> rusqlite::Result<i64> {
+            connection.busy_timeout(IMPORT_BUSY_TIMEOUT)?;
+            log_room::set_up(&connection)?;
+            data_version(&connection)
+        };
+        let version = set_up().map_err(|error| from_sqlite(path, &error))?;
+        Ok(Self { path: path.to_path_buf(), file, connection, version, lock })
+    }
+
+    /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:
+    /// an error is SQLite's refusal of that one, say by a constraint that an old file brought along.
+    pub fn put(&mut self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
+        log_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT).map_err(|error| {
+            match error.sqlite_error_code() {
+                Some(ErrorCode::DatabaseBusy) => StoreError::LogHeld,
+                _ => error.into(),
+            }
+        })?;
+        let began = Instant::now();
+        let outcomes = match self.commit(batch) {
+            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
+            Err(StoreError::Refused(_)) => {
+                batch.iter().map(|one| self.put_one(one)).collect::<Result<_, _>>()?
+            }
+            Err(error) => return Err(error),
+        };
+        let version = data_version(&self.connection)?;
+        if version != std::mem::replace(&mut self.version, version) {
+            // Somebody else is committing: half of the time is theirs.
+            thread::sleep(began.elapsed());
+        }
+        Ok(outcomes)
+    }
+
+    fn put_one(&self, one: &Incoming) -> Result<Result<Inserted, StoreError>, StoreError> {
+        match self.commit(std::slice::from_ref(one)) {
+            Ok(outcomes) => Ok(outcomes.first().copied().ok_or(StoreError::Lost)),
+            Err(refused @ StoreError::Refused(_)) => Ok(Err(refused)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn commit(&self, batch: &[Incoming]) -> Result<Vec<Inserted>, StoreError> {
+        let outcomes = in_transaction(&self.connection, |connection| {
+            let now = now_rfc3339();
+            let salt = Salt::if_any_is_remembered(connection)?;
+            let mut insert = connection.prepare_cached(INSERT)?;
+            let one = |Incoming { message, created_at }: &Incoming| {
+                let created_at = created_at.as_deref().unwrap_or(&now);
+                insert_one(connection, &mut insert, salt.as_ref(), message, created_at)
+            };
+            batch.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        // What was committed to a file that lost its name is nowhere.
+        if self.file.is_none() || self.file != file_id(&self.path) {
+            return Err(StoreError::Replaced);
+        }
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,76 @@
+//! A process beside the service makes room in the write-ahead log before each of its own transactions.
+//!
+//! Queries of the service overlap, and keep the log from starting over; so it is asked for a moment without
+//! any ([`Lock::ask_for_a_moment`]). Somebody else who reads cannot be asked, and is waited for.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode};
+
+use crate::store::database::lock::Lock;
+use crate::store::database::log_bounds::DATABASE;
+use crate::store::database::wal::{self, Folded};
+
+/// How often it is tried. A service under load is at rest for moments only.
+const LOOK: Duration = Duration::from_millis(1);
+/// How long the service is asked at a time: it looks every 50 ms, and gives up long queries after two seconds.
+const ASKED: Duration = Duration::from_secs(4);
+/// How long its queries have until it is asked again: somebody else is in the way then.
+const BETWEEN: Duration = Duration::from_secs(3);
+
+/// Has SQLite itself move the log at a length in bytes, whatever the size of a page.
+pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
+    wal::fold_by_itself_at(connection, DATABASE.folded)
+}
+
+/// Returns when the log has room for another transaction. [`ErrorCode::DatabaseBusy`] if it has none in
+/// time.
+pub(super) fn make(connection: &Connection, lock: &Lock, patience: Duration) -> rusqlite::Result<()> {
+    if wal::length(connection)?.live < DATABASE.held {
+        return Ok(());
+    }
+    until_all_is_folded(lock, patience, || wal::restart(connection))
+}
+
+/// Moves all of the log into the database and cuts it to nothing.
+pub(super) fn make_empty(connection: &Connection, lock: &Lock, patience: Duration) -> rusqlite::Result<()> {
+    // Most of it, while others go on.
+    wal::passive(connection)?;
+    until_all_is_folded(lock, patience, || wal::truncate(connection))
+}
+
+fn until_all_is_folded(
+    lock: &Lock,
+    patience: Duration,
+    mut fold: impl FnMut() -> rusqlite::Result<Folded>,
+) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    let mut asking = None;
+    loop {
+        match fold() {
+            Ok(Folded::All) => return Ok(()),
+            Ok(Folded::Part | Folded::Elsewhere) => {}
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+            Err(error) => return Err(error),
+        }
+        if began.elapsed() >= patience {
+            return Err(held());
+        }
+        asking = match is_time_to_ask(began.elapsed()) {
+            true => asking.or_else(|| lock.ask_for_a_moment()),
+            false => None,
+        };
+        thread::sleep(LOOK);
+    }
+}
+
+fn is_time_to_ask(waited: Duration) -> bool {
+    waited.as_millis() % (ASKED + BETWEEN).as_millis() < ASKED.as_millis()
+}
+
+fn held() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    let why = "another process reads the database, so that its write-ahead log cannot start over";
+    rusqlite::Error::SqliteFailure(code, Some(why.to_owned()))
+}

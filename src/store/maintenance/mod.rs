@@ -1,0 +1,12 @@
+//! Maintenance is what a command does to a database, in use or not, or a thread that deletes what is old.
+
+pub(in crate::store) mod backup;
+pub(in crate::store) mod check;
+pub(in crate::store) mod erase;
+pub(in crate::store) mod export;
+pub(in crate::store) mod import;
+mod log_bound;
+mod log_room;
+pub(in crate::store) mod restore;
+pub(in crate::store) mod retention;
+mod vacuum;

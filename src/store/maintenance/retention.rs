@@ -1,0 +1,367 @@
+//! The thread that lets go of what is old: messages after `RETENTION_DAYS`, ids of such messages some days
+//! later, and changes that the index has taken account of.
+//!
+//! - It decides, on a connection for reading ([`age`], [`due`]); the writer deletes, between two batches
+//!   of messages, one small slice at a time. A webhook never waits for more than one slice.
+//! - The next slice waits until the index knows of the last, because queries do, and rests for several
+//!   times as long as a slice took while webhooks come.
+//! - What was deleted still stands in the log. So that is cut to nothing, as soon as nobody reads it.
+//! - What fails is tried again a moment later, from what the file then holds.
+
+pub(in crate::store) mod age;
+pub(super) mod due;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use rusqlite::Connection;
+
+use crate::limits::{
+    BUSY_EXPIRY_REST, BUSY_WEBHOOKS, DELETION_LOOK, EXPIRY_INDEX_PATIENCE, EXPIRY_INTERVAL, EXPIRY_REST,
+    EXPIRY_SLICE, IDS_INTERVAL, IDS_REMEMBERED, LONGEST_EXPIRY_REST, MOST_CHANGES, REMOVAL_SLICE,
+    RETENTION_LOOK,
+};
+use crate::log::{Level, Line, Log};
+use crate::metrics::{Metrics, Priority};
+use crate::os;
+use crate::store::database::{schema, wal};
+use crate::store::error::StoreError;
+use crate::store::index::indexer::Wake;
+use crate::store::index::{Marks, changes};
+use crate::store::read::readers::Readers;
+use crate::store::write::forgotten;
+use crate::store::write::writer::Chores;
+use crate::timestamp::InstantKey;
+use age::{Calendar, Leaving};
+use due::Verdict;
+
+/// Messages whose age is looked at in one snapshot, before the first of them is deleted: some milliseconds.
+const EXPIRY_SCAN: usize = 4096;
+
+/// The handle of the thread.
+pub(in crate::store) struct Retention {
+    stop: Sender<()>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+/// What the thread works with.
+pub(in crate::store) struct Parts {
+    pub(in crate::store) database: PathBuf,
+    /// Messages stay for so many days; `None` for ever.
+    pub(in crate::store) days: Option<u32>,
+    pub(in crate::store) chores: Chores,
+    pub(in crate::store) readers: Arc<Readers>,
+    pub(in crate::store) indexer: Wake,
+    pub(in crate::store) metrics: Arc<Metrics>,
+    pub(in crate::store) log: Log,
+}
+
+impl Retention {
+    pub(in crate::store) fn start(parts: Parts) -> io::Result<Self> {
+        let (stop, stopped) = bounded(1);
+        let thread = thread::Builder::new().name("retention".into()).spawn(move || {
+            os::lower_priority_of_this_thread();
+            let mut work = Work::new(parts, stopped);
+            // A panic costs one look.
+            while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() && !work.pause(RETENTION_LOOK) {}
+        })?;
+        Ok(Self { stop, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// To be called before the writer is stopped.
+    pub(in crate::store) fn stop(&self) {
+        // If one is waiting already it stands for both.
+        let _ = self.stop.try_send(());
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Deletes those messages that are still what they were, and remembers their ids. To be called in a
+/// transaction. Gives their number.
+pub(in crate::store) fn delete(
+    connection: &Connection,
+    leaving: &[Leaving],
+    at: i64,
+) -> rusqlite::Result<u64> {
+    let salt = forgotten::Salt::read(connection)?;
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM messages WHERE rowid = ?1 AND CAST(message_id AS BLOB) IS ?2 AND CAST(created_at AS BLOB) IS ?3",
+    )?;
+    let mut deleted = 0;
+    for Leaving { row, message_id, created_at } in leaving {
+        if delete.execute((row, message_id, created_at))? == 0 {
+            continue;
+        }
+        deleted += 1;
+        if let Some(message_id) = message_id {
+            forgotten::remember(connection, &salt, message_id, at)?;
+        }
+    }
+    Ok(deleted)
+}
+
+struct Work {
+    parts: Parts,
+    /// Which files it belongs to (`Readers::generation`), and the connection. It stays open: while SQLite
+    /// holds a lock it cannot let go of a file, and keeps one for every connection that is closed.
+    open: Option<(u64, Rc<Connection>)>,
+    stopped: Receiver<()>,
+    /// The service is stopping.
+    stopping: bool,
+    /// By which messages may be deleted: seconds since the Unix epoch.
+    now: i64,
+    /// When the newest message was stored by which the clock was doubted last.
+    doubted_for: Option<InstantKey>,
+    looked_at: Option<Instant>,
+    /// The last pass was cut short.
+    is_late: bool,
+    ids_at: Option<Instant>,
+    /// The last change that the index knew, and when.
+    known: Option<(i64, Instant)>,
+    /// The last change that was removed.
+    removed: i64,
+    /// Something was deleted since the log was empty.
+    log_holds_deleted: bool,
+    /// The last look failed, and the log says so.
+    failing: bool,
+}
+
+impl Work {
+    fn new(parts: Parts, stopped: Receiver<()>) -> Self {
+        Self {
+            parts,
+            open: None,
+            stopped,
+            stopping: false,
+            now: 0,
+            doubted_for: None,
+            looked_at: None,
+            is_late: false,
+            ids_at: None,
+            known: None,
+            removed: 0,
+            log_holds_deleted: false,
+            failing: false,
+        }
+    }
+
+    fn run(&mut self) {
+        loop {
+            let looked = self.look().and_then(|()| self.empty_log());
+            if looked.is_err() {
+                self.open = None;
+            }
+            self.tell(looked.err().as_ref());
+            if self.pause(RETENTION_LOOK) {
+                return;
+            }
+        }
+    }
+
+    /// True when the service is stopping. To be called in everything that may take long.
+    fn pause(&mut self, time: Duration) -> bool {
+        self.stopping |= self.stopped.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
+        self.stopping
+    }
+
+    fn messages(&mut self) -> Result<Rc<Connection>, StoreError> {
+        let generation = self.parts.readers.generation();
+        let (_, messages) = match self.open.take().filter(|(of, _)| *of == generation) {
+            Some(open) => self.open.insert(open),
+            None => {
+                let messages = schema::open_for_reading(&self.parts.database)?;
+                self.open.insert((generation, Rc::new(messages)))
+            }
+        };
+        Ok(Rc::clone(messages))
+    }
+
+    fn look(&mut self) -> Result<(), StoreError> {
+        // A panic may have left it as it was.
+        self.parts.readers.set_deleting(false);
+        self.remove_changes()?;
+        let is_due = |last: Option<Instant>, interval| last.is_none_or(|last| last.elapsed() >= interval);
+        if !is_due(self.looked_at, EXPIRY_INTERVAL) || !self.may_delete()? {
+            return Ok(());
+        }
+        let mut is_done = true;
+        if let Some(days) = self.parts.days {
+            let began = Instant::now();
+            self.parts.readers.set_deleting(true);
+            let expired = self.expire(days);
+            self.parts.readers.set_deleting(false);
+            let (expired, is_finished) = expired?;
+            is_done = is_finished;
+            if expired > 0 {
+                let took = began.elapsed().as_millis() as u64;
+                let line = Line::event(Level::Info, "expired").number("messages", expired);
+                self.parts.log.write(&line.thousandths("seconds", took));
+            }
+        }
+        if is_due(self.ids_at, IDS_INTERVAL) {
+            self.forget_ids()?;
+            self.ids_at = Some(Instant::now());
+        }
+        // What is left over is gone on with at the next look.
+        self.looked_at = is_done.then(Instant::now);
+        self.is_late = !is_done;
+        Ok(())
+    }
+
+    fn empty_log(&mut self) -> Result<(), StoreError> {
+        if self.log_holds_deleted && !self.stopping {
+            // Most of it is moved from here, so that the writer is not kept for long.
+            wal::passive(&*self.messages()?)?;
+            self.log_holds_deleted = !self.parts.chores.empty_log()?;
+        }
+        Ok(())
+    }
+
+    /// Whether something could be too old, and the clock is one to go by. What follows from this look is kept.
+    fn may_delete(&mut self) -> Result<bool, StoreError> {
+        let messages = self.messages()?;
+        if self.parts.days.is_none() && !forgotten::are_any(&messages)? {
+            return Ok(false);
+        }
+        self.now = due::now();
+        let calendar = Calendar::new(self.now, 0);
+        let ahead = age::newest(&messages)?.filter(|date| calendar.is_future(date));
+        let is_before_newest = ahead.is_some() && ahead != self.doubted_for;
+        let verdict = due::verdict(due::read(&messages)?, is_before_newest, self.now);
+        let keep = due::not_before(verdict, self.now);
+        if let Some(not_before) = keep {
+            self.parts.chores.run(move |connection| due::write(connection, not_before))?;
+        }
+        if let (Verdict::Doubt(doubt), Some(until), true) = (verdict, keep, self.parts.days.is_some()) {
+            let line = Line::event(Level::Warning, "expiry_waits").text("until", &due::rfc3339(until));
+            self.parts.log.write(&line.text("detail", doubt.text()));
+        }
+        // The day that is waited for is for this as well; garbage must not hold everything up for ever.
+        self.doubted_for = ahead;
+        Ok(verdict == Verdict::Delete)
+    }
+
+    /// Deletes every message that is too old, as far as it comes before the next look. Gives their number, and
+    /// whether that was all.
+    fn expire(&mut self, days: u32) -> Result<(u64, bool), StoreError> {
+        let calendar = Calendar::new(self.now, days);
+        let messages = self.messages()?;
+        let (mut expired, pass_began) = (0, Instant::now());
+        while let Some(last) = age::last_too_old(&messages, &calendar, EXPIRY_SCAN)? {
+            loop {
+                if self.stopping || pass_began.elapsed() >= EXPIRY_INTERVAL {
+                    return Ok((expired, false));
+                }
+                let leaving = age::first(&messages, &calendar, last, EXPIRY_SLICE)?;
+                if leaving.is_empty() {
+                    break;
+                }
+                expired += self.expire_slice(&messages, leaving)?;
+            }
+        }
+        Ok((expired, true))
+    }
+
+    fn expire_slice(&mut self, messages: &Connection, leaving: Vec<Leaving>) -> Result<u64, StoreError> {
+        let (began, at) = (Instant::now(), self.now);
+        let deleted = self.parts.chores.run(move |connection| delete(connection, &leaving, at))?;
+        let took = began.elapsed();
+        self.log_holds_deleted = true;
+        self.parts.indexer.changed();
+        self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
+        self.wait_for_index(messages)?;
+        let is_busy = self.parts.metrics.in_flight(Priority::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
+        // Where messages come faster than they go, the file would grow for ever.
+        let times = if is_busy && !self.is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
+        self.pause((took * times).min(LONGEST_EXPIRY_REST));
+        self.remove_changes()?;
+        Ok(deleted)
+    }
+
+    fn wait_for_index(&self, messages: &Connection) -> Result<(), StoreError> {
+        let began = Instant::now();
+        while began.elapsed() < EXPIRY_INDEX_PATIENCE
+            && let Some(changes_through) = self.parts.readers.changes_known_to_index()
+            && changes::are_pending(messages, &Marks { changes_through, ..Marks::default() })?
+        {
+            thread::sleep(DELETION_LOOK);
+        }
+        Ok(())
+    }
+
+    /// Removes changes that the index has known for a while.
+    fn remove_changes(&mut self) -> Result<(), StoreError> {
+        if self.known.is_some_and(|(_, since)| since.elapsed() < RETENTION_LOOK) {
+            return Ok(());
+        }
+        let known = self.parts.readers.changes_known_to_index();
+        let through = match known {
+            Some(_) => self.known.map_or(0, |(through, _)| through),
+            None => too_many_changes(&*self.messages()?)?.unwrap_or(0),
+        };
+        let mut rest = Duration::ZERO;
+        while self.removed < through && !self.pause(rest) {
+            let began = Instant::now();
+            let more = self
+                .parts
+                .chores
+                .run(move |connection| changes::remove(connection, through, REMOVAL_SLICE))?;
+            self.log_holds_deleted = true;
+            if !more {
+                self.removed = through;
+            }
+            rest = began.elapsed().min(LONGEST_EXPIRY_REST);
+        }
+        self.known = known.map(|through| (through, Instant::now()));
+        Ok(())
+    }
+
+    /// Lets go of the ids that were remembered for long enough.
+    fn forget_ids(&mut self) -> Result<(), StoreError> {
+        let connection = self.messages()?;
+        let before = self.now.saturating_sub(IDS_REMEMBERED.as_secs() as i64);
+        let mut after = Vec::new();
+        while let Some(stretch) = forgotten::stretch(&connection, after, before)? {
+            after = stretch.through.clone();
+            let mut rest = Duration::ZERO;
+            if stretch.old > 0 {
+                let began = Instant::now();
+                self.parts.chores.run(move |connection| forgotten::remove(connection, &stretch, before))?;
+                rest = began.elapsed().min(LONGEST_EXPIRY_REST);
+            }
+            if self.pause(rest) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, error: Option<&StoreError>) {
+        let failing = error.is_some();
+        if let Some(error) = error.filter(|_| !self.failing && !self.stopping) {
+            let line = Line::event(Level::Warning, "retention_failed").text("detail", &error.to_string());
+            self.parts.log.write(&line.text("cause", &error.cause()));
+        }
+        self.failing = failing;
+    }
+}
+
+/// The last change, if there are more than are kept for an index that cannot be had.
+fn too_many_changes(messages: &Connection) -> rusqlite::Result<Option<i64>> {
+    messages.query_row(
+        "SELECT max(change) FROM messages_changes \
+         WHERE EXISTS (SELECT 1 FROM messages_changes LIMIT 1 OFFSET ?1)",
+        [MOST_CHANGES as i64],
+        |row| row.get(0),
+    )
+}

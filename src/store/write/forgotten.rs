@@ -1,0 +1,107 @@
+//! The ids of messages that are gone, remembered for a while: a sender may try again for days, and what
+//! was deleted must not come back as new.
+//!
+//! An id may name a person, so its salted hash is what is kept. Whoever has the file can tell by it
+//! whether a message with an id that he knows was there, and nothing else.
+
+use rusqlite::{Connection, OptionalExtension};
+use sha2::{Digest, Sha256};
+
+use crate::limits::REMOVAL_SLICE;
+use crate::store::database::ignored::ignored;
+
+/// Half of SHA-256: two of a million million ids are the same by chance once in 10^14 stores.
+const HASH_BYTES: usize = 16;
+
+type Hash = [u8; HASH_BYTES];
+
+/// What ids are hashed with.
+pub(in crate::store) struct Salt(Vec<u8>);
+
+impl Salt {
+    /// `None` while no id is remembered, so that nobody looks for one in vain.
+    pub(in crate::store) fn if_any_is_remembered(connection: &Connection) -> rusqlite::Result<Option<Self>> {
+        let mut statement = connection.prepare_cached(
+            "SELECT salt FROM messages_retention WHERE EXISTS (SELECT 1 FROM messages_forgotten)",
+        )?;
+        statement.query_row([], |row| row.get(0).map(Self)).optional()
+    }
+
+    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut statement = connection.prepare_cached("SELECT salt FROM messages_retention")?;
+        statement.query_row([], |row| row.get(0).map(Self))
+    }
+
+    fn hash(&self, message_id: &[u8]) -> Hash {
+        let hash: [u8; 32] = Sha256::new().chain_update(&self.0).chain_update(message_id).finalize().into();
+        let mut half = [0; HASH_BYTES];
+        half.copy_from_slice(&hash[..HASH_BYTES]);
+        half
+    }
+}
+
+/// True if any id is remembered.
+pub(in crate::store) fn are_any(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM messages_forgotten LIMIT 1")?.exists([])
+}
+
+/// A message with this id was there and is gone.
+pub(super) fn is_remembered(
+    connection: &Connection,
+    salt: &Salt,
+    message_id: &str,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM messages_forgotten WHERE id = ?1")?
+        .exists([salt.hash(message_id.as_bytes())])
+}
+
+/// `at` in seconds since the Unix epoch.
+pub(in crate::store) fn remember(
+    connection: &Connection,
+    salt: &Salt,
+    message_id: &[u8],
+    at: i64,
+) -> rusqlite::Result<()> {
+    let remembered = connection
+        .prepare_cached("INSERT OR REPLACE INTO messages_forgotten (id, forgotten_at) VALUES (?1, ?2)")?
+        .execute((salt.hash(message_id), at))?;
+    if remembered == 1 { Ok(()) } else { Err(ignored("an id to be remembered")) }
+}
+
+/// Ids that lie side by side: those behind `after`, up to `through`.
+pub(in crate::store) struct Stretch {
+    pub(super) after: Vec<u8>,
+    pub(in crate::store) through: Vec<u8>,
+    /// How many of them were remembered before the time that was asked for.
+    pub(in crate::store) old: usize,
+}
+
+/// The stretch behind a hash, or `None` at the end.
+pub(in crate::store) fn stretch(
+    connection: &Connection,
+    after: Vec<u8>,
+    before: i64,
+) -> rusqlite::Result<Option<Stretch>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, forgotten_at < ?2 FROM messages_forgotten WHERE id > ?1 ORDER BY id LIMIT ?3",
+    )?;
+    let mut ids = statement.query((&after, before, REMOVAL_SLICE as i64))?;
+    let (mut through, mut old) = (None, 0);
+    while let Some(id) = ids.next()? {
+        through = Some(id.get(0)?);
+        old += usize::from(id.get::<_, bool>(1)?);
+    }
+    Ok(through.map(|through| Stretch { after, through, old }))
+}
+
+/// Removes those of a stretch that were remembered before that time. Gives their number.
+pub(in crate::store) fn remove(
+    connection: &Connection,
+    stretch: &Stretch,
+    before: i64,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached("DELETE FROM messages_forgotten WHERE id > ?1 AND id <= ?2 AND forgotten_at < ?3")?
+        .execute((&stretch.after, &stretch.through, before))
+}

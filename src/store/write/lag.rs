@@ -1,0 +1,47 @@
+//! How old messages are when they are stored, `created_at − ts`: what comes late, and whose clock is wrong.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::limits::CLOCK_TOLERANCE;
+use crate::message::Message;
+use crate::metrics::Metrics;
+use crate::store::database::insertion::Inserted;
+use crate::timestamp::unix_millis;
+
+/// Counts the messages that a batch has created. One that is sent again says nothing of any clock.
+pub(super) fn observe(metrics: &Metrics, messages: &[Message], outcomes: &[Inserted], stored_at: SystemTime) {
+    let stored_at = stored_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+    let created = messages.iter().zip(outcomes).filter(|(_, outcome)| **outcome == Inserted::Created);
+    for (message, _) in created {
+        let Some(ts) = unix_millis(message.ts()) else {
+            continue;
+        };
+        let lag = stored_at - ts;
+        metrics.message_lag_seconds.observe(u64::try_from(lag).unwrap_or(0));
+        if -lag > CLOCK_TOLERANCE.as_millis() as i64 {
+            metrics.messages_ahead.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn only_created_messages_count_and_what_is_ahead_counts_apart() {
+        let message = |ts: &str| {
+            let body = format!(r#"{{"message_id":"m","from":"+1","to":"+2","ts":"{ts}"}}"#);
+            Message::parse(body.as_bytes()).unwrap()
+        };
+        let stored_at = UNIX_EPOCH + Duration::from_secs(1_736_935_201);
+        let messages = ["2025-01-15T10:00:00Z", "2025-01-15T09:00:01Z", "2025-01-15T10:00:07Z"].map(message);
+        let metrics = Metrics::default();
+        observe(&metrics, &messages, &[Inserted::Created, Inserted::Duplicate, Inserted::Created], stored_at);
+        let lag = metrics.message_lag_seconds.read();
+        assert_eq!((lag.count, lag.sum), (2, 1.0));
+        assert_eq!(metrics.messages_ahead.load(Relaxed), 1);
+    }
+}

@@ -1,0 +1,353 @@
+//! Transactions: what is done with a batch, what an error means, and when a connection is no longer
+//! trusted.
+//!
+//! - `Ok` means that `COMMIT` has returned with the log synced, and that the paths still name the
+//!   files that were written to.
+//! - After an error of the machine the connection is thrown away; a new one starts from what is on
+//!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use rusqlite::{Connection, ffi};
+
+use super::batch::insert_one;
+use super::forgotten::Salt;
+use super::lag;
+use super::last_close::LastConnection;
+use super::log_watch::LogWatch;
+use super::mover::Mover;
+use crate::clock::now_rfc3339;
+use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
+use crate::log::{Level, Line, Log};
+use crate::message::Message;
+use crate::metrics::Metrics;
+use crate::store::database::files::{FileId, file_id};
+use crate::store::database::insertion::{INSERT, Inserted};
+use crate::store::database::migrations::VERSION;
+use crate::store::database::open_error::OpenError;
+use crate::store::database::{files, schema, wal};
+use crate::store::error::StoreError;
+use crate::store::read::readers::Readers;
+
+/// When the last commit succeeded, if nothing has failed since then. Shared with whoever asks.
+#[derive(Clone, Default)]
+pub(super) struct Proof(Arc<Mutex<Option<Instant>>>);
+
+impl Proof {
+    /// The last commit is so recent that another one would say nothing new.
+    pub(super) fn is_recent(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|commit| commit.elapsed() < PROOF_OF_COMMIT)
+    }
+
+    fn set(&self, commit: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = commit;
+    }
+}
+
+/// The write connection, and what is known of its health. Lives on the writer thread.
+pub(super) struct Transactor {
+    path: PathBuf,
+    readers: Arc<Readers>,
+    mover: Mover,
+    /// `None` after an error of the machine, until it can be opened again.
+    open: Option<Open>,
+    /// The file that was opened last, or is to be opened first.
+    known: Option<FileId>,
+    last_failure: Option<(Instant, StoreError)>,
+    proof: Proof,
+    metrics: Arc<Metrics>,
+    log: Log,
+}
+
+impl Transactor {
+    /// On a connection from [`crate::store::database::prepare::claim`], or without one for a reason that may pass.
+    pub(super) fn new(
+        path: &Path,
+        connection: Result<Connection, StoreError>,
+        readers: Arc<Readers>,
+        mover: Mover,
+        proof: Proof,
+        metrics: Arc<Metrics>,
+        log: Log,
+    ) -> Self {
+        // What cannot be opened now is opened with the first batch.
+        let opened = connection.and_then(|connection| Ok(Open::new(path, connection, &readers, &mover)?));
+        let (path, known) = (path.to_owned(), file_id(path));
+        let mut transactor =
+            Self { path, readers, mover, open: None, known, last_failure: None, proof, metrics, log };
+        match opened {
+            Ok(open) => transactor.open = Some(open),
+            Err(error) => transactor.failed(&error),
+        }
+        transactor
+    }
+
+    /// One transaction. On `Ok` it is committed and synced.
+    pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
+        let (began, stored_at) = (Instant::now(), SystemTime::now());
+        let outcomes = self.attempt(|open| insert_all(open, messages))?;
+        assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
+        let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
+        self.metrics.batch_messages.observe(messages.len() as u64);
+        self.metrics.commit_seconds.observe_time(began.elapsed());
+        self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
+        lag::observe(&self.metrics, messages, &outcomes, stored_at);
+        Ok(outcomes)
+    }
+
+    /// A transaction of another kind. On `Ok` it is committed and synced.
+    pub(super) fn transact<T>(
+        &mut self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.attempt(|open| in_transaction(&open.connection, work))
+    }
+
+    /// A commit that changes nothing but is written and synced like any other.
+    pub(super) fn prove(&mut self) -> Result<(), StoreError> {
+        if self.proof.is_recent() {
+            return Ok(());
+        }
+        self.attempt(|Open { connection, .. }| {
+            connection.busy_timeout(PROBE_BUSY_TIMEOUT)?;
+            let result = in_transaction(connection, |connection| {
+                let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+                connection.pragma_update(None, "user_version", version)
+            });
+            connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+            result
+        })
+    }
+
+    /// Done when everybody has been answered. An error here is no batch's: the messages are safe in
+    /// the log, and the next commit meets the same disk.
+    pub(super) fn checkpoint_if_due(&mut self) {
+        let Some(Open { connection, log, .. }) = &mut self.open else {
+            return;
+        };
+        if let Err(error) = log.checkpoint_if_due(connection, &self.mover) {
+            self.failed(&error.into());
+        }
+    }
+
+    /// True if another process has committed since this was asked last, or may have.
+    pub(super) fn others_have_committed(&mut self) -> bool {
+        let Some(open) = &mut self.open else {
+            return false;
+        };
+        let now = data_version(&open.connection).ok();
+        std::mem::replace(&mut open.commits_of_others, now) != now
+    }
+
+    /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
+    pub(super) fn holds_queries_up(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.log.holds_queries())
+    }
+
+    /// Moves what is left of the log and cuts it to nothing. False if somebody reads it just now.
+    pub(super) fn empty_log(&mut self) -> Result<bool, StoreError> {
+        let open = self.opened()?;
+        let is_empty = wal::truncate(&open.connection)? == wal::Folded::All;
+        if is_empty {
+            open.log.was_emptied();
+        }
+        Ok(is_empty)
+    }
+
+    /// The connection alone, opened once more if need be: to be the last of this process.
+    pub(super) fn retire(mut self) -> LastConnection {
+        self.last_failure = None;
+        let opened = self.opened().map(|_| ());
+        let Self { path, open, mover, .. } = self;
+        drop(mover);
+        let connection = opened.and_then(|()| open.map(|open| open.connection).ok_or(StoreError::Lost));
+        LastConnection::new(path, connection)
+    }
+
+    /// Runs a transaction on the open connection, opening one if need be, and draws the
+    /// conclusions from how it ended.
+    fn attempt<T>(
+        &mut self,
+        transaction: impl FnOnce(&Open) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let result = self.opened().and_then(|open| Ok(transaction(open)?));
+        let result = result.and_then(|done| {
+            let in_place = self.open.as_mut().is_some_and(|open| open.is_at(&self.path));
+            if in_place {
+                return Ok(done);
+            }
+            self.let_go();
+            Err(StoreError::Replaced)
+        });
+        match &result {
+            Ok(_) => {
+                self.last_failure = None;
+                if self.metrics.degraded.swap(false, Relaxed) {
+                    self.log.write(&Line::event(Level::Info, "recovered"));
+                }
+                self.proof.set(Some(Instant::now()));
+            }
+            Err(error) => self.failed(error),
+        }
+        result
+    }
+
+    /// The paths name other files now. What was acknowledged may stand in a log that has lost its
+    /// name: it is moved into its file while it is still open. No connection to the old files may
+    /// stay: queries would be answered from them, and SQLite would share their index with the next.
+    fn let_go(&mut self) {
+        if let Some(open) = self.open.take() {
+            // With a log on a disk that fails, there is nothing more to be done.
+            let _ = open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        }
+        self.readers.forget();
+    }
+
+    /// A panic struck in the middle of something: nothing about the connection is certain.
+    pub(super) fn give_up_connection(&mut self) {
+        self.failed(&StoreError::Lost);
+    }
+
+    fn opened(&mut self) -> Result<&mut Open, StoreError> {
+        // Somebody else may have put a trigger on the messages, or taken ours away: it is looked at anew.
+        let is_as_it_was = |open: &Open| schema_version(&open.connection).map(|now| now == open.schema);
+        if !self.open.as_ref().map_or(Ok(true), is_as_it_was)? {
+            self.open = None;
+        }
+        if self.open.is_none() {
+            if let Some((when, error)) = &self.last_failure
+                && when.elapsed() < REOPEN_PAUSE
+            {
+                return Err(error.clone());
+            }
+            self.open = Some(reopen(&self.path, self.known, &self.readers, &self.mover)?);
+            self.known = file_id(&self.path);
+        }
+        self.open.as_mut().ok_or(StoreError::Lost)
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        self.metrics.commit_failures.fetch_add(1, Relaxed);
+        if !self.metrics.degraded.swap(true, Relaxed) {
+            let line = Line::event(Level::Error, "degraded").text("detail", &error.to_string());
+            self.log.write(&line.text("cause", &error.cause()));
+        }
+        self.proof.set(None);
+        match error {
+            // Nothing is wrong with the connection.
+            StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull if self.open.is_some() => {}
+            _ => {
+                let since = self.last_failure.take().filter(|(when, _)| when.elapsed() < REOPEN_PAUSE);
+                let when = since.map_or_else(Instant::now, |(when, _)| when);
+                self.last_failure = Some((when, error.clone()));
+                self.open = None;
+            }
+        }
+    }
+}
+
+/// A connection to the file that is at the path now, if it is a database of ours. Another file than the
+/// known one is that only if it has all its tables: none is made in it.
+fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
+    let found = file_id(path).ok_or(StoreError::Replaced)?;
+    if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
+        return Err(StoreError::Corrupt("the file was cut to nothing".to_owned()));
+    }
+    let failed = |error: OpenError| match error {
+        OpenError::Foreign(reason) => StoreError::Foreign(reason),
+        OpenError::InUse(_) => StoreError::Locked,
+        OpenError::Full(_) => StoreError::DiskFull,
+        OpenError::Unusable(reason) => StoreError::Io(reason),
+    };
+    // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
+    let version = schema::inspect(path).map_err(failed)?;
+    if version < VERSION && known != Some(found) {
+        return Err(StoreError::Replaced);
+    }
+    let connection = schema::connect(path, version).map_err(failed)?;
+    if version < VERSION {
+        // What was derived from it is of no use any more.
+        readers.forget();
+    }
+    Ok(Open::new(path, connection, readers, mover)?)
+}
+
+/// SQLite's count of changes of the schema, whoever makes them.
+fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}
+
+fn insert_all(open: &Open, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
+    in_transaction(&open.connection, |connection| {
+        if schema_version(connection)? != open.schema {
+            let changed = "the schema was changed a moment ago".to_owned();
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_SCHEMA), Some(changed)));
+        }
+        let created_at = now_rfc3339();
+        let salt = Salt::if_any_is_remembered(connection)?;
+        let mut insert = connection.prepare_cached(INSERT)?;
+        let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
+        messages.iter().map(&mut one).collect()
+    })
+}
+
+/// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
+pub(in crate::store) fn in_transaction<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let result = work(connection).and_then(|done| {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(done)
+    });
+    if result.is_err() && !connection.is_autocommit() {
+        // Some errors have rolled back by themselves; if this one fails too, the connection is
+        // thrown away or the next BEGIN says so.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    result
+}
+
+/// SQLite's count of commits on other connections than this one.
+pub(in crate::store) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
+/// The write connection and which files it was opened on.
+struct Open {
+    connection: Connection,
+    /// SQLite's count of them, if it was asked for already.
+    commits_of_others: Option<i64>,
+    log: LogWatch,
+    /// Of what was looked at ([`schema_version`]).
+    schema: i64,
+    database: Option<FileId>,
+    wal: Option<FileId>,
+}
+
+impl Open {
+    fn new(
+        path: &Path,
+        mut connection: Connection,
+        readers: &Readers,
+        mover: &Mover,
+    ) -> rusqlite::Result<Self> {
+        let log = LogWatch::new(&mut connection, readers, mover)?;
+        let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
+        let schema = schema_version(&connection)?;
+        Ok(Self { connection, commits_of_others: None, log, schema, database, wal })
+    }
+
+    /// True while the paths still name the files that commits go to.
+    fn is_at(&mut self, path: &Path) -> bool {
+        let wal = file_id(&files::wal_path(path));
+        // SQLite makes the WAL with the first write at the latest.
+        self.wal = self.wal.or(wal);
+        self.database.is_some() && self.database == file_id(path) && self.wal.is_some() && self.wal == wal
+    }
+}
