@@ -1,4 +1,4 @@
-//! Caddy and nginx in front of the service, as the README sets them up: TLS, the bound on bodies, the
+//! Caddy and nginx in front of the service, as scripts/proxies.md sets them up: TLS, the bound on bodies, the
 //! Unix socket, and whom the log names as the client.
 
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
@@ -13,7 +13,8 @@ use crate::fixtures::{SECRET, eventually, message, sign};
 use crate::recipes::{blocks, replaced};
 use crate::service::Service;
 use crate::setup::{Setup, free_port};
-use crate::tools::{has, run};
+use crate::skip::has;
+use crate::tools::run;
 
 /// Where the recipes reach the service.
 const SOCKET: &str = "/run/lyftr-webhook/http.sock";
@@ -62,16 +63,12 @@ impl Proxy {
     }
 }
 
-fn has_all(programs: &[&str]) -> bool {
-    programs.iter().all(|program| has(program))
-}
-
 /// Where the recipes let Prometheus in.
 const INSIDE: &str = "127.0.0.1:9101";
 
-/// The recipe of the README for this service: its host, socket and ports are the test's.
+/// The recipe for this service: its host, socket and ports are the test's.
 fn recipe(language: &str, service: &Service, host: &str, inside: u16) -> String {
-    let blocks = blocks("README.md", language);
+    let blocks = blocks("scripts/proxies.md", language);
     assert_eq!(blocks.len(), 1, "one recipe in {language}");
     let socket = service.path("http.sock").display().to_string();
     let recipe = replaced(&blocks[0], INSIDE, &format!("127.0.0.1:{inside}"));
@@ -197,14 +194,14 @@ fn carries_messages(start: fn(&Service) -> Proxy) {
 
 #[test]
 fn caddy_carries_messages_and_the_log_knows_whose() {
-    if has_all(&["caddy", "curl"]) {
+    if has(&["caddy", "curl"]) {
         carries_messages(caddy);
     }
 }
 
 #[test]
 fn nginx_carries_messages_and_the_log_knows_whose() {
-    if has_all(&["nginx", "curl", "openssl"]) {
+    if has(&["nginx", "curl", "openssl"]) {
         carries_messages(nginx);
     }
 }
