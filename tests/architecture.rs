@@ -15,7 +15,19 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (1, &["advice", "client", "clock", "cursor", "hosts", "inherited", "notify", "validation_error"]),
     (
         0,
-        &["authority", "csv", "escape", "folding", "timestamp", "url", "limits", "os", "sort_key", "version"],
+        &[
+            "authority",
+            "csv",
+            "escape",
+            "folding",
+            "timestamp",
+            "url",
+            "limits",
+            "os",
+            "sort_key",
+            "version",
+            "waker",
+        ],
     ),
 ];
 

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use rustix::event::epoll;
 
-use super::super::completions::{Completion, ConnectionId, OutgoingResponse};
+use super::super::completions::{ConnectionId, OutgoingResponse};
 use super::super::connection::{AfterResponse, Phase, ReadOutcome};
 use super::super::rejected_request::RejectedRequest;
-use super::super::request_context::{RequestContext, reject};
+use super::super::request_context::RequestContext;
 use super::super::request_head::RequestHead;
 use super::super::request_id;
 use super::super::request_reader::Step;
@@ -124,7 +124,7 @@ impl Reactor {
         let received = Instant::now();
         connection.phase = Phase::Busy { since: received, bytes };
         // Behind a body that is not read to its end there is no next request.
-        let next = match (head.keep_alive && body != Body::TooLarge, head.is_1_0) {
+        let next = match (head.keep_alive && body != Body::TooLarge, head.version == (1, 0)) {
             (false, _) => Next::Close,
             (true, true) => Next::SayKeepOpen,
             (true, false) => Next::KeepOpen,
@@ -134,6 +134,7 @@ impl Reactor {
         let (peer, source) = (connection.peer, connection.source);
         let to = ConnectionId { key, serial: connection.serial };
         let own = (!connection.is_proxy).then_some(source);
+        let method = method.to_string();
         let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
         let context = RequestContext::new(&self.app, request, next, (to, own), &self.completion_sender);
         // These answers are large; the others are small, or take no memory.
@@ -148,15 +149,14 @@ impl Reactor {
 
     pub(super) fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> bool {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.answer(reject(&self.app, rejected, connection.peer), then);
+            connection.answer(rejected.answer(&self.app, connection.peer), then);
         }
         true
     }
 
     pub(super) fn take_completions(&mut self) {
         // As many as are there now: what is sent meanwhile wakes the loop again.
-        let completions: Vec<Completion> = self.completions.take().collect();
-        for completion in completions {
+        for completion in self.completions.take() {
             let to = completion.to();
             self.guarded(Some(to), |reactor| {
                 if let Some(answer) = completion.finish() {
@@ -176,7 +176,7 @@ impl Reactor {
             let source = connection.source;
             self.drive(to.key);
             // What is left of it waits for its reader. Those who have not read for long give way.
-            if self.completion_sender.is_full() {
+            if self.completion_sender.buffered().is_full() {
                 self.has_room(source);
             }
         }
@@ -207,7 +207,7 @@ impl Reactor {
         if let Some(connection) = self.connections.try_remove(key) {
             self.sources.remove(connection.source);
             self.buffered = self.buffered.saturating_sub(connection.counted);
-            self.completions.now_held(self.buffered);
+            self.completions.buffered().now_held(self.buffered);
             self.app.metrics.connections.fetch_sub(1, Relaxed);
             self.app.metrics.closed(cause);
             if cause.is_containment() {
@@ -223,7 +223,7 @@ impl Reactor {
             if held != connection.counted {
                 self.buffered = (self.buffered + held).saturating_sub(connection.counted);
                 connection.counted = held;
-                self.completions.now_held(self.buffered);
+                self.completions.buffered().now_held(self.buffered);
             }
         }
     }

@@ -66,9 +66,9 @@ impl Reactor {
     /// do not read their answers or do not come to an end with their requests.
     pub(super) fn has_room(&mut self, source: usize) -> bool {
         let now = Instant::now();
-        while self.completion_sender.is_full() {
+        while self.completion_sender.buffered().is_full() {
             if !self.may_look(Some(source), now) {
-                return !self.completion_sender.is_full_for(Some(source));
+                return !self.completion_sender.buffered().is_full_for(Some(source));
             }
             let is_holding = |c: &Connection| {
                 c.counted > 0 && matches!(c.phase, Phase::Sending { .. } | Phase::Receiving { .. })
@@ -77,11 +77,11 @@ impl Reactor {
             let held: Vec<Candidate> = holding.map(|(key, c)| standing(key, c, c.counted)).collect();
             let own = held.iter().filter(|one| one.source == source && !one.is_proxy);
             let asks = own.map(|one| one.share).sum();
-            self.completions.now_hoarding(hoarder(&held));
+            self.completions.buffered().now_hoarding(hoarder(&held));
             let keys = victims(&held, asks, now, CHOSEN_AT_ONCE);
             self.note_look(Some(source), !keys.is_empty(), now);
             for key in keys {
-                if !self.completion_sender.is_full() {
+                if !self.completion_sender.buffered().is_full() {
                     break;
                 }
                 let is_unread = self.connections.get(key).is_some_and(|c| c.state().0 == Activity::Unread);
