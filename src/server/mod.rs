@@ -1,8 +1,8 @@
 //! The server turns bytes on a socket into a [`crate::http::Request`], and a [`crate::http::Response`] back
 //! into bytes. It knows nothing of what the service is for.
 //!
-//! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, whose bytes become
-//! requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through
+//! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, which speaks its
+//! [`protocol`]; its bytes become requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through
 //! [`completions`] back to the reactor.
 //!
 //! The only home of `tiny_http` and `threadpool`. tiny_http's are the method and the version of a
@@ -21,6 +21,7 @@ mod fair_queue;
 mod header_field;
 mod listener;
 mod priorities;
+mod protocol;
 mod reactor;
 mod rejected_request;
 mod request_context;

@@ -167,6 +167,7 @@ pub(super) mod tests {
     use crate::hosts::AllowedHosts;
     use crate::http::Headers;
     use crate::log::{Level, Log};
+    use crate::message::Message;
     use crate::metrics::WebhookResult;
     use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::{DatabasePath, Store};
@@ -241,7 +242,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_exchange_that_is_dropped_answers_503() {
+    fn a_request_that_is_dropped_answers_503() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
         let (context, queue) = context(&app, "POST", "/webhook");
@@ -256,12 +257,41 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_exchange_is_answered_once() {
+    fn a_request_is_answered_once() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
         let (context, queue) = context(&app, "GET", "/health/live");
         context.run(routes::answer);
         assert_eq!(answers(&queue).len(), 1);
         assert!(answers(&queue).is_empty());
+    }
+
+    fn to_be_stored(_: &App, _: &Request, _: Resolved) -> Answer {
+        let body = br#"{"message_id":"m1","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}"#;
+        Answer::AfterCommit(Message::parse(body).unwrap())
+    }
+
+    #[test]
+    fn a_message_is_answered_by_what_became_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        for result in [WebhookResult::Created, WebhookResult::Duplicate] {
+            let (context, queue) = context(&app, "POST", "/webhook");
+            context.run(to_be_stored);
+            let answers = std::iter::repeat_with(|| answers(&queue)).find(|answers| !answers.is_empty()).unwrap();
+            assert!(answers.len() == 1 && answers[0].starts_with("HTTP/1.1 200 "), "{answers:?}");
+            assert_eq!(app.metrics.webhooks_total(result), 1);
+        }
+    }
+
+    #[test]
+    fn once_the_reactor_is_gone_a_request_is_counted_and_nothing_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (context, queue) = context(&app, "POST", "/webhook");
+        drop(queue);
+        context.run(to_be_stored);
+        let waiting = app.metrics.in_flight(Priority::Ingest).load(Relaxed);
+        assert_eq!((app.metrics.webhooks_total(WebhookResult::Unavailable), waiting), (1, 0));
     }
 }

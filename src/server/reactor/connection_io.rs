@@ -6,7 +6,8 @@ use std::time::Instant;
 use rustix::event::epoll;
 
 use super::super::completions::{ConnectionId, OutgoingResponse};
-use super::super::connection::{AfterResponse, Phase, ReadOutcome};
+use super::super::connection::ReadOutcome;
+use super::super::protocol::{AfterResponse, Phase, Task};
 use super::super::rejected_request::RejectedRequest;
 use super::super::request_context::RequestContext;
 use super::super::request_head::RequestHead;
@@ -24,8 +25,8 @@ impl Reactor {
         // The connection may have been closed by an earlier event of the same turn.
         if let Some(connection) = self.connections.get_mut(key) {
             let hang_up = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-            connection.hung_up |= flags.intersects(hang_up);
-            connection.readable |= connection.hung_up || flags.intersects(epoll::EventFlags::IN);
+            let has_hung_up = flags.intersects(hang_up);
+            connection.note_event(flags.intersects(epoll::EventFlags::IN), has_hung_up);
             self.drive(key);
         }
     }
@@ -37,26 +38,22 @@ impl Reactor {
             let Some(connection) = self.connections.get_mut(key) else {
                 return;
             };
-            let goes_on = match connection.phase {
-                Phase::Idle { .. } | Phase::Receiving { .. } => self.receive(key),
-                Phase::Sending { .. } => self.send(key),
-                Phase::Lingering { cause, .. } => self.linger(key, cause),
-                Phase::Busy { .. } => false,
+            let goes_on = match connection.protocol.task() {
+                Task::Receive => self.receive(key),
+                Task::Send => self.send(key),
+                Task::Discard(cause) => self.discard(key, cause),
+                Task::Wait => false,
             };
             self.count_bytes(key);
             if !goes_on {
                 return;
             }
         }
-        if let Some(connection) = self.connections.get_mut(key)
-            && !std::mem::replace(&mut connection.unfinished, true)
-        {
-            self.unfinished.push(key);
-        }
+        self.unfinished.insert(key);
     }
 
-    fn linger(&mut self, key: usize, cause: CloseCause) -> bool {
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.readable) else {
+    fn discard(&mut self, key: usize, cause: CloseCause) -> bool {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_readable()) else {
             return false;
         };
         match connection.discard(&mut self.buffer) {
@@ -70,12 +67,12 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        let step = connection.reader.advance(self.bounds.max_body_bytes);
+        let step = connection.protocol.reader.advance(self.bounds.max_body_bytes);
         let made = match &step {
             Step::Request(head, body) => held(head, body),
             _ => 0,
         };
-        let (held, source) = (connection.held() + made, connection.source);
+        let (held, source) = (connection.protocol.held() + made, connection.source);
         let has_room = held <= SMALL_BUFFER_BYTES || self.has_room(source);
         match step {
             Step::Rejected(rejected) => {
@@ -87,7 +84,7 @@ impl Reactor {
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
             Step::More | Step::SayContinue if !has_room => {
-                let head = self.connections.get_mut(key).and_then(|c| c.reader.give_up());
+                let head = self.connections.get_mut(key).and_then(|c| c.protocol.reader.give_up());
                 let rejected = RejectedRequest::of(RequestError::Overloaded, head);
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
@@ -100,17 +97,17 @@ impl Reactor {
     }
 
     fn read(&mut self, key: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.readable) else {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_readable()) else {
             return false;
         };
         match connection.read(&mut self.buffer) {
             ReadOutcome::Some => true,
             ReadOutcome::Nothing => false,
             ReadOutcome::Failed => self.close(key, CloseCause::Error),
-            ReadOutcome::End if connection.reader.is_empty() => self.close(key, CloseCause::Client),
+            ReadOutcome::End if connection.protocol.reader.is_empty() => self.close(key, CloseCause::Client),
             ReadOutcome::End => {
                 let error = RequestError::Malformed("the request ended before it was whole");
-                let rejected = RejectedRequest::of(error, connection.reader.give_up());
+                let rejected = RejectedRequest::of(error, connection.protocol.reader.give_up());
                 self.reject(key, &rejected, AfterResponse::Close(CloseCause::Malformed))
             }
         }
@@ -122,7 +119,7 @@ impl Reactor {
             return false;
         };
         let received = Instant::now();
-        connection.phase = Phase::Busy { since: received, bytes };
+        connection.protocol.phase = Phase::Busy { since: received, bytes };
         // Behind a body that is not read to its end there is no next request.
         let next = match (head.keep_alive && body != Body::TooLarge, head.version == (1, 0)) {
             (false, _) => Next::Close,
@@ -149,7 +146,8 @@ impl Reactor {
 
     pub(super) fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> bool {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.answer(rejected.answer(&self.app, connection.peer), then);
+            let response = rejected.answer(&self.app, connection.peer);
+            connection.protocol.answer(response, then, Instant::now());
         }
         true
     }
@@ -172,7 +170,7 @@ impl Reactor {
         if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.serial == to.serial) {
             let then =
                 if close { AfterResponse::Linger(CloseCause::Answered) } else { AfterResponse::Receive };
-            connection.answer(rendered, then);
+            connection.protocol.answer(rendered, then, Instant::now());
             let source = connection.source;
             self.drive(to.key);
             // What is left of it waits for its reader. Those who have not read for long give way.
@@ -192,12 +190,11 @@ impl Reactor {
             Err(_) => self.close(key, CloseCause::Client),
             Ok(Some(AfterResponse::Close(cause))) => self.close(key, cause),
             Ok(Some(AfterResponse::Linger(cause))) => {
-                let now = Instant::now();
-                connection.linger(now, now + linger_time, cause);
+                connection.linger(Instant::now(), linger_time, cause);
                 true
             }
             Ok(Some(AfterResponse::Receive)) => {
-                connection.receive_again();
+                connection.protocol.receive_again(Instant::now());
                 true
             }
         }
@@ -219,7 +216,7 @@ impl Reactor {
 
     fn count_bytes(&mut self, key: usize) {
         if let Some(connection) = self.connections.get_mut(key) {
-            let held = connection.held();
+            let held = connection.protocol.held();
             if held != connection.counted {
                 self.buffered = (self.buffered + held).saturating_sub(connection.counted);
                 connection.counted = held;

@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
-use super::super::connection::{Connection, Phase};
+use super::super::connection::Connection;
+use super::super::protocol::Phase;
 use super::super::eviction::{Activity, Candidate, victims};
 use super::Reactor;
 use crate::client::Client;
@@ -43,7 +44,7 @@ impl Reactor {
         for key in victims(&held, asks, now, CHOSEN_AT_ONCE) {
             if let Some(connection) = self.connections.get(key) {
                 let to = ConnectionId { key, serial: connection.serial };
-                self.chosen.connections.push_back((to, connection.state().1));
+                self.chosen.connections.push_back((to, connection.protocol.activity().1));
             }
         }
         let found = self.close_chosen();
@@ -54,7 +55,11 @@ impl Reactor {
     /// Closes the next one that was chosen. What has gone on since then may stay.
     fn close_chosen(&mut self) -> bool {
         while let Some((to, since)) = self.chosen.connections.pop_front() {
-            if self.connections.get(to.key).is_some_and(|c| c.serial == to.serial && c.state().1 == since) {
+            if self
+                .connections
+                .get(to.key)
+                .is_some_and(|c| c.serial == to.serial && c.protocol.activity().1 == since)
+            {
                 self.close(to.key, CloseCause::Capacity);
                 return true;
             }
@@ -71,7 +76,7 @@ impl Reactor {
                 return !self.completion_sender.buffered().is_full_for(Some(source));
             }
             let is_holding = |c: &Connection| {
-                c.counted > 0 && matches!(c.phase, Phase::Sending { .. } | Phase::Receiving { .. })
+                c.counted > 0 && matches!(c.protocol.phase, Phase::Sending { .. } | Phase::Receiving { .. })
             };
             let holding = self.connections.iter().filter(|(_, c)| is_holding(c));
             let held: Vec<Candidate> = holding.map(|(key, c)| standing(key, c, c.counted)).collect();
@@ -84,7 +89,8 @@ impl Reactor {
                 if !self.completion_sender.buffered().is_full() {
                     break;
                 }
-                let is_unread = self.connections.get(key).is_some_and(|c| c.state().0 == Activity::Unread);
+                let is_unread =
+                    self.connections.get(key).is_some_and(|c| c.protocol.activity().0 == Activity::Unread);
                 self.close(key, if is_unread { CloseCause::SlowReader } else { CloseCause::SlowRequest });
             }
         }
@@ -118,7 +124,7 @@ fn hoarder(held: &[Candidate]) -> usize {
 }
 
 fn standing(key: usize, connection: &Connection, share: usize) -> Candidate {
-    let (state, since) = connection.state();
+    let (state, since) = connection.protocol.activity();
     let (source, is_proxy) = (connection.source, connection.is_proxy);
     Candidate { key, source, is_proxy, share, state, since }
 }
