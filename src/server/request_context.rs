@@ -278,7 +278,8 @@ pub(super) mod tests {
         for result in [WebhookResult::Created, WebhookResult::Duplicate] {
             let (context, queue) = context(&app, "POST", "/webhook");
             context.run(to_be_stored);
-            let answers = std::iter::repeat_with(|| answers(&queue)).find(|answers| !answers.is_empty()).unwrap();
+            let answers =
+                std::iter::repeat_with(|| answers(&queue)).find(|answers| !answers.is_empty()).unwrap();
             assert!(answers.len() == 1 && answers[0].starts_with("HTTP/1.1 200 "), "{answers:?}");
             assert_eq!(app.metrics.webhooks_total(result), 1);
         }

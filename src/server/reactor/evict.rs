@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
 use super::super::connection::Connection;
-use super::super::protocol::Phase;
 use super::super::eviction::{Activity, Candidate, victims};
+use super::super::protocol::Phase;
 use super::Reactor;
 use crate::client::Client;
 use crate::metrics::CloseCause;
