@@ -1,4 +1,4 @@
-//! Completions are the answers on their way back to the reactor, from the pool and from the writer.
+//! Completions are the answers on their way back to the reactor: the pool's, the writer's.
 //!
 //! A request whose message the writer has waits in a table here; what comes back from the writer is its
 //! number there with the outcome, and no code. The reactor makes the answer of it, so that the writer goes

@@ -1,4 +1,4 @@
-//! A header field is a name, a colon and a value (RFC 9110, section 5).
+//! A header field is a name before a colon, then a value (RFC 9110, section 5).
 
 use tiny_http::Header;
 

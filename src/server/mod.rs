@@ -1,5 +1,5 @@
-//! The server turns bytes on a socket into a [`crate::http::Request`], and a [`crate::http::Response`] back
-//! into bytes. It knows nothing of what the service is for.
+//! The server speaks HTTP to its clients: bytes become a [`crate::http::Request`], a [`crate::http::Response`]
+//! becomes bytes. It knows nothing of what the service is for.
 //!
 //! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, which speaks its
 //! [`protocol`]; its bytes become requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through
@@ -16,7 +16,7 @@ mod buffered_bytes;
 mod chunked_body;
 mod completions;
 mod connection;
-mod eviction;
+mod eviction_policy;
 mod fair_queue;
 mod header_field;
 mod listener;

@@ -1,11 +1,11 @@
-//! The protocol state of a connection says what it waits for. It is fed bytes, gives bytes, and knows no socket.
+//! The protocol of a connection is a state machine over bytes. It knows no socket.
 //!
 //! Requests are taken one at a time: what a client sends behind an unanswered request stays in the
 //! kernel, so pipelining cannot pile anything up here.
 
 use std::time::{Duration, Instant};
 
-use super::eviction::Activity;
+use super::eviction_policy::Activity;
 use super::reactor::Bounds;
 use super::request_reader::RequestReader;
 use super::response_writer::RenderedResponse;

@@ -14,7 +14,7 @@ mod accept;
 mod connection_io;
 mod deadlines;
 mod drain;
-mod evict;
+mod eviction;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -28,7 +28,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use slab::Slab;
 
-use evict::Chosen;
+use eviction::Chosen;
 
 use super::completions::{CompletionQueue, CompletionSender, ConnectionId};
 use super::connection::Connection;
@@ -69,7 +69,7 @@ pub(super) struct Reactor {
     chosen: Chosen,
     next_serial: u64,
     buffered: usize,
-    /// Connections whose turn was cut short.
+    /// Connections for which more can be done than their fair share was.
     unfinished: BTreeSet<usize>,
     /// When free memory is given back next; `None` while nothing happens.
     tidy_at: Option<Instant>,

@@ -1,4 +1,4 @@
-//! A rejected request is read once more, for whose it was: its answer carries its id, and the log its client.
+//! A rejected request is read once more for whose it was: its answer carries its id, the log its client.
 //!
 //! A field line that is none makes a head that two parsers read in two ways. Of that the id alone is believed,
 //! which decides nothing.

@@ -1,4 +1,4 @@
-//! A request line is a method, a target and a version (RFC 9112, section 3).
+//! A request line is a method, then a target, then a version (RFC 9112, section 3).
 
 use tiny_http::{HTTPVersion, Method};
 

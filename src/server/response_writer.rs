@@ -1,4 +1,4 @@
-//! A response as bytes: tiny_http writes it, with what the connection adds.
+//! The response writer has tiny_http print a response, with what the connection adds.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! Accepting connections, within their number.
+//! Connections are accepted within their number.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;

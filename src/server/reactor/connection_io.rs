@@ -1,4 +1,4 @@
-//! A connection's input and output: whatever can be done for it without waiting.
+//! The reactor does for a connection whatever input or output can be done without waiting.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -22,7 +22,7 @@ use crate::routes::RequestError;
 
 impl Reactor {
     pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
-        // The connection may have been closed by an earlier event of the same turn.
+        // The connection may have been closed by an earlier event of the same wait.
         if let Some(connection) = self.connections.get_mut(key) {
             let hang_up = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
             let has_hung_up = flags.intersects(hang_up);

@@ -1,11 +1,11 @@
-//! Room for newcomers and for memory is made by closing what [`super::super::eviction`] chooses.
+//! Eviction closes what [`super::super::eviction_policy`] chooses, to make room for others.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
 use super::super::connection::Connection;
-use super::super::eviction::{Activity, Candidate, victims};
+use super::super::eviction_policy::{Activity, Candidate, victims};
 use super::super::protocol::Phase;
 use super::Reactor;
 use crate::client::Client;
