@@ -17,7 +17,6 @@ const FLOORS: [(u8, &[&str]); 9] = [
         0,
         &[
             "authority",
-            "csv",
             "escape",
             "folding",
             "timestamp",
