@@ -12,7 +12,7 @@
 //! | 3 | [`secrets`] [`pace`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
-//! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] |
+//! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
@@ -116,6 +116,7 @@ mod timestamp;
 mod url;
 mod validation_error;
 mod version;
+mod waker;
 
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {
