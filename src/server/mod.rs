@@ -1,5 +1,7 @@
-//! The server speaks HTTP to its clients: bytes become a [`crate::http::Request`], a [`crate::http::Response`]
-//! becomes bytes. It knows nothing of what the service is for.
+//! The server speaks HTTP to its clients: bytes become a [`crate::http::Request`], a
+//! [`crate::http::Response`] becomes bytes.
+//!
+//! It knows nothing of what the service is for.
 //!
 //! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, which speaks its
 //! [`protocol`]; its bytes become requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through

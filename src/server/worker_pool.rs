@@ -1,5 +1,6 @@
-//! The worker pool answers requests on a fixed number of threads, each of which takes the next one by its
-//! [`super::priorities`]; of these the sources come in turn.
+//! The worker pool answers requests on a fixed number of threads.
+//!
+//! Each thread takes the next one by its [`super::priorities`], and of these the sources in turn.
 //!
 //! A thread is woken when none looks already, and wakes the next one where more is to be done. What is done in a
 //! moment does not wake all of them in turn: it keeps as many at work as there are processors, and more only
