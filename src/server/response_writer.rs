@@ -1,10 +1,10 @@
-//! A response as bytes: tiny_http writes it, with what the connection adds.
+//! The response writer has tiny_http print a response, with what the connection adds.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tiny_http::{HTTPVersion, Header, Headers, StatusCode};
+use tiny_http::{HTTPVersion, Header, HeaderError, Headers, StatusCode};
 
 use crate::http::Response;
 
@@ -37,17 +37,20 @@ impl RenderedResponse {
     }
 }
 
-/// The bytes of a response. For a `HEAD` request the body is left out and its length is not.
-pub(super) fn render(response: &Response, request_id: &str, head_only: bool, next: Next) -> RenderedResponse {
+/// The bytes of a response. For a `HEAD` request the body is left out and its length is not. Fails where a header
+/// holds what tiny_http does not send: anything but visible ASCII and spaces.
+pub(super) fn render(
+    response: &Response,
+    request_id: &str,
+    head_only: bool,
+    next: Next,
+) -> Result<RenderedResponse, HeaderError> {
     let mut headers = Headers::with_capacity(8);
     let date = date();
     let own = [("Server", "lyftr-webhook"), ("Date", date.as_str()), ("X-Request-ID", request_id)];
     let theirs = response.headers.iter().map(|(name, value)| (*name, value.as_ref()));
     for (name, value) in own.into_iter().chain(theirs) {
-        // Every value is made here or checked to be visible ASCII, which tiny_http accepts.
-        if let Ok(header) = Header::from_bytes(name, value) {
-            headers.push(header);
-        }
+        headers.push(Header::from_str(name, value)?);
     }
     let length = response.body.len();
     let shared: &'static [u8] = match &response.body {
@@ -58,23 +61,29 @@ pub(super) fn render(response: &Response, request_id: &str, head_only: bool, nex
     let printed =
         tiny_http::Response::new(StatusCode(response.status), headers, &*response.body, Some(length), None)
             .with_chunked_threshold(usize::MAX);
-    let mut bytes = Vec::with_capacity(320 + if is_copied { length } else { 0 });
+    let mut bytes = Vec::with_capacity(384 + if is_copied { length } else { 0 });
     printed
         .raw_print(&mut bytes, HTTPVersion(1, 1), None, !is_copied, None)
         .expect("writing into a Vec does not fail");
-    say_what_follows(&mut bytes, next);
-    RenderedResponse { bytes, shared }
+    put_in_front(&mut bytes, next, response.fixed);
+    Ok(RenderedResponse { bytes, shared })
 }
 
-/// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here.
-fn say_what_follows(bytes: &mut Vec<u8>, next: Next) {
-    let header: &[u8] = match next {
-        Next::KeepOpen => return,
-        Next::SayKeepOpen => b"Connection: keep-alive\r\n",
-        Next::Close => b"Connection: close\r\n",
+/// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here, and with it what
+/// needs no putting together.
+fn put_in_front(bytes: &mut Vec<u8>, next: Next, fixed: &str) {
+    let connection = match next {
+        Next::KeepOpen => "",
+        Next::SayKeepOpen => "Connection: keep-alive\r\n",
+        Next::Close => "Connection: close\r\n",
     };
     let status_line = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    bytes.splice(status_line..status_line, header.iter().copied());
+    let (added, end) = (connection.len() + fixed.len(), bytes.len());
+    bytes.resize(end + added, 0);
+    bytes.copy_within(status_line..end, status_line + added);
+    let (first, second) = bytes[status_line..status_line + added].split_at_mut(connection.len());
+    first.copy_from_slice(connection.as_bytes());
+    second.copy_from_slice(fixed.as_bytes());
 }
 
 /// The time for the `Date` header, formatted once a second on each thread.
@@ -97,7 +106,7 @@ mod tests {
     fn text(head_only: bool, next: Next) -> String {
         let response =
             Response::json(200, br#"{"a":1}"#.as_slice()).header("Link", "</x?after=%7E>; rel=\"next\"");
-        String::from_utf8(render(&response, "id-1", head_only, next).bytes).unwrap()
+        String::from_utf8(render(&response, "id-1", head_only, next).unwrap().bytes).unwrap()
     }
 
     #[test]
@@ -134,10 +143,10 @@ mod tests {
     fn a_large_body_of_the_program_is_not_copied() {
         static PAGE: [u8; COPIED_BYTES + 1] = [b'x'; COPIED_BYTES + 1];
         let response = Response::json(200, PAGE.as_slice());
-        let whole = render(&response, "id-1", false, Next::KeepOpen);
+        let whole = render(&response, "id-1", false, Next::KeepOpen).unwrap();
         assert!(whole.bytes.ends_with(b"\r\n\r\n") && whole.shared.len() == PAGE.len());
         assert!(whole.held() < COPIED_BYTES);
-        let head = render(&response, "id-1", true, Next::KeepOpen);
+        let head = render(&response, "id-1", true, Next::KeepOpen).unwrap();
         assert!(head.bytes == whole.bytes && head.shared.is_empty());
     }
 }
