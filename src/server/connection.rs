@@ -1,5 +1,6 @@
-//! A connection is a socket with the phase that its exchange of requests and answers is in. It reads and
-//! writes without ever waiting; [`super::reactor`] says when.
+//! A connection is a socket with the phase that its exchange of requests and answers is in.
+//!
+//! It reads and writes without ever waiting; [`super::reactor`] says when.
 //!
 //! Requests are taken one at a time: what a client sends behind an unanswered request stays in the
 //! kernel, so pipelining cannot pile anything up here.

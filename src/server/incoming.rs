@@ -1,5 +1,7 @@
-//! The bytes that came on a connection, and the request they make: head, framing and body, wherever
-//! the bytes were cut on their way. No socket, so that tests and fuzzers can feed it.
+//! The bytes that came on a connection, and the request they make: head, framing and body, wherever the bytes were
+//! cut on their way.
+//!
+//! No socket, so that tests and fuzzers can feed it.
 
 use super::chunked::{Chunked, Decoded};
 use super::head::{self, Framing, Head};

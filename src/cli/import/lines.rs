@@ -1,5 +1,7 @@
-//! Lines of an import: objects of JSON, one on each line, or comma-separated values whose first line names
-//! the columns. Which of the two it is shows in the first line.
+//! Lines of an import: objects of JSON, one on each line, or comma-separated values whose first line names the
+//! columns.
+//!
+//! Which of the two it is shows in the first line.
 //!
 //! A message is made by [`Message::parse_exported`] alone, from the values as from the object, so that no other
 //! rules can slip in.

@@ -3,19 +3,20 @@
 //!
 //! - It is a copy of nothing but what the database holds. Missing, foreign or damaged it is made
 //!   anew, and queries are answered from the messages alone meanwhile, more slowly.
-//! - It covers every row up to its marks and none behind them. Row numbers rise with every message,
-//!   so a query reads the index and the rows behind the mark, the tail, and is exact however long
+//! - It covers every row up to its watermarks and none behind them. Row numbers rise with every message,
+//!   so a query reads the index and the rows behind the watermark, the tail, and is exact however long
 //!   the tail is. The index is read first: what it covers is in every later state of the database.
 //! - A thread of its own keeps it up ([`indexer`]): with an index inside the database, every
 //!   message waits while the ones before it are put in order.
 
 pub(in crate::store) mod changes;
+pub(in crate::store) mod epoch;
 pub(in crate::store) mod indexer;
 mod integrity;
 pub(in crate::store) mod order;
 pub(in crate::store) mod rank;
 pub(in crate::store) mod search;
-pub(in crate::store) mod top;
+pub(in crate::store) mod top_senders;
 pub(in crate::store) mod upkeep;
 
 use std::fs;
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use crate::limits::{INDEX_CACHE_KIB, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
+use crate::limits::{READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 use crate::sort_key::SortKey;
 pub(in crate::store) use crate::store::database::files::FileId;
 use crate::store::database::files::{READ_WRITE, file_id, with_suffix};
@@ -33,12 +34,15 @@ use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID};
 use crate::store::database::{schema, wal};
 use crate::store::error::StoreError;
 
+/// Page cache of the connection that keeps the index up, in KiB.
+const INDEX_CACHE_KIB: i64 = 2 << 10;
+
 /// The version of the index's own schema. Another one is made anew.
 const VERSION: i64 = 4;
 
 /// How far the index has come, as one snapshot of it shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::store) struct Marks {
+pub(in crate::store) struct Watermarks {
     /// The last row whose place in the order is known ([`order`]); `None` before the first.
     pub(in crate::store) ordered_through: Option<i64>,
     /// Messages in the order.
@@ -51,7 +55,7 @@ pub(in crate::store) struct Marks {
     pub(in crate::store) changes_through: i64,
 }
 
-impl Marks {
+impl Watermarks {
     pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached(
             "SELECT ordered_through, ordered, senders, searchable_through, changes_through FROM messages_marks",
@@ -84,12 +88,12 @@ impl Marks {
     }
 }
 
-/// The first row behind a mark. A mark is never [`LAST_ROW`].
-pub(in crate::store) fn first_behind(mark: Option<i64>) -> i64 {
-    mark.map_or(i64::MIN, |row| row.saturating_add(1))
+/// The first row behind a watermark. A watermark is never [`LAST_ROW`].
+pub(in crate::store) fn first_behind(watermark: Option<i64>) -> i64 {
+    watermark.map_or(i64::MIN, |row| row.saturating_add(1))
 }
 
-/// A table with a message in this row gives out the numbers of others by chance: no mark is of any use then, and
+/// A table with a message in this row gives out the numbers of others by chance: no watermark is of any use then, and
 /// queries go without the index.
 pub(in crate::store) const LAST_ROW: Option<i64> = Some(i64::MAX);
 
@@ -155,17 +159,17 @@ fn belongs(index: &Connection, messages: &Connection) -> rusqlite::Result<bool> 
         return Ok(false);
     }
     // A copy of the database that was restored has the same name, but may have other rows: it has
-    // not seen what the index has taken account of, or not what stands, or stood, at the mark.
-    let marks = Marks::read(index)?;
+    // not seen what the index has taken account of, or not what stands, or stood, at the watermark.
+    let watermarks = Watermarks::read(index)?;
     let has_seen: bool = messages.query_row(
         "SELECT ?1 = 0 OR EXISTS (SELECT 1 FROM messages_changes WHERE change = ?1)",
-        [marks.changes_through],
+        [watermarks.changes_through],
         |row| row.get(0),
     )?;
-    if !has_seen || changes::were_missed(messages, &marks)? {
+    if !has_seen || changes::were_missed(messages, &watermarks)? {
         return Ok(false);
     }
-    let Some(row) = marks.ordered_through.filter(|_| marks.ordered > 0) else {
+    let Some(row) = watermarks.ordered_through.filter(|_| watermarks.ordered > 0) else {
         return Ok(true);
     };
     let standing = messages
@@ -176,7 +180,7 @@ fn belongs(index: &Connection, messages: &Connection) -> rusqlite::Result<bool> 
                         WHERE change > ?2 AND message_row = ?1 ORDER BY change LIMIT 1) \
                     UNION ALL SELECT ts, message_id FROM messages WHERE rowid = ?1) AS m LIMIT 1"
             ),
-            (row, marks.changes_through),
+            (row, watermarks.changes_through),
             |found| Ok(SortKey { instant: found.get(0)?, message_id: found.get(1)?, row }),
         )
         .optional()?;

@@ -11,20 +11,42 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Marks, changes, integrity, order, search};
-use crate::limits::{
-    BACKLOG_REPORT_INTERVAL, BACKLOG_SHARE, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE,
-    ORDER_SHARE, ORDER_SLICE, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
-};
+use super::{Watermarks, changes, integrity, order, search};
+use crate::limits::ORDER_SLICE;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::store::database::{schema, wal};
+
+/// While messages keep coming, how long they gather before they are put in order together. Every
+/// query goes through those that are not.
+const ORDER_PAUSE: Duration = Duration::from_millis(100);
+/// Messages that wait to be put in order while the service is busy and nobody asks anything: putting
+/// them in order would take a fifth of what taking them in takes.
+const MAX_UNORDERED: i64 = 16_384;
+/// So many messages since the last look mean that the service is busy.
+const BUSY_ROWS: i64 = 100;
+/// How long texts gather before they are indexed together: to index one takes longer than to search it.
+const SEARCH_PAUSE: Duration = Duration::from_millis(500);
+/// While the service is busy, putting messages in order pauses for so many times as long as it took.
+const ORDER_SHARE: u32 = 2;
+/// A large backlog, as an older file brings along, gives way for so many times as long: to work it off
+/// takes minutes in any case.
+const BACKLOG_SHARE: u32 = 9;
+/// To index a text takes as much as to take the message in. While the service is busy, indexing
+/// texts pauses for so many times as long as it took.
+const SEARCH_SHARE: u32 = 15;
+/// Texts indexed at once.
+const SEARCH_SLICE: usize = 1024;
+/// A backlog of so many messages, as an older file brings along, is worth a line in the log.
+const LOGGED_BACKLOG: i64 = 100_000;
+/// How often the log says how far the work on a backlog has come.
+const BACKLOG_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The connections, and how far the index is behind.
 pub(super) struct Upkeep {
     messages: Connection,
     index: Connection,
-    marks: Marks,
+    watermarks: Watermarks,
     /// The first and the last row of the messages.
     rows: Rows,
     /// The last change that is to be taken account of.
@@ -66,7 +88,7 @@ pub(super) enum Due {
 
 /// What is found when the index is compared with the messages.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum IndexVerdict {
     Right,
     /// It has to be made anew.
     Wrong(&'static str),
@@ -88,12 +110,12 @@ impl Upkeep {
         let messages = schema::open_for_reading(database)?;
         let index = super::open(database, &messages)?;
         messages.execute_batch("PRAGMA query_only = ON")?;
-        let (marks, (rows, changes)) = (Marks::read(&index)?, state(&messages)?);
+        let (watermarks, (rows, changes)) = (Watermarks::read(&index)?, state(&messages)?);
         let now = Instant::now();
         Ok(Self {
             messages,
             index,
-            marks,
+            watermarks,
             rows,
             changes,
             ordered_at: now,
@@ -115,11 +137,11 @@ impl Upkeep {
     }
 
     pub(super) fn due(&self) -> Option<Due> {
-        if self.marks.changes_through < self.changes {
+        if self.watermarks.changes_through < self.changes {
             return Some(Due::Now(Part::Changes));
         }
         let (unordered, unsearchable) = (self.unordered(), self.unsearchable());
-        if self.waits && unordered < MOST_UNORDERED && unsearchable < 2 * MOST_UNORDERED {
+        if self.waits && unordered < MAX_UNORDERED && unsearchable < 2 * MAX_UNORDERED {
             return Some(Due::In(ORDER_PAUSE));
         }
         let pause = match (self.busy, unordered >= ORDER_SLICE as i64) {
@@ -152,30 +174,30 @@ impl Upkeep {
         let began = Instant::now();
         // The state of the index first: the database's is then never an older one.
         let transaction = self.index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut marks = Marks::read(&transaction)?;
+        let mut watermarks = Watermarks::read(&transaction)?;
         let messages = self.messages.unchecked_transaction()?;
         (self.rows, self.changes) = state(&messages)?;
-        if changes::were_missed(&messages, &marks)? {
+        if changes::were_missed(&messages, &watermarks)? {
             return Ok(Sliced::MissedChanges);
         }
         // Nothing new may be taken in from a state of which a change is not known yet. And what is
         // read is read before anything is written, because the log cannot start over meanwhile.
         match part {
-            _ if marks.changes_through < self.changes => {
+            _ if watermarks.changes_through < self.changes => {
                 self.log_holds_deleted = true;
-                changes::apply(&messages, &transaction, &mut marks, ORDER_SLICE)?;
+                changes::apply(&messages, &transaction, &mut watermarks, ORDER_SLICE)?;
                 drop(messages);
             }
             Part::Changes => drop(messages),
             Part::Order => {
-                let entries = order::read(&messages, marks.ordered_through, ORDER_SLICE)?;
+                let entries = order::read(&messages, watermarks.ordered_through, ORDER_SLICE)?;
                 drop(messages);
-                order::extend(&transaction, &mut marks, entries)?;
+                order::extend(&transaction, &mut watermarks, entries)?;
             }
             Part::Search => {
-                let texts = search::read(&messages, marks.searchable_through, SEARCH_SLICE)?;
+                let texts = search::read(&messages, watermarks.searchable_through, SEARCH_SLICE)?;
                 drop(messages);
-                search::extend(&transaction, &mut marks, &texts)?;
+                search::extend(&transaction, &mut watermarks, &texts)?;
             }
         }
         transaction.commit()?;
@@ -184,7 +206,7 @@ impl Upkeep {
             Part::Order => (self.order_took, self.ordered_at) = (began.elapsed(), Instant::now()),
             Part::Search => (self.search_took, self.searchable_at) = (began.elapsed(), Instant::now()),
         }
-        self.marks = marks;
+        self.watermarks = watermarks;
         self.measure();
         Ok(Sliced::Done)
     }
@@ -199,26 +221,26 @@ impl Upkeep {
     }
 
     /// Compares the index with the messages, as far as that is cheap.
-    pub(super) fn verify(&mut self) -> rusqlite::Result<Verdict> {
+    pub(super) fn verify(&mut self) -> rusqlite::Result<IndexVerdict> {
         // The state of the index first: the database's is then never an older one.
         let index = self.index.unchecked_transaction()?;
-        let marks = Marks::read(&index)?;
+        let watermarks = Watermarks::read(&index)?;
         let messages = self.messages.unchecked_transaction()?;
         (self.rows, self.changes) = state(&messages)?;
-        if marks.changes_through < self.changes {
-            return Ok(Verdict::Pending);
+        if watermarks.changes_through < self.changes {
+            return Ok(IndexVerdict::Pending);
         }
-        Ok(integrity::fault(&messages, &index, &marks)?.map_or(Verdict::Right, Verdict::Wrong))
+        Ok(integrity::fault(&messages, &index, &watermarks)?.map_or(IndexVerdict::Right, IndexVerdict::Wrong))
     }
 
-    /// No mark means anything any more.
+    /// No watermark means anything any more.
     pub(super) fn is_at_last_row(&self) -> bool {
         self.rows.last == super::LAST_ROW
     }
 
     /// The last change that is taken account of.
     pub(super) fn changes_through(&self) -> i64 {
-        self.marks.changes_through
+        self.watermarks.changes_through
     }
 
     /// What is there to do?
@@ -238,11 +260,11 @@ impl Upkeep {
     }
 
     fn unordered(&self) -> i64 {
-        self.rows.behind(self.marks.ordered_through)
+        self.rows.behind(self.watermarks.ordered_through)
     }
 
     fn unsearchable(&self) -> i64 {
-        self.rows.behind(self.marks.searchable_through)
+        self.rows.behind(self.watermarks.searchable_through)
     }
 
     pub(super) fn show(&self, metrics: &Metrics) {
@@ -297,13 +319,14 @@ struct Rows {
 }
 
 impl Rows {
-    /// How many rows there can be behind a mark.
-    fn behind(self, mark: Option<i64>) -> i64 {
+    /// How many rows there can be behind a watermark.
+    fn behind(self, watermark: Option<i64>) -> i64 {
         let (Some(first), Some(last)) = (self.first, self.last) else {
             return 0;
         };
-        let mark = mark.map_or(first.saturating_sub(1), |mark| mark.max(first.saturating_sub(1)));
-        last.saturating_sub(mark).max(0)
+        let watermark =
+            watermark.map_or(first.saturating_sub(1), |watermark| watermark.max(first.saturating_sub(1)));
+        last.saturating_sub(watermark).max(0)
     }
 }
 

@@ -5,13 +5,12 @@
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::log_room;
 use crate::clock::now_rfc3339;
-use crate::limits::IMPORT_BUSY_TIMEOUT;
 use crate::message::Message;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{FileId, file_id};
@@ -21,8 +20,11 @@ use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::prepare::prepare;
 use crate::store::error::StoreError;
 use crate::store::write::batch::insert_one;
-use crate::store::write::forgotten::Salt;
+use crate::store::write::tombstones::Salt;
 use crate::store::write::transactor::{data_version, in_transaction};
+
+/// How long `import` waits for a service that commits all the time: its turn is a matter of chance.
+const IMPORT_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A message, and when it was stored elsewhere, if that is known.
 pub struct Incoming {

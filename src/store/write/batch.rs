@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Statement};
 
-use super::forgotten::{self, Salt};
+use super::tombstones::{self, Salt};
 use crate::message::Message;
 use crate::store::database::insertion::{Inserted, Row, insert_row};
 
@@ -15,7 +15,7 @@ pub(in crate::store) fn insert_one(
     created_at: &str,
 ) -> rusqlite::Result<Inserted> {
     if let Some(salt) = salt
-        && forgotten::is_remembered(connection, salt, message.message_id())?
+        && tombstones::is_remembered(connection, salt, message.message_id())?
     {
         return Ok(Inserted::Duplicate);
     }

@@ -9,18 +9,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ffi};
 
 use super::batch::insert_one;
-use super::forgotten::Salt;
+use super::checkpointer::Checkpointer;
 use super::lag;
 use super::last_close::LastConnection;
 use super::log_watch::LogWatch;
-use super::mover::Mover;
+use super::tombstones::Salt;
 use crate::clock::now_rfc3339;
-use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
+use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT};
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -30,17 +30,22 @@ use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::OpenError;
 use crate::store::database::{files, schema, wal};
 use crate::store::error::StoreError;
-use crate::store::read::readers::Readers;
+use crate::store::read::queries::Queries;
+
+/// Pause of the writer between two tries to open a database that failed.
+const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+/// A commit this recent proves that the writer can commit.
+const COMMIT_IS_RECENT: Duration = Duration::from_secs(1);
 
 /// When the last commit succeeded, if nothing has failed since then. Shared with whoever asks.
 #[derive(Clone, Default)]
-pub(super) struct Proof(Arc<Mutex<Option<Instant>>>);
+pub(super) struct CommitProbe(Arc<Mutex<Option<Instant>>>);
 
-impl Proof {
+impl CommitProbe {
     /// The last commit is so recent that another one would say nothing new.
     pub(super) fn is_recent(&self) -> bool {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|commit| commit.elapsed() < PROOF_OF_COMMIT)
+        last.is_some_and(|commit| commit.elapsed() < COMMIT_IS_RECENT)
     }
 
     fn set(&self, commit: Option<Instant>) {
@@ -51,14 +56,14 @@ impl Proof {
 /// The write connection, and what is known of its health. Lives on the writer thread.
 pub(super) struct Transactor {
     path: PathBuf,
-    readers: Arc<Readers>,
-    mover: Mover,
+    queries: Arc<Queries>,
+    checkpointer: Checkpointer,
     /// `None` after an error of the machine, until it can be opened again.
     open: Option<Open>,
     /// The file that was opened last, or is to be opened first.
     known: Option<FileId>,
     last_failure: Option<(Instant, StoreError)>,
-    proof: Proof,
+    commit_probe: CommitProbe,
     metrics: Arc<Metrics>,
     log: Log,
 }
@@ -68,17 +73,27 @@ impl Transactor {
     pub(super) fn new(
         path: &Path,
         connection: Result<Connection, StoreError>,
-        readers: Arc<Readers>,
-        mover: Mover,
-        proof: Proof,
+        queries: Arc<Queries>,
+        checkpointer: Checkpointer,
+        commit_probe: CommitProbe,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let opened = connection.and_then(|connection| Ok(Open::new(path, connection, &readers, &mover)?));
+        let opened =
+            connection.and_then(|connection| Ok(Open::new(path, connection, &queries, &checkpointer)?));
         let (path, known) = (path.to_owned(), file_id(path));
-        let mut transactor =
-            Self { path, readers, mover, open: None, known, last_failure: None, proof, metrics, log };
+        let mut transactor = Self {
+            path,
+            queries,
+            checkpointer,
+            open: None,
+            known,
+            last_failure: None,
+            commit_probe,
+            metrics,
+            log,
+        };
         match opened {
             Ok(open) => transactor.open = Some(open),
             Err(error) => transactor.failed(&error),
@@ -108,8 +123,8 @@ impl Transactor {
     }
 
     /// A commit that changes nothing but is written and synced like any other.
-    pub(super) fn prove(&mut self) -> Result<(), StoreError> {
-        if self.proof.is_recent() {
+    pub(super) fn probe_commit(&mut self) -> Result<(), StoreError> {
+        if self.commit_probe.is_recent() {
             return Ok(());
         }
         self.attempt(|Open { connection, .. }| {
@@ -129,7 +144,7 @@ impl Transactor {
         let Some(Open { connection, log, .. }) = &mut self.open else {
             return;
         };
-        if let Err(error) = log.checkpoint_if_due(connection, &self.mover) {
+        if let Err(error) = log.checkpoint_if_due(connection, &self.checkpointer) {
             self.failed(&error.into());
         }
     }
@@ -162,8 +177,8 @@ impl Transactor {
     pub(super) fn retire(mut self) -> LastConnection {
         self.last_failure = None;
         let opened = self.opened().map(|_| ());
-        let Self { path, open, mover, .. } = self;
-        drop(mover);
+        let Self { path, open, checkpointer, .. } = self;
+        drop(checkpointer);
         let connection = opened.and_then(|()| open.map(|open| open.connection).ok_or(StoreError::Lost));
         LastConnection::new(path, connection)
     }
@@ -189,7 +204,7 @@ impl Transactor {
                 if self.metrics.degraded.swap(false, Relaxed) {
                     self.log.write(&Line::event(Level::Info, "recovered"));
                 }
-                self.proof.set(Some(Instant::now()));
+                self.commit_probe.set(Some(Instant::now()));
             }
             Err(error) => self.failed(error),
         }
@@ -204,7 +219,7 @@ impl Transactor {
             // With a log on a disk that fails, there is nothing more to be done.
             let _ = open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
-        self.readers.forget();
+        self.queries.end_epoch();
     }
 
     /// A panic struck in the middle of something: nothing about the connection is certain.
@@ -224,7 +239,7 @@ impl Transactor {
             {
                 return Err(error.clone());
             }
-            self.open = Some(reopen(&self.path, self.known, &self.readers, &self.mover)?);
+            self.open = Some(reopen(&self.path, self.known, &self.queries, &self.checkpointer)?);
             self.known = file_id(&self.path);
         }
         self.open.as_mut().ok_or(StoreError::Lost)
@@ -236,7 +251,7 @@ impl Transactor {
             let line = Line::event(Level::Error, "degraded").text("detail", &error.to_string());
             self.log.write(&line.text("cause", &error.cause()));
         }
-        self.proof.set(None);
+        self.commit_probe.set(None);
         match error {
             // Nothing is wrong with the connection.
             StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull if self.open.is_some() => {}
@@ -252,7 +267,12 @@ impl Transactor {
 
 /// A connection to the file that is at the path now, if it is a database of ours. Another file than the
 /// known one is that only if it has all its tables: none is made in it.
-fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
+fn reopen(
+    path: &Path,
+    known: Option<FileId>,
+    queries: &Queries,
+    checkpointer: &Checkpointer,
+) -> Result<Open, StoreError> {
     let found = file_id(path).ok_or(StoreError::Replaced)?;
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         return Err(StoreError::Corrupt("the file was cut to nothing".to_owned()));
@@ -271,9 +291,9 @@ fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) 
     let connection = schema::connect(path, version).map_err(failed)?;
     if version < VERSION {
         // What was derived from it is of no use any more.
-        readers.forget();
+        queries.end_epoch();
     }
-    Ok(Open::new(path, connection, readers, mover)?)
+    Ok(Open::new(path, connection, queries, checkpointer)?)
 }
 
 /// SQLite's count of changes of the schema, whoever makes them.
@@ -334,10 +354,10 @@ impl Open {
     fn new(
         path: &Path,
         mut connection: Connection,
-        readers: &Readers,
-        mover: &Mover,
+        queries: &Queries,
+        checkpointer: &Checkpointer,
     ) -> rusqlite::Result<Self> {
-        let log = LogWatch::new(&mut connection, readers, mover)?;
+        let log = LogWatch::new(&mut connection, queries, checkpointer)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         let schema = schema_version(&connection)?;
         Ok(Self { connection, commits_of_others: None, log, schema, database, wal })
