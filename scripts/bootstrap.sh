@@ -37,6 +37,7 @@ package_of() {
 	promtool) echo prometheus ;;
 	systemd-analyze | journalctl) echo systemd ;;
 	*/systemd-journal-remote) echo systemd-journal-remote ;;
+	script) echo bsdutils ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -55,11 +56,11 @@ apt_install() {
 	[ "$(id -u)" = 0 ] || command -v sudo >/dev/null 2>&1 ||
 		die "root is needed and sudo is not here; ask whoever has it for: apt-get install $*"
 	say "installing by apt: $*"
-	set -- env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 \
-		install -y -q --no-install-recommends "$@"
+	set -- env DEBIAN_FRONTEND=noninteractive timeout "${apt_seconds:-3600}" apt-get \
+		-o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends "$@"
 	# The lists of a fresh machine are empty, those of an old one point at files long gone.
 	# Output goes to stderr because the caller's stdout may be read by a program.
-	as_root apt-get -o DPkg::Lock::Timeout=300 update -q >&2 ||
+	as_root timeout "${apt_seconds:-3600}" apt-get -o DPkg::Lock::Timeout=300 update -q >&2 ||
 		say "apt-get update failed; trying with the package lists that are there"
 	as_root "$@" >&2 || die "apt could not install them; its own message is above"
 }
@@ -75,6 +76,44 @@ need() {
 	[ -n "$missing" ] || return 0
 	# shellcheck disable=SC2086 # a list of package names
 	apt_install $missing
+}
+
+# What the tests try the service with. One command for each package that brings several.
+# shellcheck disable=SC2034 # read by the scripts that source this file
+test_tools='strace sqlite3 script python3 curl openssl jq git systemd-analyze journalctl
+	/usr/lib/systemd/systemd-journal-remote unshare dpkg-deb strip lintian mmdebstrap mandoc groff zsh fish chromium
+	buildah crun docker-compose caddy nginx prometheus promtool'
+
+# want TOOL…: like need, for what a run can do without. What cannot be had within a quarter of an hour is in
+# $UNAVAILABLE when it returns, for the tests to know that it was tried.
+want() {
+	deadline=$(($(date +%s) + 600))
+	# In a shell of its own: what fails here ends nothing.
+	(apt_seconds=600 && need "$@") || say "apt did not install all of them at once; now one by one"
+	for tool in "$@"; do
+		command -v "$tool" >/dev/null 2>&1 && continue
+		[ "$(date +%s)" -lt "$deadline" ] && (apt_seconds=120 && need "$tool") ||
+			UNAVAILABLE="${UNAVAILABLE:+$UNAVAILABLE }$tool"
+	done
+	export UNAVAILABLE
+}
+
+# Replication: its releases are not packaged, but npm has one as it is. In a folder of its own.
+want_litestream() {
+	tools=${CARGO_TARGET_DIR:-$project/target}/operator
+	PATH=$PATH:$tools/node_modules/@flydotio/litestream-linux-x64
+	export PATH
+	command -v litestream >/dev/null 2>&1 && return 0
+	if [ "$(uname -m)" = x86_64 ] && command -v npm >/dev/null 2>&1; then
+		say "installing by npm into $tools: litestream 0.3.13"
+		mkdir -p "$tools"
+		timeout 120 npm install --no-audit --no-fund --no-save --prefix "$tools" \
+			@flydotio/litestream-linux-x64@1.0.1 >&2 || true
+	fi
+	command -v litestream >/dev/null 2>&1 && return 0
+	say "litestream cannot be had: it takes x86-64 and npm"
+	UNAVAILABLE="${UNAVAILABLE:+$UNAVAILABLE }litestream"
+	export UNAVAILABLE
 }
 
 # A compiler without the headers, or without the static C library, is found only by using it.

@@ -20,10 +20,10 @@
 //! # The life of a `POST /webhook`
 //!
 //! `server::reactor` reads until the request is whole (head, framing, bounds, deadline) → the ingest
-//! queue of `server::worker_pool` → `server::exchange` → `routes` finds the row of its table →
+//! queue of `server::worker_pool` → `server::request_context` → `routes` finds the row of its table →
 //! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::write`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
-//! `server::completions` → `server::reactor` has `server::exchange` count, log and render it, and sends.
+//! `server::completions` → `server::reactor` has `server::request_context` count, log and render it, and sends.
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit.
 //!
 //! # What always holds

@@ -75,7 +75,7 @@ pub const RESERVED_DESCRIPTORS: usize = 64;
 /// Pending connections the kernel may queue for us (`listen(2)`); it caps this at `somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4096;
 /// Connections accepted before the ones already open get their turn again.
-pub const ACCEPTS_PER_TURN: usize = 64;
+pub const ACCEPTS_PER_EVENT: usize = 64;
 /// Pause after `accept` failed for want of descriptors or memory; meanwhile connections end.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A request must arrive whole within this, unless `REQUEST_TIMEOUT_SECONDS` says otherwise, and
@@ -101,7 +101,7 @@ pub const MAX_BUFFERED_BYTES: usize = 32 << 20;
 pub const TIDY_INTERVAL: Duration = Duration::from_secs(10);
 /// Reads of one connection before the others get their turn: 32 KiB. Taken apart byte by byte, as
 /// chunks may want it, that is a fifth of a millisecond.
-pub const READS_PER_TURN: usize = 2;
+pub const READS_PER_EVENT: usize = 2;
 /// How often the log says how many connections were ended, and why.
 pub const CLOSINGS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection may always hold this much, so that small requests pass when the total is reached.

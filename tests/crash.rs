@@ -1,23 +1,9 @@
 //! Power cuts in miniature: `kill -9` under load, again and again on one file, and nothing acknowledged is missing.
 
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "contract/fixtures.rs"]
-mod fixtures;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "contract/http_client.rs"]
-mod http_client;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "contract/output.rs"]
-mod output;
-#[allow(dead_code, reason = "other tests use the rest")]
-#[path = "contract/plain.rs"]
-mod plain;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "contract/service.rs"]
-mod service;
-#[allow(dead_code, reason = "the contract's tests use the rest")]
-#[path = "contract/setup.rs"]
-mod setup;
+#[allow(dead_code, reason = "other suites use the rest")]
+mod support;
+
+use support::*;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -26,7 +12,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::fixtures::{SECRET, eventually, message_with, sign};
+use crate::fixtures::{eventually, message_with};
 use crate::http_client::{Address, Client};
 use crate::plain::{
     agrees, agrees_all_the_way, files_are_sound, index_is_whole, is_indexed, older_file, unindexed,
@@ -45,9 +31,7 @@ fn post_until_the_end(address: &Address, name: &str, acknowledged: &AtomicUsize)
     for number in 0.. {
         let id = format!("{name} m{number}");
         let sender = format!("+{}", number % 7);
-        let body = message_with(&id, &json!({"from": sender, "text": format!("text of {id}")})).to_string();
-        let signature = sign(SECRET, body.as_bytes());
-        match client.try_request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes())) {
+        match client.try_post(&message_with(&id, &json!({"from": sender, "text": format!("text of {id}")}))) {
             Ok(answer) if answer.status == 200 => {
                 ids.push(id);
                 acknowledged.fetch_add(1, Ordering::Relaxed);

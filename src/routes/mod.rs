@@ -18,7 +18,7 @@ use crate::http::{Request, Response};
 use crate::message::Message;
 use crate::metrics::Route;
 
-pub use problem::{Refusal, internal_error, refused};
+pub use problem::{RequestError, internal_error, rejected};
 
 /// What a handler decided.
 pub enum Answer {
@@ -51,7 +51,7 @@ pub enum Work {
     Probe,
     /// A page of metrics.
     Scrape,
-    /// Nothing but what is known already: the pages, and every refusal by the table.
+    /// Nothing but what is known already: the pages, and every rejection by the table.
     Immediate,
 }
 

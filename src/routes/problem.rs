@@ -8,9 +8,9 @@ use crate::store::StoreError;
 use crate::url::repeat_query;
 use crate::validation_error::ValidationError;
 
-/// Why a request was refused before a route saw it.
+/// Why a request was rejected before a route saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RequestError {
     /// It is not HTTP, or its framing is ambiguous (RFC 9112, sections 2.2, 3.2, 5.1, 6).
     Malformed(&'static str),
     /// It did not arrive whole in time.
@@ -24,16 +24,16 @@ pub enum Refusal {
     Overloaded,
 }
 
-/// The answer to a refused request.
-pub fn refused(refusal: Refusal) -> Response {
-    match refusal {
-        Refusal::Malformed(reason) => detail(400, reason),
-        Refusal::TimedOut => detail(408, "the request did not arrive in time"),
-        Refusal::TargetTooLong => detail(414, "URI Too Long"),
-        Refusal::HeadersTooLarge => detail(431, "Request Header Fields Too Large"),
-        Refusal::UnknownExpectation => detail(417, "Expectation Failed"),
-        Refusal::UnsupportedVersion => detail(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"),
-        Refusal::Overloaded => shed(),
+/// The answer to a rejected request.
+pub fn rejected(error: RequestError) -> Response {
+    match error {
+        RequestError::Malformed(reason) => detail(400, reason),
+        RequestError::TimedOut => detail(408, "the request did not arrive in time"),
+        RequestError::TargetTooLong => detail(414, "URI Too Long"),
+        RequestError::HeadersTooLarge => detail(431, "Request Header Fields Too Large"),
+        RequestError::UnknownExpectation => detail(417, "Expectation Failed"),
+        RequestError::UnsupportedVersion => detail(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"),
+        RequestError::Overloaded => shed(),
     }
 }
 

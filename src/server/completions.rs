@@ -7,40 +7,40 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::exchange::Exchange;
-use super::reply::Rendered;
+use super::request_context::RequestContext;
+use super::response_writer::RenderedResponse;
 use crate::limits::MAX_BUFFERED_BYTES;
 use crate::store::{Inserted, StoreError};
 
 /// What comes back.
 pub(super) enum Completion {
     /// From the pool.
-    Answer(Answer),
+    Response(OutgoingResponse),
     /// From the writer: what became of a message. The reactor makes the answer of it, so that the writer goes
     /// on to the next batch and no third thread has to wake up.
-    Committed(Box<Exchange>, Result<Inserted, StoreError>),
+    Committed(Box<RequestContext>, Result<Inserted, StoreError>),
 }
 
 impl Completion {
     /// The connection it belongs to.
     pub(super) fn to(&self) -> ConnectionId {
         match self {
-            Self::Answer(answer) => answer.to,
-            Self::Committed(exchange, _) => exchange.to(),
+            Self::Response(answer) => answer.to,
+            Self::Committed(context, _) => context.to(),
         }
     }
 
     /// The answer, if it was not given before.
-    pub(super) fn finish(self) -> Option<Answer> {
+    pub(super) fn finish(self) -> Option<OutgoingResponse> {
         match self {
-            Self::Answer(answer) => Some(answer),
-            Self::Committed(exchange, outcome) => exchange.committed(&outcome),
+            Self::Response(answer) => Some(answer),
+            Self::Committed(context, outcome) => context.committed(&outcome),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Answer(answer) => answer.rendered.held(),
+            Self::Response(answer) => answer.rendered.held(),
             // A webhook's answer is small, and not made yet.
             Self::Committed(..) => 0,
         }
@@ -48,9 +48,9 @@ impl Completion {
 }
 
 /// An answer as bytes, and the connection it belongs to.
-pub(super) struct Answer {
+pub(super) struct OutgoingResponse {
     pub(super) to: ConnectionId,
-    pub(super) rendered: Rendered,
+    pub(super) rendered: RenderedResponse,
     /// The connection ends with this answer.
     pub(super) close: bool,
 }
@@ -64,15 +64,15 @@ pub(super) struct ConnectionId {
 
 /// The side that sends. What it holds is bounded by the requests that were let into the pool.
 #[derive(Clone)]
-pub(super) struct Outbox {
+pub(super) struct CompletionSender {
     returned: Sender<Completion>,
     waker: Arc<Waker>,
-    held: Arc<Held>,
+    held: Arc<BufferedBytes>,
 }
 
 /// Bytes held for clients, wherever they are.
 #[derive(Default)]
-struct Held {
+struct BufferedBytes {
     by_reactor: AtomicUsize,
     on_the_way: AtomicUsize,
     /// The number of the source that held most when it was last looked for.
@@ -80,10 +80,10 @@ struct Held {
 }
 
 /// The side that the reactor reads.
-pub(super) struct Inbox {
+pub(super) struct CompletionQueue {
     returned: Receiver<Completion>,
     waker: Arc<Waker>,
-    held: Arc<Held>,
+    held: Arc<BufferedBytes>,
 }
 
 /// Wakes the reactor out of its wait, once however many have something for it.
@@ -92,16 +92,16 @@ pub(super) struct Waker {
     pending: AtomicBool,
 }
 
-pub(super) fn outbox() -> rustix::io::Result<(Outbox, Inbox)> {
+pub(super) fn channel() -> rustix::io::Result<(CompletionSender, CompletionQueue)> {
     let (sender, receiver) = unbounded();
     let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
     let waker = Arc::new(Waker { event, pending: AtomicBool::new(false) });
-    let held = Arc::<Held>::default();
-    let outbox = Outbox { returned: sender, waker: Arc::clone(&waker), held: Arc::clone(&held) };
-    Ok((outbox, Inbox { returned: receiver, waker, held }))
+    let held = Arc::<BufferedBytes>::default();
+    let sender = CompletionSender { returned: sender, waker: Arc::clone(&waker), held: Arc::clone(&held) };
+    Ok((sender, CompletionQueue { returned: receiver, waker, held }))
 }
 
-impl Outbox {
+impl CompletionSender {
     pub(super) fn send(&self, completion: Completion) {
         self.held.on_the_way.fetch_add(completion.bytes(), SeqCst);
         // The reactor is gone only when the process ends; nobody is left to be answered then.
@@ -144,7 +144,7 @@ impl Waker {
     }
 }
 
-impl Inbox {
+impl CompletionQueue {
     /// Whatever is there. Called after each wake-up.
     pub(super) fn take(&self) -> impl Iterator<Item = Completion> {
         let mut count = [0; 8];
@@ -156,18 +156,18 @@ impl Inbox {
         })
     }
 
-    /// What the reactor holds now, for [`Outbox::is_full`].
+    /// What the reactor holds now, for [`CompletionSender::is_full`].
     pub(super) fn now_held(&self, bytes: usize) {
         self.held.by_reactor.store(bytes, SeqCst);
     }
 
-    /// Who holds most, for [`Outbox::is_full_for`].
+    /// Who holds most, for [`CompletionSender::is_full_for`].
     pub(super) fn now_hoarding(&self, source: usize) {
         self.held.hoarder.store(source, SeqCst);
     }
 }
 
-impl AsFd for Inbox {
+impl AsFd for CompletionQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.waker.event.as_fd()
     }

@@ -1,4 +1,4 @@
-//! A connection is a socket with the phase that its exchange of requests and answers is in.
+//! A connection is a socket with the phase of its current request.
 //!
 //! It reads and writes without ever waiting; [`super::reactor`] says when.
 //!
@@ -12,9 +12,9 @@ use std::time::Instant;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
-use super::incoming::Incoming;
-use super::reply::Rendered;
-use super::victims::State;
+use super::eviction::Activity;
+use super::request_reader::RequestReader;
+use super::response_writer::RenderedResponse;
 use crate::client::Client;
 use crate::limits::{LINGER_BYTES, MAX_HEAD_BYTES, READ_CHUNK_BYTES};
 use crate::metrics::CloseCause;
@@ -32,14 +32,14 @@ pub(super) enum Phase {
         bytes: usize,
     },
     /// For the client to take the answer.
-    Sending { since: Instant, answer: Outgoing, then: Then },
+    Sending { since: Instant, answer: Outgoing, then: AfterResponse },
     /// For the client to close, after the last answer.
     Lingering { since: Instant, until: Instant, cause: CloseCause, bytes: usize },
 }
 
 /// What follows an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterResponse {
     Receive,
     /// Nothing; the client is given time to take the answer before the connection is closed.
     Linger(CloseCause),
@@ -49,13 +49,13 @@ pub(super) enum Then {
 
 /// An answer on its way out.
 pub(super) struct Outgoing {
-    rendered: Rendered,
+    rendered: RenderedResponse,
     sent: usize,
 }
 
 /// How an attempt to read ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum ReadOutcome {
     Some,
     /// Nothing there at the moment.
     Nothing,
@@ -74,7 +74,7 @@ pub(super) struct Connection {
     /// Tells this connection from an earlier one in the same place.
     pub(super) serial: u64,
     pub(super) phase: Phase,
-    pub(super) incoming: Incoming,
+    pub(super) reader: RequestReader,
     /// A request was answered on it.
     pub(super) served: bool,
     /// The kernel said that there is something to read, and a read has not found the end of it.
@@ -96,7 +96,7 @@ impl Connection {
             is_proxy,
             serial,
             phase: Phase::Idle { since: Instant::now() },
-            incoming: Incoming::default(),
+            reader: RequestReader::default(),
             served: false,
             readable: true,
             hung_up: false,
@@ -111,7 +111,7 @@ impl Connection {
 
     /// Bytes held for this connection, from the first one of a request to the last one of its answer.
     pub(super) fn held(&self) -> usize {
-        self.incoming.held()
+        self.reader.held()
             + match &self.phase {
                 Phase::Busy { bytes, .. } => *bytes,
                 Phase::Sending { answer, .. } => answer.rendered.held(),
@@ -120,61 +120,61 @@ impl Connection {
     }
 
     /// What it is doing, and since when, for whoever has to make room.
-    pub(super) fn state(&self) -> (State, Instant) {
+    pub(super) fn state(&self) -> (Activity, Instant) {
         match self.phase {
-            Phase::Idle { since } if self.served => (State::Idle, since),
-            Phase::Idle { since } => (State::Fresh, since),
-            Phase::Receiving { since } => (State::Receiving, since),
-            Phase::Busy { since, .. } => (State::Busy, since),
-            Phase::Sending { since, .. } => (State::Unread, since),
-            Phase::Lingering { since, .. } => (State::Lingering, since),
+            Phase::Idle { since } if self.served => (Activity::Idle, since),
+            Phase::Idle { since } => (Activity::Fresh, since),
+            Phase::Receiving { since } => (Activity::Receiving, since),
+            Phase::Busy { since, .. } => (Activity::Busy, since),
+            Phase::Sending { since, .. } => (Activity::Unread, since),
+            Phase::Lingering { since, .. } => (Activity::Lingering, since),
         }
     }
 
     /// Reads once, through `buffer`, so that a connection that sends nothing holds no memory.
-    pub(super) fn read(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Read {
+    pub(super) fn read(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> ReadOutcome {
         match self.receive(buffer) {
-            Ok(0) => Read::End,
+            Ok(0) => ReadOutcome::End,
             Ok(count) => {
-                self.incoming.push(&buffer[..count]);
+                self.reader.push(&buffer[..count]);
                 if let Phase::Idle { .. } = self.phase {
                     // Once: who sends nothing but empty lines gets no more time with each.
                     self.phase = Phase::Receiving { since: Instant::now() };
                 }
-                Read::Some
+                ReadOutcome::Some
             }
             Err(read) => read,
         }
     }
 
     /// Reads once and throws away what came, up to a bound.
-    pub(super) fn discard(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Read {
+    pub(super) fn discard(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> ReadOutcome {
         match self.receive(buffer) {
-            Ok(0) => Read::End,
+            Ok(0) => ReadOutcome::End,
             Ok(count) => match &mut self.phase {
                 Phase::Lingering { bytes, .. } if *bytes + count <= LINGER_BYTES => {
                     *bytes += count;
-                    Read::Some
+                    ReadOutcome::Some
                 }
-                _ => Read::End,
+                _ => ReadOutcome::End,
             },
             Err(read) => read,
         }
     }
 
-    fn receive(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Result<usize, Read> {
+    fn receive(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Result<usize, ReadOutcome> {
         match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
             Ok((count, _)) => {
                 // Less than there was room for: more will be announced.
                 self.readable = count == buffer.len() || self.hung_up;
                 Ok(count)
             }
-            Err(Errno::INTR) => Err(Read::Some),
+            Err(Errno::INTR) => Err(ReadOutcome::Some),
             Err(Errno::AGAIN) => {
                 self.readable = false;
-                Err(Read::Nothing)
+                Err(ReadOutcome::Nothing)
             }
-            Err(_) => Err(Read::Failed),
+            Err(_) => Err(ReadOutcome::Failed),
         }
     }
 
@@ -185,16 +185,16 @@ impl Connection {
     }
 
     /// Puts an answer on its way. [`Self::send`] moves it.
-    pub(super) fn answer(&mut self, rendered: Rendered, then: Then) {
+    pub(super) fn answer(&mut self, rendered: RenderedResponse, then: AfterResponse) {
         self.phase = Phase::Sending { since: Instant::now(), answer: Outgoing { rendered, sent: 0 }, then };
     }
 
     /// Sends what the kernel takes. Says what follows once everything is sent.
-    pub(super) fn send(&mut self) -> io::Result<Option<Then>> {
+    pub(super) fn send(&mut self) -> io::Result<Option<AfterResponse>> {
         let Phase::Sending { answer: Outgoing { rendered, sent }, then, .. } = &mut self.phase else {
             return Ok(None);
         };
-        let Rendered { bytes, shared } = rendered;
+        let RenderedResponse { bytes, shared } = rendered;
         while *sent < bytes.len() + shared.len() {
             let (part, flags) = match sent.checked_sub(bytes.len()) {
                 Some(at) => (&shared[at..], SEND_FLAGS),
@@ -216,8 +216,8 @@ impl Connection {
     pub(super) fn receive_again(&mut self) {
         let since = Instant::now();
         self.served = true;
-        self.incoming.shrink();
-        let is_idle = self.incoming.is_empty();
+        self.reader.shrink();
+        let is_idle = self.reader.is_empty();
         self.phase = if is_idle { Phase::Idle { since } } else { Phase::Receiving { since } };
     }
 
@@ -225,7 +225,7 @@ impl Connection {
     pub(super) fn linger(&mut self, since: Instant, until: Instant, cause: CloseCause) {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
         self.phase = Phase::Lingering { since, until, cause, bytes: 0 };
-        self.incoming = Incoming::default();
+        self.reader = RequestReader::default();
         self.readable = true;
     }
 }

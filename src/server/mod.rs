@@ -2,31 +2,31 @@
 //! service is for.
 //!
 //! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, whose bytes become requests in
-//! [`incoming`] → [`worker_pool`] →
-//! [`exchange`] → routes; the answer goes through [`completions`] back to the reactor.
+//! [`request_reader`] → [`worker_pool`] →
+//! [`request_context`] → routes; the answer goes through [`completions`] back to the reactor.
 //!
-//! The only home of `tiny_http` and `threadpool`. tiny_http parses header fields ([`head`]) and
-//! writes responses ([`reply`]); reading from strangers is done here, because its own reader has no
+//! The only home of `tiny_http` and `threadpool`. tiny_http parses header fields ([`request_head`]) and
+//! writes responses ([`response_writer`]); reading from strangers is done here, because its own reader has no
 //! bound on time or size, hangs for ever on HTTP/2.0, and trims away what tells a folded header
 //! from a smuggled one.
 
-mod chunked;
+mod chunked_body;
 mod connection;
 
 mod completions;
-mod exchange;
+mod eviction;
 mod fair_queue;
-mod head;
-mod incoming;
 mod listener;
 mod priorities;
 mod reactor;
-mod refused_head;
-mod reply;
+mod rejected_request;
+mod request_context;
+mod request_head;
 mod request_id;
+mod request_reader;
+mod response_writer;
 mod sources;
 mod unix_socket;
-mod victims;
 mod worker_pool;
 
 use std::io;
@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use crate::app::App;
 use crate::http::Body;
 use crate::limits::REACTOR_LOOK;
-use crate::routes::{self, Refusal};
+use crate::routes::{self, RequestError};
 
 pub use listener::{BindError, Listener};
 pub use reactor::Bounds;
@@ -86,9 +86,9 @@ impl Server {
     /// Starts all threads. Connections are served from here on.
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
         let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
-        let (outbox, inbox) = completions::outbox()?;
-        let waker = outbox.waker();
-        let reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, (outbox, inbox))?;
+        let (sender, completions) = completions::channel()?;
+        let waker = sender.waker();
+        let reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, (sender, completions))?;
         let reactor = thread::Builder::new().name("reactor".into()).spawn(move || reactor.run())?;
         Ok(Self { app, waker, reactor })
     }
@@ -115,19 +115,19 @@ pub struct ReadRequest {
 }
 
 /// The first request in bytes that arrive in these pieces, as a connection reads it: for fuzzers.
-pub fn read_request(pieces: &[&[u8]], max_body_bytes: usize) -> Result<Option<ReadRequest>, Refusal> {
-    let mut incoming = incoming::Incoming::default();
+pub fn read_request(pieces: &[&[u8]], max_body_bytes: usize) -> Result<Option<ReadRequest>, RequestError> {
+    let mut reader = request_reader::RequestReader::default();
     let mut pushed = 0;
     for piece in pieces {
-        incoming.push(piece);
+        reader.push(piece);
         pushed += piece.len();
-        match incoming.advance(max_body_bytes) {
-            incoming::Step::Request(head, body) => {
-                let consumed = pushed - incoming.len();
+        match reader.advance(max_body_bytes) {
+            request_reader::Step::Request(head, body) => {
+                let consumed = pushed - reader.len();
                 return Ok(Some(ReadRequest { consumed, method: head.method, path: head.path, body }));
             }
-            incoming::Step::Refused(refused) => return Err(refused.refusal),
-            incoming::Step::More | incoming::Step::SayContinue => {}
+            request_reader::Step::Rejected(rejected) => return Err(rejected.error),
+            request_reader::Step::More | request_reader::Step::SayContinue => {}
         }
     }
     Ok(None)

@@ -14,7 +14,7 @@ mod accept;
 mod connection_io;
 mod deadlines;
 mod drain;
-mod room;
+mod evict;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -27,15 +27,15 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use slab::Slab;
 
-use room::Chosen;
+use evict::Chosen;
 
-use super::completions::{ConnectionId, Inbox, Outbox};
+use super::completions::{CompletionQueue, CompletionSender, ConnectionId};
 use super::connection::Connection;
 use super::listener::Listener;
 use super::sources::Sources;
 use super::worker_pool::WorkerPool;
 use crate::app::App;
-use crate::limits::{ACCEPTS_PER_TURN, DEADLINE_TICK, READ_CHUNK_BYTES, TIDY_INTERVAL};
+use crate::limits::{ACCEPTS_PER_EVENT, DEADLINE_TICK, READ_CHUNK_BYTES, TIDY_INTERVAL};
 use crate::metrics::CloseCause;
 
 /// What an operator may set.
@@ -49,7 +49,7 @@ pub struct Bounds {
 
 /// Events carry the key of their connection, or one of these.
 const LISTENER: u64 = u64::MAX;
-const INBOX: u64 = u64::MAX - 1;
+const COMPLETIONS: u64 = u64::MAX - 1;
 
 pub(super) struct Reactor {
     app: Arc<App>,
@@ -60,8 +60,8 @@ pub(super) struct Reactor {
     /// Until when nothing is accepted, after the machine ran out of something.
     accept_pause: Option<Instant>,
     poll: OwnedFd,
-    inbox: Inbox,
-    outbox: Outbox,
+    completions: CompletionQueue,
+    completion_sender: CompletionSender,
     connections: Slab<Connection>,
     sources: Sources,
     /// Who gives way to the next ones that come.
@@ -86,11 +86,11 @@ impl Reactor {
         app: Arc<App>,
         bounds: Bounds,
         pool: WorkerPool,
-        (outbox, inbox): (Outbox, Inbox),
+        (completion_sender, completions): (CompletionSender, CompletionQueue),
     ) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&poll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
-        epoll::add(&poll, &inbox, epoll::EventData::new_u64(INBOX), epoll::EventFlags::IN)?;
+        epoll::add(&poll, &completions, epoll::EventData::new_u64(COMPLETIONS), epoll::EventFlags::IN)?;
         Ok(Self {
             app,
             bounds,
@@ -98,8 +98,8 @@ impl Reactor {
             listener: Some(listener),
             accept_pause: None,
             poll,
-            inbox,
-            outbox,
+            completions,
+            completion_sender,
             connections: Slab::new(),
             sources: Sources::default(),
             chosen: Chosen::default(),
@@ -115,7 +115,7 @@ impl Reactor {
         })
     }
 
-    /// Serves until the service is told to stop and the last exchange has ended.
+    /// Serves until the service is told to stop and the last request is answered.
     pub(super) fn run(mut self) {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(1024);
         while !self.is_drained() {
@@ -163,8 +163,8 @@ impl Reactor {
 
     fn handle(&mut self, data: u64, flags: epoll::EventFlags) {
         match data {
-            LISTENER => self.guarded(None, |reactor| reactor.accept(ACCEPTS_PER_TURN)),
-            INBOX => self.take_completions(),
+            LISTENER => self.guarded(None, |reactor| reactor.accept(ACCEPTS_PER_EVENT)),
+            COMPLETIONS => self.take_completions(),
             key => {
                 let key = key as usize;
                 let to = self.connections.get(key).map(|c| ConnectionId { key, serial: c.serial });
@@ -204,8 +204,8 @@ mod tests {
     use std::io::Read;
     use std::net::TcpStream;
 
-    use super::super::completions::outbox;
-    use super::super::exchange::tests::app;
+    use super::super::completions;
+    use super::super::request_context::tests::app;
     use super::*;
     use crate::config::ListenAddr;
     use crate::routes;
@@ -223,7 +223,8 @@ mod tests {
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
         };
-        let mut reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, outbox().unwrap()).unwrap();
+        let mut reactor =
+            Reactor::new(listener, Arc::clone(&app), bounds, pool, completions::channel().unwrap()).unwrap();
         let mut clients: Vec<_> = (0..2).map(|_| TcpStream::connect(&address).unwrap()).collect();
         reactor.accept(2);
         let to = |reactor: &Reactor, key| ConnectionId { key, serial: reactor.connections[key].serial };

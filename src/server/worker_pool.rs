@@ -14,9 +14,9 @@ use std::time::Instant;
 
 use threadpool::ThreadPool;
 
-use super::exchange::Exchange;
 use super::fair_queue::FairQueue;
 use super::priorities::{Counts, Role, Threads, next};
+use super::request_context::RequestContext;
 use crate::app::App;
 use crate::http::Request;
 use crate::limits::{LONG_QUERY, WORKER_STACK_BYTES};
@@ -54,7 +54,7 @@ type Routes = fn(&App, &Request, Resolved) -> Answer;
 #[derive(Default)]
 struct Queues {
     /// By source; all that comes through proxies counts as of one.
-    waiting: [FairQueue<Option<usize>, Box<Exchange>>; Priority::ALL.len()],
+    waiting: [FairQueue<Option<usize>, Box<RequestContext>>; Priority::ALL.len()],
     at_work: Counts,
     sleep: [Sleep; 2],
     is_closed: bool,
@@ -70,13 +70,13 @@ struct Sleep {
 
 impl Queues {
     /// Gives the request back if there is no place for it.
-    fn push(&mut self, priority: Priority, exchange: Box<Exchange>) -> Result<(), Box<Exchange>> {
-        let (source, bound) = (exchange.source(), bound(priority));
+    fn push(&mut self, priority: Priority, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
+        let (source, bound) = (context.source(), bound(priority));
         let queue = &mut self.waiting[priority as usize];
         if queue.len_of(source) >= bound || queue.len() >= 2 * bound {
-            return Err(exchange);
+            return Err(context);
         }
-        queue.push(source, exchange);
+        queue.push(source, context);
         Ok(())
     }
 }
@@ -111,10 +111,10 @@ impl WorkerPool {
     }
 
     /// Queues a request, or gives it back if its queue is full.
-    pub(super) fn submit(&self, exchange: Box<Exchange>) -> Result<(), Box<Exchange>> {
-        let priority = exchange.priority();
+    pub(super) fn submit(&self, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
+        let priority = context.priority();
         let mut queues = self.shared.lock();
-        queues.push(priority, exchange)?;
+        queues.push(priority, context)?;
         self.shared.metrics.waiting(priority).fetch_add(1, Relaxed);
         self.shared.wake_one(queues, Role::of(priority));
         Ok(())
@@ -137,10 +137,10 @@ impl Shared {
             os::lower_priority_of_this_thread();
         }
         let mut done = None;
-        while let Some((priority, exchange)) = self.take(role, done) {
+        while let Some((priority, context)) = self.take(role, done) {
             let began = Instant::now();
             // A panic has been counted and answered; the thread goes on.
-            let _ = catch_unwind(AssertUnwindSafe(|| exchange.run(self.routes)));
+            let _ = catch_unwind(AssertUnwindSafe(|| context.run(self.routes)));
             if role == Role::Queries {
                 if began.elapsed() >= LONG_QUERY {
                     os::give_back_free_memory();
@@ -153,21 +153,21 @@ impl Shared {
 
     /// Waits for the next request, after one of this priority. `None` when the pool is gone and nothing
     /// is left to do.
-    fn take(&self, role: Role, done: Option<Priority>) -> Option<(Priority, Box<Exchange>)> {
+    fn take(&self, role: Role, done: Option<Priority>) -> Option<(Priority, Box<RequestContext>)> {
         let mut queues = self.lock();
         if let Some(priority) = done {
             queues.at_work[priority as usize] -= 1;
         }
         loop {
             if let Some(priority) = self.next(&queues, role)
-                && let Some(exchange) = queues.waiting[priority as usize].pop()
+                && let Some(context) = queues.waiting[priority as usize].pop()
             {
                 queues.at_work[priority as usize] += 1;
                 self.metrics.waiting(priority).fetch_sub(1, Relaxed);
                 if self.next(&queues, role).is_some() {
                     self.wake_one(queues, role);
                 }
-                return Some((priority, exchange));
+                return Some((priority, context));
             }
             if queues.is_closed {
                 return None;
@@ -209,8 +209,8 @@ mod tests {
 
     use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-    use super::super::completions::outbox;
-    use super::super::exchange::tests::{answers, app, asking};
+    use super::super::completions;
+    use super::super::request_context::tests::{answers, app, asking};
     use super::*;
     use crate::http::Response;
 
@@ -239,10 +239,10 @@ mod tests {
     fn every_thread_can_be_at_work_and_no_kind_keeps_another_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (outbox, inbox) = outbox().unwrap();
+        let (sender, queue) = completions::channel().unwrap();
         let pool = WorkerPool::start(8, &app.metrics, slowly).unwrap();
         let submit = |path: &str| {
-            assert!(pool.submit(asking(&app, "GET", path, &outbox)).is_ok());
+            assert!(pool.submit(asking(&app, "GET", path, &sender)).is_ok());
         };
         // Two searches have both threads of queries, and more of them wait.
         for _ in 0..4 {
@@ -266,7 +266,7 @@ mod tests {
         drop(pool);
         let mut answered = 0;
         while answered < 12 {
-            answered += answers(&inbox).len();
+            answered += answers(&queue).len();
         }
         assert!(Priority::ALL.iter().all(|priority| app.metrics.waiting(*priority).load(Relaxed) == 0));
     }

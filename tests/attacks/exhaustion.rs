@@ -1,14 +1,16 @@
 //! The machine runs out: of connections allowed, of descriptors, of threads.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::fixtures::eventually;
+use crate::footprint::{Footprint, LONELY_USER, metrics};
 use crate::http_client::{Client, request};
 use crate::row::{Report, Row, full_scale, scaled};
-use crate::service::{Service, Setup, footprint_of, free_port};
+use crate::service::Service;
+use crate::setup::{Setup, free_port};
+use crate::skip::is_root;
 use crate::swarm::Swarm;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,7 +43,7 @@ fn crowd(service: &Service, count: usize) -> Report {
         (answer.status == 200).then_some(())
     });
     let took = released.elapsed();
-    let capacity = service.metrics("connections_closed_total{cause=\"capacity\"}");
+    let capacity = metrics(service, "connections_closed_total{cause=\"capacity\"}");
     let counted = capacity.first().map_or(0.0, |(_, value)| *value);
     let mut report = Report::of(format!(
         "{count} connections: {closed} closed, {refused} not accepted, {counted} counted as capacity; \
@@ -55,14 +57,14 @@ fn crowd(service: &Service, count: usize) -> Report {
 #[test]
 fn connections_past_the_cap_make_room_for_others() {
     Row::new("more connections than the cap")
-        .setup(|setup| if full_scale() { setup } else { setup.with("MAX_CONNECTIONS", 200) })
+        .setup(|setup| if full_scale() { setup } else { setup.with("MAX_CONNECTIONS", "200") })
         .attack(|service| crowd(service, scaled(12_000, 600)));
 }
 
 #[test]
 fn descriptors_running_out_is_survived() {
     Row::new("more connections than ulimit -n 256")
-        .setup(|setup| setup.through("ulimit -n 256; exec"))
+        .setup(|setup| setup.through_shell(r#"ulimit -n 256; exec "$0" "$@""#))
         .attack(|service| crowd(service, scaled(2_000, 600)));
 }
 
@@ -70,7 +72,7 @@ fn descriptors_running_out_is_survived() {
 fn descriptors_taken_away_while_running_is_survived() {
     Row::new("accept failing for want of descriptors").attack(|service| {
         let pid = Pid::from_raw(service.pid() as i32);
-        let used = service.footprint().descriptors;
+        let used = Footprint::of(service.pid()).descriptors;
         let taken = Rlimit { current: Some(used + 20), maximum: Some(20_000) };
         let whole = prlimit(pid, Resource::Nofile, taken).expect("the service is our child");
         let mut report = {
@@ -80,7 +82,7 @@ fn descriptors_taken_away_while_running_is_survived() {
             Report::of(format!("{} connections with room for 20", swarm.bees.len()))
         };
         prlimit(pid, Resource::Nofile, whole).expect("the service is our child");
-        let errors = service.metrics("http_accept_errors_total");
+        let errors = metrics(service, "http_accept_errors_total");
         report.expect(errors.iter().any(|(_, count)| *count > 0.0), || format!("not counted: {errors:?}"));
         report
     });
@@ -88,14 +90,16 @@ fn descriptors_taken_away_while_running_is_survived() {
 
 #[test]
 fn no_new_threads_are_no_trouble_while_running() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can start the service as a user of its own");
+    if !is_root() {
         return;
     }
     // Room for as many threads as it starts with, and not one more.
-    let threads = Setup::new().start().footprint().threads;
+    let threads = Footprint::of(Setup::new().start().pid()).threads;
     Row::new("no thread can be created (nproc), while running")
-        .setup(|setup| setup.by_lonely_user().through(format!("exec prlimit --nproc={threads}")))
+        .setup(|setup| {
+            let script = format!(r#"exec prlimit --nproc={threads} "$0" "$@""#);
+            setup.by_user(LONELY_USER).through_shell(script)
+        })
         .attack(|service| {
             let mut swarm = Swarm::connect(service, scaled(1_000, 200));
             let get = request("GET", "/messages?q=hello", &[], None);
@@ -116,24 +120,17 @@ fn no_new_threads_are_no_trouble_while_running() {
 
 #[test]
 fn a_start_without_threads_is_refused_in_one_line() {
+    // The limit counts every process of the user, and whose those are is not known otherwise.
+    if !is_root() {
+        return;
+    }
     Row::new("no thread can be created (nproc), at the start").attack(|_| {
         let mut report = Report::of("starts with room for 1, 2, 3, 5, 20 and 60 threads");
-        let limits = [
-            (1, "exec prlimit --nproc=1"),
-            (2, "exec prlimit --nproc=2"),
-            (3, "exec prlimit --nproc=3"),
-            (5, "exec prlimit --nproc=5"),
-            (20, "exec prlimit --nproc=20"),
-            (60, "exec prlimit --nproc=60"),
-        ];
-        // The limit counts every process of the user, and whose those are is not known otherwise.
-        if !rustix::process::geteuid().is_root() {
-            return Report::of("skipped: only root can start the service as a user of its own");
-        }
-        for (room, wrapper) in limits {
-            let setup = Setup::new().by_lonely_user().through(wrapper);
-            let mut command = setup.command(&format!("127.0.0.1:{}", free_port()));
-            let mut child = command.stderr(Stdio::piped()).spawn().expect("the machine has sh");
+        for room in [1, 2, 3, 5, 20, 60] {
+            let script = format!(r#"exec prlimit --nproc={room} "$0" "$@""#);
+            let setup = Setup::new().without_stdout().by_user(LONELY_USER).through_shell(script);
+            let mut setup = setup.with("LISTEN_ADDR", &format!("127.0.0.1:{}", free_port()));
+            let mut child = setup.command(&["serve"]).spawn().expect("the machine has sh");
             let end = Instant::now() + 10 * SECOND;
             let status = loop {
                 let status = child.try_wait().expect("a child can be waited for");
@@ -142,7 +139,7 @@ fn a_start_without_threads_is_refused_in_one_line() {
                 }
                 std::thread::sleep(SECOND / 50);
             };
-            let threads = footprint_of(child.id()).threads;
+            let threads = Footprint::of(child.id()).threads;
             // A process that goes on although threads are missing is the finding.
             drop(child.kill());
             let said = child.wait_with_output().expect("stderr is a pipe").stderr;

@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::footprint::store_large_page;
 use crate::http_client::{Client, request};
 use crate::row::{Report, Row, full_scale, scaled};
-use crate::service::{Service, store_large_page};
+use crate::service::Service;
 use crate::swarm::Swarm;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ impl Others {
 #[test]
 fn one_byte_connections_at_the_cap_lock_nobody_else_out() {
     Row::new("the cap full of one-byte connections of one address, 20 new ones a second")
-        .setup(|setup| if full_scale() { setup } else { setup.with("MAX_CONNECTIONS", 200) })
+        .setup(|setup| if full_scale() { setup } else { setup.with("MAX_CONNECTIONS", "200") })
         .attack(|service| {
             let count = scaled(8_192, 220);
             let mut hoard = Swarm::connect_from(service, ATTACKER, count);

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::footprint::metrics;
 use crate::http_client::request;
 use crate::row::{Report, Row, full_scale, scaled};
 use crate::service::Service;
@@ -14,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[test]
 fn a_pipeline_that_is_never_read_stops_at_its_own_pace() {
     Row::new("one connection pipelining GETs, never reading")
-        .setup(|setup| if full_scale() { setup } else { setup.with("REQUEST_TIMEOUT_SECONDS", 1) })
+        .setup(|setup| if full_scale() { setup } else { setup.with("REQUEST_TIMEOUT_SECONDS", "1") })
         .attack(|service| {
             let one = request("GET", "/health/live", &[], None);
             let block = one.repeat(1_000);
@@ -131,7 +132,7 @@ fn requests_whose_clients_are_gone_harm_nobody() {
 fn wait_until_alone(service: &Service) -> f64 {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let open = service.metrics("http_connections ").first().map_or(f64::NAN, |(_, value)| *value);
+        let open = metrics(service, "http_connections ").first().map_or(f64::NAN, |(_, value)| *value);
         if open <= 5.0 || Instant::now() > deadline {
             return open;
         }

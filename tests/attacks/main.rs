@@ -7,20 +7,18 @@
 mod exhaustion;
 mod fairness;
 mod floods;
+mod footprint;
 mod framing;
 mod garbage;
 mod overload;
 mod row;
 mod searches;
-mod service;
+
 mod slow;
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
 mod swarm;
 mod wellbehaved;
 
-// The contract's own client and messages; what only the contract asks for is no dead code there.
-#[allow(dead_code)]
-#[path = "../contract/fixtures.rs"]
-mod fixtures;
-#[allow(dead_code)]
-#[path = "../contract/http_client.rs"]
-mod http_client;
+use support::*;

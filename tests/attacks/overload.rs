@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::fixtures::{SECRET, SetOnDrop, message, sign};
-use crate::http_client::{Client, request};
+use crate::fixtures::{SECRET, SetOnDrop, message};
+use crate::http_client::{Client, request, signed_post};
 use crate::row::{Report, Row, scaled};
 use crate::service::Service;
 use crate::swarm::{Bee, Swarm, status_of};
@@ -184,11 +184,7 @@ fn every_webhook_of_an_overload_is_accounted_for() {
     Row::new("overload: webhooks at full speed").attack(|service| {
         let (count, time) = (scaled(2_000, 200), scaled(10 * SECOND, SECOND));
         let (account, probes, faults) = while_probing(service, || {
-            drive(service, count, time, |n, k| {
-                let body = message(&format!("overload-{n}-{k}")).to_string();
-                let signature = sign(SECRET, body.as_bytes());
-                request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
-            })
+            drive(service, count, time, |n, k| signed_post(SECRET, &message(&format!("overload-{n}-{k}"))))
         });
         let mut report = Report {
             acknowledged: account.of(200),

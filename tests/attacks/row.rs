@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::fixtures::{SECRET, SetOnDrop, message, sign};
-use crate::service::{Footprint, Service, Setup};
+use crate::fixtures::{SetOnDrop, message};
+use crate::footprint::{Footprint, rows};
+use crate::service::Service;
+use crate::setup::Setup;
 use crate::wellbehaved::{Experience, post_steadily};
 
 /// The bar for memory, whatever the attack.
@@ -66,7 +68,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, setup: Setup::new(), prepare: |_| 0 }
+        Self { name, setup: Setup::new().without_stdout(), prepare: |_| 0 }
     }
 
     pub(crate) fn setup(mut self, change: impl FnOnce(Setup) -> Setup) -> Self {
@@ -93,7 +95,7 @@ impl Row {
         let quiet = while_posting(&service, "quiet", calm, |_| ()).0;
         let before = settled(&service);
         let (attacked, mut report) = while_posting(&service, "attacked", calm / 2, attack);
-        let peak = service.footprint().peak_kib;
+        let peak = Footprint::of(service.pid()).peak_kib;
         let after = recovered(&service, before);
 
         let faults = &mut report.faults;
@@ -102,7 +104,7 @@ impl Row {
         } else {
             let known = prepared + warm.acknowledged + quiet.acknowledged + attacked.acknowledged;
             let known = known + warmed + report.acknowledged;
-            let rows = service.rows();
+            let rows = rows(&service.database());
             if rows < known || rows > known + report.unanswered {
                 faults.push(format!("{rows} rows stored, {known} acknowledged"));
             }
@@ -150,10 +152,7 @@ fn warm_up(service: &Service) -> u64 {
             scope.spawn(move || {
                 let mut client = service.connect();
                 for k in 0..scaled(1_000, 5) {
-                    let body = message(&format!("warm-up-{n}-{k}")).to_string();
-                    let signature = sign(SECRET, body.as_bytes());
-                    let signed = [("X-Signature", signature.as_str())];
-                    client.request("POST", "/webhook", &signed, Some(body.as_bytes())).expect(200);
+                    client.post(&message(&format!("warm-up-{n}-{k}"))).expect(200);
                     stored.fetch_add(1, Relaxed);
                     if k % 250 == 0 {
                         for target in ["/messages?limit=100", "/messages?q=hello", "/stats", "/metrics"] {
@@ -170,11 +169,11 @@ fn warm_up(service: &Service) -> u64 {
 
 /// The footprint once nobody is connected.
 fn settled(service: &Service) -> Footprint {
-    let mut last = service.footprint();
+    let mut last = Footprint::of(service.pid());
     let deadline = Instant::now() + RECOVERY;
     loop {
         thread::sleep(Duration::from_millis(100));
-        let now = service.footprint();
+        let now = Footprint::of(service.pid());
         if (now.threads, now.descriptors) == (last.threads, last.descriptors) || Instant::now() > deadline {
             return now;
         }
@@ -186,7 +185,7 @@ fn settled(service: &Service) -> Footprint {
 fn recovered(service: &Service, before: Footprint) -> Footprint {
     let deadline = Instant::now() + RECOVERY;
     loop {
-        let now = service.footprint();
+        let now = Footprint::of(service.pid());
         if unlike(before, now).is_empty() || Instant::now() > deadline {
             return now;
         }

@@ -3,10 +3,12 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use crate::fixtures::{SECRET, SetOnDrop, message, open_database, sign};
+use crate::fixtures::{SetOnDrop, message, open_database};
+use crate::footprint::rows;
 use crate::http_client::{Client, request};
 use crate::row::{Report, Row, scaled};
-use crate::service::{Service, Setup};
+use crate::service::Service;
+use crate::setup::Setup;
 
 const SEARCHERS: usize = 20;
 const POSTERS: usize = 16;
@@ -15,7 +17,7 @@ const TURNS: usize = 4;
 /// A store that somebody else has filled: the schema is the service's own, the rows go in by SQL.
 fn filled(setup: Setup) -> Setup {
     let setup = setup.start().stop();
-    let database = open_database(&setup.database_path());
+    let database = open_database(&setup.path("app.db"));
     let rows: u32 = scaled(1_000_000, 20_000);
     database
         .execute_batch(&format!(
@@ -50,14 +52,7 @@ fn ingest(service: &Service, name: &str, time: Duration) -> u64 {
                     if Instant::now() > end {
                         return;
                     }
-                    let body = message(&format!("{name}-{poster}-{n}")).to_string();
-                    let signature = sign(SECRET, body.as_bytes());
-                    let answer = client.request(
-                        "POST",
-                        "/webhook",
-                        &[("X-Signature", &signature)],
-                        Some(body.as_bytes()),
-                    );
+                    let answer = client.post(&message(&format!("{name}-{poster}-{n}")));
                     stored.fetch_add(u64::from(answer.status == 200), Relaxed);
                 }
             });
@@ -141,7 +136,7 @@ fn percent(part: u64, whole: u64) -> f64 {
 fn rows_with_full_caches(service: &Service) -> u64 {
     let (_, faults) = searched_ingest(service, "fill", slice(), &targets(), &Found::default());
     assert!(faults.is_empty(), "{faults:?}");
-    service.rows()
+    rows(&service.database())
 }
 
 fn targets() -> [String; 4] {

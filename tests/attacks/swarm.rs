@@ -15,7 +15,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// A connection whose close leaves nothing behind in the kernel, so that ports do not run out.
 pub(crate) fn connect(service: &Service) -> io::Result<TcpStream> {
-    let address: SocketAddr = service.host_and_port.parse().expect("an address with its port");
+    let address: SocketAddr = service.address.host_and_port().parse().expect("an address with its port");
     let stream = TcpStream::connect_timeout(&address, CONNECT)?;
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
     Ok(stream)
@@ -23,7 +23,7 @@ pub(crate) fn connect(service: &Service) -> io::Result<TcpStream> {
 
 /// The same from this address of the machine.
 fn connect_from(service: &Service, from: &str) -> io::Result<TcpStream> {
-    let address: SocketAddr = service.host_and_port.parse().expect("an address with its port");
+    let address: SocketAddr = service.address.host_and_port().parse().expect("an address with its port");
     let from: SocketAddr = format!("{from}:0").parse().expect("an address");
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(CONNECT))?;

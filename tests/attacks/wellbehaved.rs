@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::fixtures::{SECRET, message, sign};
+use serde_json::Value;
+
+use crate::fixtures::message;
 use crate::http_client::{Address, Client};
 
 const CONNECTIONS: usize = 4;
@@ -68,11 +70,10 @@ fn one_connection(address: &Address, name: &str, stop: &AtomicBool) -> Experienc
     let mut client = None;
     let mut due = Instant::now();
     while !stop.load(Relaxed) {
-        let body = message(&format!("{name}-{}", experience.sent)).to_string();
-        let signature = sign(SECRET, body.as_bytes());
+        let message = message(&format!("{name}-{}", experience.sent));
         let began = Instant::now();
         experience.sent += 1;
-        match post(&mut client, address, &signature, body.as_bytes(), &mut experience) {
+        match post(&mut client, address, &message, &mut experience) {
             Ok(()) => {
                 experience.acknowledged += 1;
                 experience.latencies.push(began.elapsed());
@@ -90,8 +91,7 @@ fn one_connection(address: &Address, name: &str, stop: &AtomicBool) -> Experienc
 fn post(
     client: &mut Option<Client>,
     address: &Address,
-    signature: &str,
-    body: &[u8],
+    message: &Value,
     experience: &mut Experience,
 ) -> Result<(), String> {
     for _ in 0..TRIES {
@@ -100,7 +100,7 @@ fn post(
             Some(connected) => connected,
             None => Client::try_connect(address).map_err(|error| format!("not connected: {error}"))?,
         };
-        match connected.try_request("POST", "/webhook", &[("X-Signature", signature)], Some(body)) {
+        match connected.try_post(message) {
             Ok(answer) => {
                 if answer.header("Connection").is_none() {
                     *client = Some(connected);

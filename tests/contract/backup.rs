@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 
 use serde_json::json;
 
-use crate::fixtures::{SECRET, eventually, message, message_with, open_database, sign, signal};
+use crate::fixtures::{eventually, message, message_with, open_database, signal};
 use crate::plain::older_file;
 use crate::service::Service;
 use crate::setup::{Setup, wait};
@@ -223,11 +223,7 @@ fn a_backup_is_of_one_moment_and_the_log_starts_over_after_it() {
     let post = |count: usize, name: &str| {
         let mut client = service.connect();
         for number in 0..count {
-            let body = message_with(&format!("{name} {number:06}"), &json!({ "text": text })).to_string();
-            let signature = sign(SECRET, body.as_bytes());
-            client
-                .request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
-                .expect(200);
+            client.post(&message_with(&format!("{name} {number:06}"), &json!({ "text": text }))).expect(200);
         }
     };
     post(1500, "before");

@@ -9,6 +9,7 @@ use crate::fixtures::{SECRET, eventually, message, sign};
 use crate::http_client::{Address, Answer, Client, request};
 use crate::service::Service;
 use crate::setup::Setup;
+use crate::skip::{Lack, lacks};
 
 fn trusting(proxies: &str) -> Service {
     Setup::new().with("TRUSTED_PROXIES", proxies).start()
@@ -88,8 +89,7 @@ fn peers_of_a_unix_socket_are_trusted_as_unix() {
 #[test]
 fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
     let Ok(listener) = TcpListener::bind("[::]:0") else {
-        eprintln!("this machine has no IPv6");
-        return;
+        return lacks(Lack::Ipv6);
     };
     let port = listener.local_addr().expect("a bound socket has an address").port();
     drop(listener);

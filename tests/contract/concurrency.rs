@@ -7,15 +7,13 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{SECRET, SetOnDrop, eventually, ids, message, message_with, sign};
+use crate::fixtures::{SetOnDrop, eventually, ids, message, message_with};
 use crate::http_client::{Answer, Client};
 use crate::service::Service;
 use crate::setup::Setup;
 
 fn post(client: &mut Client, message: &Value) -> Answer {
-    let body = message.to_string();
-    let signature = sign(SECRET, body.as_bytes());
-    client.request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
+    client.post(message)
 }
 
 /// Runs this many clients, each on its own connection, all set off at one moment.

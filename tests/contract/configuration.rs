@@ -5,15 +5,14 @@ use std::os::fd::OwnedFd;
 
 use serde_json::json;
 
-use crate::fixtures::{SECRET, ids, message, sign};
+use crate::fixtures::{SECRET, ids, message};
 use crate::http_client::{Address, Client};
 use crate::service::Service;
 use crate::setup::{Setup, free_port};
+use crate::skip::{Lack, lacks};
 
 fn status_of_post_signed_with(service: &Service, secret: &str) -> u16 {
-    let body = message(secret).to_string();
-    let signature = sign(secret, body.as_bytes());
-    service.post_signed(&[("X-Signature", &signature)], body.as_bytes()).status
+    service.post_under(secret, &message(secret)).status
 }
 
 #[test]
@@ -230,9 +229,7 @@ fn it_listens_on_a_unix_socket() {
     let socket = setup.path("service.sock").display().to_string();
     let service = setup.with("LISTEN_ADDR", &format!("unix:{socket}")).start();
     let mut client = service.connect();
-    let body = message("m1").to_string();
-    let signature = sign(SECRET, body.as_bytes());
-    client.request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes())).expect(200);
+    client.post(&message("m1")).expect(200);
     assert_eq!(ids(&client.get("/messages")), ["m1"]);
 }
 
@@ -253,7 +250,7 @@ fn it_listens_on_names_and_on_both_families() {
     if TcpListener::bind("[::1]:0").is_ok() {
         listens.extend([format!("[::1]:{port}"), format!("[::]:{port}")]);
     } else {
-        eprintln!("this machine has no IPv6: [::1] is not tried");
+        lacks(Lack::Ipv6);
     }
     for listen in listens {
         let service = Setup::new().with("LISTEN_ADDR", &listen).start();

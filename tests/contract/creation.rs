@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 
 use serde_json::json;
 
-use crate::fixtures::{SECRET, eventually, message, message_with, open_database, sign};
+use crate::fixtures::{eventually, message, message_with, open_database};
 use crate::http_client::{Address, Client};
 use crate::setup::{Setup, free_port};
 
@@ -40,11 +40,7 @@ impl Process {
     }
 
     fn post(&self, id: &str) {
-        let body = message(id).to_string();
-        let signature = sign(SECRET, body.as_bytes());
-        Client::connect(&self.address)
-            .request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
-            .expect(200);
+        Client::connect(&self.address).post(&message(id)).expect(200);
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::fixtures::{SECRET, SetOnDrop, ids, message, message_with, open_database, sign};
+use crate::fixtures::{SetOnDrop, ids, message, message_with, open_database};
 use crate::http_client::Client;
 use crate::plain::{files_are_sound, is_indexed, older_file};
 use crate::service::Service;
@@ -71,10 +71,7 @@ fn after_a_stop_under_load_every_acknowledged_message_is_in_the_one_file() {
                     let mut connection = Client::connect(address);
                     let mut taken = 0;
                     while !done.load(Ordering::Relaxed) {
-                        let body = message(&format!("{client} {taken}")).to_string();
-                        let signature = sign(SECRET, body.as_bytes());
-                        let headers = [("X-Signature", signature.as_str())];
-                        match connection.try_request("POST", "/webhook", &headers, Some(body.as_bytes())) {
+                        match connection.try_post(&message(&format!("{client} {taken}"))) {
                             Ok(answer) if answer.status == 200 => taken += 1,
                             _ => break,
                         }

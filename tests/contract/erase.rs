@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::fixtures::{SECRET, SetOnDrop, eventually, message, message_with, sign};
+use crate::fixtures::{SetOnDrop, eventually, message, message_with};
 use crate::http_client::Client;
 use crate::plain::{agrees, agrees_all_the_way, files_are_sound, index_is_whole, is_indexed, older_file};
 use crate::service::Service;
@@ -140,11 +140,12 @@ fn it_is_erased_while_the_service_runs_and_others_send() {
             let mut connection = Client::connect(&address);
             let mut number = 0;
             while !done.load(Ordering::Relaxed) {
-                let body = message_with(&format!("m{number}"), &json!({"from": OTHER})).to_string();
-                let signature = sign(SECRET, body.as_bytes());
-                let headers = [("X-Signature", signature.as_str())];
-                connection.request("POST", "/webhook", &headers, Some(body.as_bytes())).expect(200);
-                number += 1;
+                let answer = connection.post(&message_with(&format!("m{number}"), &json!({"from": OTHER})));
+                // A commit may wait in vain for the erasure's, and is asked for again.
+                if answer.status != 503 {
+                    answer.expect(200);
+                    number += 1;
+                }
             }
             number
         });

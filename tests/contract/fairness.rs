@@ -1,7 +1,7 @@
 //! Section 7: whoever takes all there is of something does not keep the others from it.
 
-use crate::fixtures::{SECRET, eventually, message_with, sign};
-use crate::http_client::{Address, Client, request};
+use crate::fixtures::{SECRET, eventually, message_with};
+use crate::http_client::{Address, Client, request, signed_post};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -43,9 +43,7 @@ fn answers_that_nobody_reads_do_not_keep_the_others_from_theirs() {
     let text = "long ".repeat(800);
     let clients: Vec<_> = (0..100)
         .map(|number| {
-            let body = message_with(&format!("m{number}"), &serde_json::json!({"text": text})).to_string();
-            let signature = sign(SECRET, body.as_bytes());
-            request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
+            signed_post(SECRET, &message_with(&format!("m{number}"), &serde_json::json!({"text": text})))
         })
         .collect();
     let mut client = service.connect();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::fixtures::{SECRET, eventually, message, sign};
-use crate::http_client::{Client, request};
+use crate::http_client::{Client, request, signed_post};
 use crate::service::Service;
 
 /// Sends these bytes and a valid request behind them, and gives everything that comes back.
@@ -183,10 +183,8 @@ fn a_malformed_chunked_body_stores_nothing() {
 #[test]
 fn a_body_that_ends_early_stores_nothing() {
     let service = Service::start();
-    let body = message("m1").to_string();
-    let signature = sign(SECRET, body.as_bytes());
-    let whole = request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()));
-    for cut in [10, whole.len() - body.len(), whole.len() - 1] {
+    let whole = signed_post(SECRET, &message("m1"));
+    for cut in [10, whole.len() - message("m1").to_string().len(), whole.len() - 1] {
         let mut client = service.connect();
         client.send(&whole[..cut]);
         client.finish_sending();
@@ -226,11 +224,8 @@ fn connections_that_say_nothing_or_half_a_thing_stop_nobody() {
         }
     }
     eventually("a client among them is served", || {
-        let posted = Client::try_connect(&service.address).and_then(|mut client| {
-            let body = message("m1").to_string();
-            let signature = sign(SECRET, body.as_bytes());
-            client.try_request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
-        });
+        let posted =
+            Client::try_connect(&service.address).and_then(|mut client| client.try_post(&message("m1")));
         posted.is_ok_and(|answer| answer.status == 200).then_some(())
     });
     drop(held);

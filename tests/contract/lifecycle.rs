@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use crate::fixtures::{SECRET, eventually, ids, message, sign};
-use crate::http_client::{Client, request};
+use crate::fixtures::{SECRET, eventually, ids, message};
+use crate::http_client::{Client, signed_post};
 use crate::service::Service;
 use crate::setup::Setup;
 
 /// A request of which all but the last byte has been sent.
 fn begin_post(service: &Service, id: &str) -> (Client, Vec<u8>) {
-    let body = message(id).to_string();
-    let signature = sign(SECRET, body.as_bytes());
-    let mut bytes = request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()));
+    let mut bytes = signed_post(SECRET, &message(id));
     let rest = bytes.split_off(bytes.len() - 1);
     let mut client = service.connect();
     client.send(&bytes);

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::fixtures::{ids, message};
 use crate::setup::Setup;
+use crate::skip::is_root;
 
 /// Nobody in particular.
 const SOMEBODY: u32 = 4242;
@@ -14,15 +15,6 @@ const SOMEBODY: u32 = 4242;
 fn named(setup: Setup, name: &str) -> Setup {
     let url = format!("sqlite:///{}", setup.path(name).display());
     setup.with("DATABASE_URL", &url)
-}
-
-fn is_root() -> bool {
-    let path = tempfile::NamedTempFile::new().expect("the machine has a folder for temporary files");
-    let is_root = chown(path.path(), Some(SOMEBODY), None).is_ok();
-    if !is_root {
-        eprintln!("SKIPPED: it takes root to give files to somebody else");
-    }
-    is_root
 }
 
 fn names(folder: &Path) -> Vec<String> {

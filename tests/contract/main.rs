@@ -12,13 +12,10 @@ mod creation;
 mod end_of_life;
 mod erase;
 mod export;
-mod exposition;
 mod fairness;
-mod fixtures;
 mod health;
 mod hosts;
 mod http;
-mod http_client;
 mod http_malformed;
 mod import;
 mod index;
@@ -32,10 +29,8 @@ mod messages_search;
 mod metrics;
 mod metrics_of_trouble;
 mod openapi;
-mod output;
 mod outsiders;
 mod page;
-mod plain;
 mod properties;
 mod recovery;
 mod refusals;
@@ -43,16 +38,18 @@ mod reload;
 mod restarts;
 mod restore;
 mod retention;
-mod service;
 mod settings;
-mod setup;
 mod stats;
 mod storage;
 mod supervisor;
-
+#[allow(dead_code, reason = "other suites use the rest")]
+#[path = "../support/mod.rs"]
+mod support;
 mod unix_socket;
 mod webhook;
 mod webhook_content;
 mod webhook_fields;
 mod webhook_signature;
 mod webhook_validation;
+
+use support::*;

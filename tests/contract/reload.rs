@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::fixtures::{SECRET, eventually, message, sign};
+use crate::fixtures::{SECRET, eventually, message};
 use crate::http_client::{Address, Client};
 use crate::service::Service;
 use crate::setup::{Setup, free_port};
+use crate::skip::has;
 
 #[track_caller]
 fn reload(service: &Service, event: &str) -> Value {
@@ -21,9 +22,7 @@ fn reload(service: &Service, event: &str) -> Value {
 }
 
 fn post(client: &mut Client, id: &str, secret: &str) -> u16 {
-    let body = message(id).to_string();
-    let signature = sign(secret, body.as_bytes());
-    client.request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes())).status
+    client.post_under(secret, &message(id)).status
 }
 
 #[test]
@@ -144,10 +143,7 @@ fn many_reloads_under_load_disturb_nobody() {
 
 #[test]
 fn a_terminal_that_is_closed_ends_it() {
-    let here = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join("script").is_file()));
-    if !here {
-        eprintln!("script(1) is not installed: no terminal to be closed");
+    if !has(&["script"]) {
         return;
     }
     let port = free_port();

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use crate::fixtures::{SECRET, SetOnDrop, eventually, message, open_database, sign, signal};
-use crate::http_client::{Address, Answer, Client, request};
+use crate::fixtures::{SECRET, SetOnDrop, eventually, message, open_database, signal};
+use crate::http_client::{Address, Answer, Client, signed_post};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -17,9 +17,7 @@ const RESTARTS: usize = 20;
 const WAITING: usize = 300;
 
 fn post_bytes(id: &str) -> Vec<u8> {
-    let body = message(id).to_string();
-    let signature = sign(SECRET, body.as_bytes());
-    request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
+    signed_post(SECRET, &message(id))
 }
 
 fn post(client: &mut Client, id: &str) -> std::io::Result<Answer> {

@@ -5,7 +5,7 @@ use std::thread;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::fixtures::{SECRET, eventually, ids, message, message_with, sign};
+use crate::fixtures::{eventually, ids, message, message_with};
 use crate::http_client::Client;
 use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed, older_file};
 use crate::service::Service;
@@ -344,10 +344,7 @@ fn webhooks_are_taken_while_old_messages_go_and_all_of_them_stay() {
             scope.spawn(move || {
                 let mut connection = Client::connect(address);
                 for number in 0..150 {
-                    let body = message(&format!("{client} {number}")).to_string();
-                    let signature = sign(SECRET, body.as_bytes());
-                    let headers = [("X-Signature", signature.as_str())];
-                    connection.request("POST", "/webhook", &headers, Some(body.as_bytes())).expect(200);
+                    connection.post(&message(&format!("{client} {number}"))).expect(200);
                 }
             });
         }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::fixtures::{SECRET, eventually, message, open_database, sign};
+use crate::fixtures::{eventually, message, open_database};
 use crate::http_client::Client;
 use crate::setup::Setup;
 
@@ -195,11 +195,9 @@ fn a_writer_that_is_stuck_keeps_the_watchdog_from_hearing() {
     // batch takes two seconds, which are several looks.
     let database = open_database(&service.path("app.db"));
     database.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let body = message("m1").to_string();
-    let signature = sign(SECRET, body.as_bytes());
     let (mut client, mut pings) = (service.connect(), 0);
     eventually("it is found to be stuck", || {
-        client.request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes())).expect(503);
+        client.post(&message("m1")).expect(503);
         pings = supervisor.count("WATCHDOG=1");
         service
             .stdout

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use crate::fixtures::{eventually, message};
 use crate::http_client::Client;
-use crate::load::{Load, is_sound, scaled, skipped, turns_ready};
+use crate::load::{Load, is_sound, scaled, turns_ready};
 use crate::process::suspend;
 use crate::service::Service;
+use crate::skip::{Lack, lacks};
 
 /// Ten years in seconds, which is also what a machine with an empty clock battery may be off by.
 const BACK: i32 = 315_360_000;
@@ -121,9 +122,7 @@ fn a_wall_clock_that_is_set_back_changes_nothing_but_what_is_written_down() {
     service.signal("CONT");
     if patched.is_none() {
         load.finish();
-        return skipped(
-            "the clock of one process cannot be set here; it takes x86-64 and the right to trace",
-        );
+        return lacks(Lack::ClockOfOneProcess);
     }
     load.acknowledged_more(50);
     let after = service.get("/health/live");
@@ -152,9 +151,7 @@ fn messages_keep_their_order_and_their_time_when_the_clock_is_set_back() {
     let patched = patch(service.pid());
     service.signal("CONT");
     if patched.is_none() {
-        return skipped(
-            "the clock of one process cannot be set here; it takes x86-64 and the right to trace",
-        );
+        return lacks(Lack::ClockOfOneProcess);
     }
     let second = created_at(&service, "m2");
     assert!(second < first, "{second} {first}");

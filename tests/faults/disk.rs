@@ -8,9 +8,10 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::fixtures::{eventually, message, message_with};
-use crate::load::{Load, is_refused, is_sound, skipped, tells, turns_ready, turns_unready};
+use crate::load::{Load, is_refused, is_sound, tells, turns_ready, turns_unready};
 use crate::service::Service;
 use crate::setup::Setup;
+use crate::skip::{Lack, lacks};
 
 /// A small file system in memory. Ends with the test.
 struct Disk {
@@ -28,7 +29,7 @@ impl Disk {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self { folder });
         }
-        skipped("a file system cannot be mounted here; it takes root");
+        lacks(Lack::Mounts);
         None
     }
 

@@ -7,9 +7,10 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::fixtures::{eventually, message};
-use crate::load::{Load, is_refused, is_sound, skipped, tells, turns_ready, turns_unready};
+use crate::load::{Load, is_refused, is_sound, tells, turns_ready, turns_unready};
 use crate::service::Service;
 use crate::setup::Setup;
+use crate::skip::{Lack, is_root, lacks};
 
 const FILES: [&str; 3] = ["app.db", "app.db-wal", "app.db-shm"];
 
@@ -237,20 +238,7 @@ fn a_log_that_was_deleted_after_queries_takes_no_message_along() {
 /// The service run by a user whom permissions bind, if this one can do that.
 pub(crate) fn as_nobody() -> Option<Service> {
     const NOBODY: u32 = 65_534;
-    let setup = Setup::new();
-    let can = Command::new("setpriv").args(["--reuid=65534", "--clear-groups", "true"]).status();
-    if !can.is_ok_and(|status| status.success()) {
-        skipped("the service cannot be run by another user here; it takes root and setpriv");
-        return None;
-    }
-    std::os::unix::fs::chown(setup.folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
-    let script = "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$0\" \"$@\"";
-    // The executable may be where nobody else may look.
-    let executable = setup.path("executable");
-    fs::copy(env!("CARGO_BIN_EXE_lyftr-webhook"), &executable).expect("the folder is ours");
-    let script_of_its_own = script.replace("$0", "$EXECUTABLE");
-    let setup = setup.with("EXECUTABLE", &executable.display().to_string());
-    Some(setup.through_shell(Box::leak(script_of_its_own.into_boxed_str())).start())
+    is_root().then(|| Setup::new().by_user(NOBODY).start())
 }
 
 pub(crate) fn set_mode(path: &Path, mode: u32) {
@@ -288,7 +276,7 @@ fn a_log_made_immutable_is_refused_until_it_is_not() {
     };
     if !change("+i") {
         load.finish();
-        return skipped("files cannot be made immutable here; it takes root and a file system that knows it");
+        return lacks(Lack::ImmutableFiles);
     }
     load.refused_more(10);
     turns_unready(&service);

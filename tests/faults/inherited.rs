@@ -5,12 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::fixtures::{eventually, ids, message};
 use crate::load::{Load, is_sound, turns_ready};
 use crate::service::Service;
 use crate::setup::{Setup, wait};
+use crate::skip::has;
 
 /// A mask of signals of a process, as proc(5) shows it.
 fn signals(service: &Service, name: &str) -> u64 {
@@ -115,7 +116,7 @@ enum Stderr<'a> {
 fn fares_as_ever(stderr: &Stderr<'_>) {
     let code = |setup: Setup, arguments: &[&str]| {
         let mut setup = match stderr {
-            Stderr::Redirected(script) => setup.through_shell(script),
+            Stderr::Redirected(script) => setup.through_shell(*script),
             Stderr::Pipe(_) => setup,
         };
         let full = File::create(setup.path("at its limit")).expect("the folder is ours");
@@ -193,8 +194,7 @@ fn standard_streams_that_others_made_non_blocking_carry_everything() {
 for fd in (0, 1): fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
 os.execvp(sys.argv[1], sys.argv[1:])"#;
     setup.file("nonblocking.py", made);
-    if Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("skipped: python3 is not installed: no stream is made non-blocking");
+    if !has(&["python3"]) {
         return;
     }
     setup.variables.insert("PATH".to_owned(), std::env::var("PATH").unwrap_or_default());

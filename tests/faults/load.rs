@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::fixtures::{SECRET, eventually, message, message_with, sign};
+use crate::fixtures::{eventually, message, message_with};
 use crate::http_client::{Address, Answer, Client};
 use crate::service::Service;
 use crate::setup::Setup;
@@ -20,11 +20,6 @@ const AFTER_A_REFUSAL: Duration = Duration::from_millis(20);
 /// Long settings are for `scripts/faults`; the test suite has to be quick.
 pub(crate) fn scaled<T>(quick: T, full: T) -> T {
     if std::env::var("FAULT_SCALE").is_ok_and(|scale| scale == "full") { full } else { quick }
-}
-
-/// Says why a test could not do what it is for.
-pub(crate) fn skipped(why: &str) {
-    eprintln!("skipped: {}: {why}", thread::current().name().unwrap_or("a test"));
 }
 
 /// What the clients were told.
@@ -154,9 +149,7 @@ fn post_until_told(address: &Address, number: usize, text: &str, counts: &Counts
 
 #[track_caller]
 pub(crate) fn post(client: &mut Client, id: &str, text: &str) -> Answer {
-    let body = message_with(id, &json!({ "text": text })).to_string();
-    let signature = sign(SECRET, body.as_bytes());
-    client.request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
+    client.post(&message_with(id, &json!({ "text": text })))
 }
 
 /// The only answer but success that a fault of the machine may lead to.

@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use crate::fixtures::{SECRET, eventually, message, sign};
-use crate::http_client::request;
+use crate::fixtures::{SECRET, eventually, message};
+use crate::http_client::{request, signed_post};
 use crate::load::{Load, is_sound, scaled, turns_ready};
 use crate::service::Service;
 use crate::setup::Setup;
@@ -31,9 +31,7 @@ fn sleep_long() {
 #[test]
 fn requests_under_way_survive_a_suspension() {
     let service = Setup::new().with("REQUEST_TIMEOUT_SECONDS", "1").with("IDLE_TIMEOUT_SECONDS", "1").start();
-    let body = message("m1").to_string().into_bytes();
-    let signature = sign(SECRET, &body);
-    let post = request("POST", "/webhook", &[("X-Signature", &signature)], Some(&body));
+    let post = signed_post(SECRET, &message("m1"));
     let mut half = service.connect();
     half.send(&post[..post.len() / 2]);
     let mut idle = service.connect();
@@ -73,7 +71,6 @@ fn load_goes_on_after_a_suspension() {
 #[test]
 fn an_accept_loop_that_is_stuck_is_noticed() {
     if !can_trace() {
-        eprintln!("strace may not be used here: no accept loop is held up");
         return;
     }
     let service = Setup::new().with("WATCHDOG_USEC", "1800000").with("LOG_LEVEL", "DEBUG").start();

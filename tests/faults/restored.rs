@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::fixtures::{eventually, message_with};
 use crate::index::{indexed, stays_exact};
-use crate::load::skipped;
 use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed};
 use crate::service::Service;
 use crate::setup::Setup;
+use crate::skip::has;
 
 const DATABASE: [&str; 3] = ["app.db", "app.db-wal", "app.db-shm"];
 
@@ -118,8 +118,8 @@ fn a_vacuum_by_somebody_else_leaves_the_index_right() {
 
 #[test]
 fn a_database_made_from_a_dump_is_read_by_an_index_of_its_own() {
-    if Command::new("sqlite3").arg("--version").output().is_err() {
-        return skipped("there is no sqlite3 here");
+    if !has(&["sqlite3"]) {
+        return;
     }
     let setup = backup(indexed());
     change(&setup, "DELETE FROM messages WHERE rowid % 5 = 0");

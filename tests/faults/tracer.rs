@@ -10,11 +10,19 @@ use tempfile::TempDir;
 use crate::fixtures::{eventually, signal};
 use crate::service::Service;
 use crate::setup::{Setup, wait};
+use crate::skip::{Lack, has, lacks};
 
-/// True if strace is here and may be used.
+/// Whether strace is here and may be used.
 pub(crate) fn can_trace() -> bool {
+    if !has(&["strace"]) {
+        return false;
+    }
     let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    tried.is_ok_and(|status| status.success())
+    let can = tried.is_ok_and(|status| status.success());
+    if !can {
+        lacks(Lack::Tracing);
+    }
+    can
 }
 
 /// Attached until it is dropped.

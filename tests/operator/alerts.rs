@@ -13,7 +13,8 @@ use crate::monitor::{Prometheus, TOKEN};
 use crate::recipes::{project_file, read};
 use crate::service::Service;
 use crate::setup::Setup;
-use crate::tools::{has, run};
+use crate::skip::has;
+use crate::tools::run;
 
 const ALERTS: &str = "scripts/alerts.yaml";
 const TESTS: &str = "tests/operator/alerts.yaml";
@@ -33,7 +34,7 @@ fn all_after<'a>(text: &'a str, before: &str, end: char) -> BTreeSet<&'a str> {
 
 #[test]
 fn every_alert_fires_when_it_should_and_not_before() {
-    if !has("promtool") {
+    if !has(&["promtool"]) {
         return;
     }
     promtool(["check", "rules"], &project_file(ALERTS));
@@ -42,7 +43,7 @@ fn every_alert_fires_when_it_should_and_not_before() {
 
 #[test]
 fn what_is_to_be_scraped_is_a_whole_configuration_as_it_is() {
-    if !has("promtool") {
+    if !has(&["promtool"]) {
         return;
     }
     // Named as the file says; it looks for the rules beside itself.
@@ -95,7 +96,7 @@ fn alerts_ask_for_figures_that_the_service_has() {
 
 #[test]
 fn a_real_server_evaluates_them_and_sees_what_befalls_the_service() {
-    if !has("prometheus") {
+    if !has(&["prometheus"]) {
         return;
     }
     let service = Setup::new().with("API_TOKEN", TOKEN).without("WEBHOOK_SECRET").start();

@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::tools::{has, run};
+use crate::skip::has;
+use crate::tools::run;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/build.rs");
 /// What the script says a program is made of.
@@ -20,7 +21,7 @@ struct Build {
 
 impl Build {
     fn new() -> Option<Self> {
-        if !has("rustc") || !has("git") {
+        if !has(&["rustc", "git"]) {
             return None;
         }
         let folder = TempDir::new().expect("the machine has a folder for temporary files");

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::setup::Setup;
-use crate::tools::has;
+use crate::skip::has;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/completions");
 
@@ -39,7 +39,7 @@ fn commands_and_options() -> (Vec<String>, Vec<String>) {
 
 /// What a shell offers after these words, the last of which is being typed; `None` without the shell.
 fn offered(shell: &str, words: &[&str]) -> Option<String> {
-    if !has(shell) {
+    if !has(&[shell]) {
         return None;
     }
     let mut command = Command::new(shell);

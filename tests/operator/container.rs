@@ -6,22 +6,14 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::fixtures::{SECRET, eventually, message, sign};
+use crate::fixtures::{eventually, message};
 use crate::http_client::{Address, Answer, Client};
 use crate::image::{Image, USER, compose, composed, strings};
 use crate::setup::{free_port, wait};
-use crate::tools::has;
+use crate::skip::{has, is_root};
 
 fn post(address: &str, id: &str) -> Answer {
-    let body = message(id).to_string();
-    let signature = sign(SECRET, body.as_bytes());
-    let headers = [("X-Signature", signature.as_str())];
-    Client::connect(&Address::Tcp(address.to_owned())).request(
-        "POST",
-        "/webhook",
-        &headers,
-        Some(body.as_bytes()),
-    )
+    Client::connect(&Address::Tcp(address.to_owned())).post(&message(id))
 }
 
 fn total(address: &str) -> i64 {
@@ -119,7 +111,7 @@ fn a_volume_that_is_somebody_elses_is_said_in_one_clear_line() {
 
 #[test]
 fn the_compose_file_wants_a_secret() {
-    if !has("docker-compose") || !has("python3") {
+    if !has(&["docker-compose", "python3"]) {
         return;
     }
     let refused = compose(None);
@@ -129,11 +121,7 @@ fn the_compose_file_wants_a_secret() {
 
 #[test]
 fn the_evaluator_finds_every_promise_kept_inside_the_container() {
-    if !["buildah", "curl", "openssl"].iter().all(|program| has(program)) {
-        return;
-    }
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("the_evaluator_finds: skipped, only root can run containers without more ado");
+    if !has(&["buildah", "curl", "openssl"]) || !is_root() {
         return;
     }
     let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/container"));

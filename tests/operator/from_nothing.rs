@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::fixtures::eventually;
 use crate::manager::{BINARY, Manager};
 use crate::recipes::{read, replaced};
-use crate::tools::has;
+use crate::skip::has;
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 const HEADING: &str = "\n## From nothing in ten minutes\n";
@@ -85,7 +85,7 @@ fn json(text: &str) -> Value {
 
 #[test]
 fn the_page_pasted_on_a_debian_gives_a_watched_backed_up_service_behind_tls() {
-    if !["caddy", "prometheus", "curl", "bash", "dpkg-deb", "strip"].iter().all(|program| has(program)) {
+    if !has(&["caddy", "prometheus", "curl", "bash", "dpkg-deb", "strip"]) {
         return;
     }
     let Some(manager) = Manager::boot() else { return };

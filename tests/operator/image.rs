@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use crate::fixtures::SECRET;
 use crate::output::Lines;
-use crate::tools::{has, run};
+use crate::skip::{has, is_root};
+use crate::tools::run;
 
 /// Who the image says that the service is.
 pub(crate) const USER: u32 = 65532;
@@ -32,11 +33,7 @@ pub(crate) struct Image {
 impl Image {
     /// Saved from the executable under test; `None` where the machine cannot make or run containers.
     pub(crate) fn new() -> Option<Self> {
-        if !["buildah", "crun", "docker-compose", "python3", "unshare"].iter().all(|program| has(program)) {
-            return None;
-        }
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("a container's test: skipped, only root can run containers without more ado");
+        if !has(&["buildah", "crun", "docker-compose", "python3", "unshare"]) || !is_root() {
             return None;
         }
         let folder = TempDir::new().expect("the machine has a folder for temporary files");

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::fixtures::{message, sign};
+use crate::fixtures::message;
 use crate::manager::{BINARY, Manager};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/install");
@@ -104,9 +104,7 @@ fn on_a_running_system_it_starts_the_service_and_later_restarts_it_in_a_new_vers
     let Some(manager) = Manager::with_service() else { return };
     manager.is_active();
     let mut client = manager.connect();
-    let body = message("m1").to_string();
-    let signature = sign(&manager.secret(), body.as_bytes());
-    client.request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes())).expect(200);
+    client.post_under(&manager.secret(), &message("m1")).expect(200);
     let pid = manager.property("MainPID");
 
     manager.install(BINARY);

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::logs::{DOCUMENT, real_log};
 use crate::output::parse_lines;
 use crate::recipes::blocks;
-use crate::tools::has;
+use crate::skip::has;
 
 /// Turns a journal's export format back into a journal.
 const REMOTE: &str = "/usr/lib/systemd/systemd-journal-remote";
@@ -69,7 +69,7 @@ fn run(recipe: &str, folder: &Path) -> Vec<String> {
 
 #[test]
 fn every_recipe_finds_in_a_real_journal_what_it_says() {
-    if ![REMOTE, "journalctl", "jq"].iter().all(|program| has(program)) {
+    if !has(&[REMOTE, "journalctl", "jq"]) {
         return;
     }
     let log = real_log();

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::fixtures::eventually;
 use crate::http_client::{Address, Client};
-use crate::tools::has;
+use crate::skip::{Lack, has, lacks_because};
 
 const PROJECT: &str = env!("CARGO_MANIFEST_DIR");
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lyftr-webhook");
@@ -28,7 +28,7 @@ pub(crate) struct Manager {
 impl Manager {
     /// `None`, and a word on stderr, where this machine does not allow it.
     pub(crate) fn boot() -> Option<Self> {
-        if !["systemctl", "unshare", "nsenter", "pivot_root"].iter().all(|program| has(program)) {
+        if !has(&["systemctl", "unshare", "nsenter", "pivot_root"]) {
             return None;
         }
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
@@ -50,8 +50,7 @@ impl Manager {
         });
         let Some(pid) = pid else {
             let output = boot.wait_with_output().expect("a child can be waited for");
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            eprintln!("skipped: systemd cannot be booted in namespaces here: {said}");
+            lacks_because(Lack::Systemd, &output.stderr);
             return None;
         };
         let manager = Self { boot, pid, folder };

@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use crate::recipes::read;
 use crate::scratch::{Root, program};
-use crate::tools::{has, run};
+use crate::skip::has;
+use crate::tools::run;
 
 /// A package in a folder of its own.
 struct Package {
@@ -20,7 +21,7 @@ struct Package {
 impl Package {
     /// Made by `scripts/package` from the executable under test.
     fn new() -> Option<Self> {
-        if !has("dpkg-deb") || !has("strip") {
+        if !has(&["dpkg-deb", "strip"]) {
             return None;
         }
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
@@ -74,7 +75,7 @@ fn the_same_executable_gives_the_same_package() {
 
 #[test]
 fn lintian_finds_no_error_in_the_package() {
-    if !has("lintian") {
+    if !has(&["lintian"]) {
         return;
     }
     let Some(package) = Package::new() else { return };
@@ -102,10 +103,10 @@ fn it_brings_what_watches_the_service_and_each_file_names_the_others_where_they_
 #[test]
 fn the_manual_page_is_well_formed() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lyftr-webhook.8");
-    if has("mandoc") {
+    if has(&["mandoc"]) {
         succeeded(&run("mandoc", &["-T", "lint", "-W", "warning", page]));
     }
-    if has("groff") {
+    if has(&["groff"]) {
         let output = run("groff", &["-w", "w", "-mandoc", "-T", "utf8", page]);
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     }
@@ -114,7 +115,7 @@ fn the_manual_page_is_well_formed() {
 #[test]
 fn systemd_accepts_the_packaged_units() {
     let targets = Path::new("/usr/lib/systemd/system");
-    if !has("systemd-analyze") || !targets.is_dir() {
+    if !has(&["systemd-analyze"]) || !targets.is_dir() {
         return;
     }
     let Some(package) = Package::new() else { return };

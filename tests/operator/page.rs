@@ -11,7 +11,7 @@ use crate::fixtures::{SENDER, message, message_with};
 use crate::http_client::Address;
 use crate::service::Service;
 use crate::setup::Setup;
-use crate::tools::has;
+use crate::skip::has;
 
 pub(crate) fn url(service: &Service, path: &str) -> String {
     match &service.address {
@@ -50,7 +50,7 @@ pub(crate) fn listed(tab: &Tab<'_>) -> Vec<String> {
 
 #[test]
 fn the_page_shows_totals_a_chart_senders_and_the_latest_messages() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Service::start();
@@ -87,7 +87,7 @@ fn the_page_shows_totals_a_chart_senders_and_the_latest_messages() {
 
 #[test]
 fn what_comes_in_is_seen_without_asking() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Service::start();
@@ -110,7 +110,7 @@ fn what_comes_in_is_seen_without_asking() {
 
 #[test]
 fn searching_and_paging_work_from_the_keyboard() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Service::start();
@@ -157,7 +157,7 @@ fn searching_and_paging_work_from_the_keyboard() {
 
 #[test]
 fn a_service_that_is_away_or_not_ready_is_said_and_waited_for() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Setup::new().without("WEBHOOK_SECRET").start();
@@ -203,7 +203,7 @@ fn proxy(service: &Service) -> String {
 
 #[test]
 fn behind_a_proxy_it_works_in_a_folder() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Service::start();
@@ -223,7 +223,7 @@ fn behind_a_proxy_it_works_in_a_folder() {
 
 #[test]
 fn the_docs_describe_every_path_and_try_it() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Setup::new().with("API_TOKEN", "t0ken").start();

@@ -5,11 +5,11 @@ use serde_json::json;
 use crate::browser::Browser;
 use crate::page::{has_settled, store_some, url};
 use crate::service::Service;
-use crate::tools::has;
+use crate::skip::has;
 
 #[test]
 fn everything_is_reached_by_tab_and_the_chart_is_read_by_arrows() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Service::start();
@@ -72,7 +72,7 @@ const FAINT: &str = "(() => {
 
 #[test]
 fn text_stands_out_in_light_and_dark_and_fits_a_phone() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Service::start();

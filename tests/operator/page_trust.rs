@@ -7,7 +7,7 @@ use crate::fixtures::{message, message_with};
 use crate::page::{has_settled, listed, url};
 use crate::service::Service;
 use crate::setup::Setup;
-use crate::tools::has;
+use crate::skip::has;
 
 /// Texts that would do something if anybody took them for markup, or break a page that trusts them.
 const HOSTILE: [&str; 8] = [
@@ -23,7 +23,7 @@ const HOSTILE: [&str; 8] = [
 
 #[test]
 fn nothing_a_sender_controls_is_taken_for_markup() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Service::start();
@@ -71,7 +71,7 @@ fn nothing_a_sender_controls_is_taken_for_markup() {
 
 #[test]
 fn a_token_is_asked_for_and_kept_for_the_tab_only() {
-    if !has("chromium") {
+    if !has(&["chromium"]) {
         return;
     }
     let service = Setup::new().with("API_TOKEN", "t0ken").start();

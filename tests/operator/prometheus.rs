@@ -12,7 +12,7 @@ use crate::monitor::{Prometheus, TOKEN};
 use crate::recipes::{blocks, read};
 use crate::service::Service;
 use crate::setup::Setup;
-use crate::tools::has;
+use crate::skip::has;
 
 /// How many webhooks of each result [`send`] sends.
 const SENT: [(&str, f64); 6] = [
@@ -48,7 +48,7 @@ fn send(service: &Service) {
 }
 
 fn watched() -> Option<(Service, Prometheus)> {
-    if !has("prometheus") {
+    if !has(&["prometheus"]) {
         return None;
     }
     let service = Setup::new().with("API_TOKEN", TOKEN).start();
@@ -127,7 +127,7 @@ fn the_queries_of_the_readme_return_what_was_sent() {
 
 #[test]
 fn a_scrape_without_the_token_is_refused_and_shows_as_down() {
-    if !has("prometheus") {
+    if !has(&["prometheus"]) {
         return;
     }
     let service = Setup::new().with("API_TOKEN", "another token").start();

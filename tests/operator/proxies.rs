@@ -13,7 +13,8 @@ use crate::fixtures::{SECRET, eventually, message, sign};
 use crate::recipes::{blocks, replaced};
 use crate::service::Service;
 use crate::setup::{Setup, free_port};
-use crate::tools::{has, run};
+use crate::skip::has;
+use crate::tools::run;
 
 /// Where the recipes reach the service.
 const SOCKET: &str = "/run/lyftr-webhook/http.sock";
@@ -60,10 +61,6 @@ impl Proxy {
         assert_ne!(status, 0, "{output:?}");
         status
     }
-}
-
-fn has_all(programs: &[&str]) -> bool {
-    programs.iter().all(|program| has(program))
 }
 
 /// Where the recipes let Prometheus in.
@@ -197,14 +194,14 @@ fn carries_messages(start: fn(&Service) -> Proxy) {
 
 #[test]
 fn caddy_carries_messages_and_the_log_knows_whose() {
-    if has_all(&["caddy", "curl"]) {
+    if has(&["caddy", "curl"]) {
         carries_messages(caddy);
     }
 }
 
 #[test]
 fn nginx_carries_messages_and_the_log_knows_whose() {
-    if has_all(&["nginx", "curl", "openssl"]) {
+    if has(&["nginx", "curl", "openssl"]) {
         carries_messages(nginx);
     }
 }

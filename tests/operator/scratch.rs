@@ -7,10 +7,11 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::fixtures::{eventually, message, sign, signal};
+use crate::fixtures::{eventually, message, signal};
 use crate::http_client::{Address, Answer, Client};
 use crate::setup::{free_port, wait};
-use crate::tools::{has, run};
+use crate::skip::{Lack, has, is_root, lacks_because};
+use crate::tools::run;
 
 const UNIT: &str = "/usr/lib/systemd/system/lyftr-webhook.service";
 const STATE: &str = "/var/lib/lyftr-webhook";
@@ -29,11 +30,7 @@ pub(crate) struct Root {
 impl Root {
     /// The smallest Debian that the package can be put into; `None` where it cannot be made.
     pub(crate) fn new() -> Option<Self> {
-        if !has("mmdebstrap") {
-            return None;
-        }
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("a_debian_takes_the_package: skipped, only root can change the root of a process");
+        if !has(&["mmdebstrap"]) || !is_root() {
             return None;
         }
         let root = Self { folder: TempDir::new().expect("the machine has a folder for temporary files") };
@@ -44,8 +41,7 @@ impl Root {
             &["--quiet", "--mode=root", "--variant=essential", include, "bookworm", &place],
         );
         if !made.status.success() {
-            // A machine without a mirror of Debian, say.
-            eprintln!("a_debian_takes_the_package: skipped, {}", String::from_utf8_lossy(&made.stderr));
+            lacks_because(Lack::Debian, &made.stderr);
             return None;
         }
         Some(root)
@@ -150,10 +146,7 @@ impl Running {
     }
 
     pub(crate) fn post(&self, id: &str) -> Answer {
-        let body = message(id).to_string();
-        let signature = sign(&self.secret, body.as_bytes());
-        let headers = [("X-Signature", signature.as_str())];
-        Client::connect(&self.address).request("POST", "/webhook", &headers, Some(body.as_bytes()))
+        Client::connect(&self.address).post_under(&self.secret, &message(id))
     }
 
     pub(crate) fn total(&self) -> i64 {

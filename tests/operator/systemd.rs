@@ -5,25 +5,24 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
-use crate::fixtures::{SECRET, SetOnDrop, eventually, message, sign};
+use crate::fixtures::{SECRET, SetOnDrop, eventually, message};
 use crate::http_client::{Address, Client};
 use crate::manager::{BINARY, Manager};
 use crate::setup::{Setup, free_port};
-use crate::tools::{has, run};
+use crate::skip::has;
+use crate::tools::run;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts");
 const RESTARTS: usize = 20;
 
 #[track_caller]
 fn post(client: &mut Client, secret: &str, id: &str) -> u16 {
-    let body = message(id).to_string();
-    let signature = sign(secret, body.as_bytes());
-    client.request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes())).status
+    client.post_under(secret, &message(id)).status
 }
 
 #[test]
 fn the_units_are_exposed_to_next_to_nothing() {
-    if !has("systemd-analyze") {
+    if !has(&["systemd-analyze"]) {
         return;
     }
     for (unit, threshold) in [("lyftr-webhook.service", 12), ("lyftr-webhook-backup.service", 5)] {
@@ -132,10 +131,7 @@ fn a_reload_and_restarts_refuse_nobody() {
         let posts = || {
             while !stop.load(SeqCst) {
                 let mut client = Client::try_connect(&address).expect("no connection is refused");
-                let body = message(&format!("m{}", acknowledged.load(SeqCst))).to_string();
-                let signature = sign(&secret, body.as_bytes());
-                let headers = [("X-Signature", signature.as_str())];
-                match client.try_request("POST", "/webhook", &headers, Some(body.as_bytes())) {
+                match client.try_post_under(&secret, &message(&format!("m{}", acknowledged.load(SeqCst)))) {
                     Ok(answer) => {
                         answer.expect(200);
                         acknowledged.fetch_add(1, SeqCst);
@@ -190,7 +186,7 @@ fn it_is_started_again_when_it_fails_and_not_when_a_setting_is_wrong() {
 
 #[test]
 fn a_socket_of_systemd_activates_it() {
-    if !has("systemd-socket-activate") {
+    if !has(&["systemd-socket-activate"]) {
         return;
     }
     let mut setup = Setup::new();

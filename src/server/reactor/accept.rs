@@ -9,12 +9,12 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown};
 
 use super::super::connection::{Connection, SEND_FLAGS};
-use super::super::exchange::refuse;
+use super::super::request_context::reject;
 use super::{LISTENER, Reactor};
 use crate::client::Client;
 use crate::limits::ACCEPT_PAUSE;
 use crate::metrics::CloseCause;
-use crate::routes::Refusal;
+use crate::routes::RequestError;
 
 impl Reactor {
     /// Takes in those who wait, up to so many.
@@ -64,7 +64,7 @@ impl Reactor {
     /// Answers somebody for whom there is no place. Best effort: this client costs nothing more than these
     /// few calls.
     fn turn_away(&mut self, socket: &OwnedFd, peer: Client) {
-        let answer = refuse(&self.app, &Refusal::Overloaded.into(), peer);
+        let answer = reject(&self.app, &RequestError::Overloaded.into(), peer);
         let _ = rustix::net::send(socket, &answer.bytes, SEND_FLAGS);
         let _ = rustix::net::shutdown(socket, Shutdown::Write);
         // To close upon what was not read would reset the connection, and the answer with it.

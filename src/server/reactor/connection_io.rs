@@ -5,19 +5,19 @@ use std::time::Instant;
 
 use rustix::event::epoll;
 
-use super::super::completions::{Answer, Completion, ConnectionId};
-use super::super::connection::{Phase, Read, Then};
-use super::super::exchange::{Exchange, refuse};
-use super::super::head::Head;
-use super::super::incoming::Step;
-use super::super::refused_head::RefusedHead;
-use super::super::reply::Next;
+use super::super::completions::{Completion, ConnectionId, OutgoingResponse};
+use super::super::connection::{AfterResponse, Phase, ReadOutcome};
+use super::super::rejected_request::RejectedRequest;
+use super::super::request_context::{RequestContext, reject};
+use super::super::request_head::RequestHead;
 use super::super::request_id;
+use super::super::request_reader::Step;
+use super::super::response_writer::Next;
 use super::Reactor;
 use crate::http::{Body, Request};
-use crate::limits::{READS_PER_TURN, SMALL_BUFFER_BYTES};
+use crate::limits::{READS_PER_EVENT, SMALL_BUFFER_BYTES};
 use crate::metrics::{CloseCause, Priority};
-use crate::routes::Refusal;
+use crate::routes::RequestError;
 
 impl Reactor {
     pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
@@ -33,7 +33,7 @@ impl Reactor {
     /// Does for a connection what can be done without waiting, within its fair share: who sends
     /// faster than we read must not keep the others from their turn.
     pub(super) fn drive(&mut self, key: usize) {
-        for _ in 0..READS_PER_TURN {
+        for _ in 0..READS_PER_EVENT {
             let Some(connection) = self.connections.get_mut(key) else {
                 return;
             };
@@ -60,9 +60,9 @@ impl Reactor {
             return false;
         };
         match connection.discard(&mut self.buffer) {
-            Read::Some => true,
-            Read::Nothing => false,
-            Read::End | Read::Failed => self.close(key, cause),
+            ReadOutcome::Some => true,
+            ReadOutcome::Nothing => false,
+            ReadOutcome::End | ReadOutcome::Failed => self.close(key, cause),
         }
     }
 
@@ -70,7 +70,7 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        let step = connection.incoming.advance(self.bounds.max_body_bytes);
+        let step = connection.reader.advance(self.bounds.max_body_bytes);
         let made = match &step {
             Step::Request(head, body) => held(head, body),
             _ => 0,
@@ -78,16 +78,18 @@ impl Reactor {
         let (held, source) = (connection.held() + made, connection.source);
         let has_room = held <= SMALL_BUFFER_BYTES || self.has_room(source);
         match step {
-            Step::Refused(refused) => self.refuse(key, &refused, Then::Linger(CloseCause::Malformed)),
+            Step::Rejected(rejected) => {
+                self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Malformed))
+            }
             Step::Request(head, body) if has_room => self.dispatch(key, head, body),
             Step::Request(head, _) => {
-                let refused = RefusedHead::of(Refusal::Overloaded, Some(head));
-                self.refuse(key, &refused, Then::Linger(CloseCause::Capacity))
+                let rejected = RejectedRequest::of(RequestError::Overloaded, Some(head));
+                self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
             Step::More | Step::SayContinue if !has_room => {
-                let head = self.connections.get_mut(key).and_then(|c| c.incoming.give_up());
-                let refused = RefusedHead::of(Refusal::Overloaded, head);
-                self.refuse(key, &refused, Then::Linger(CloseCause::Capacity))
+                let head = self.connections.get_mut(key).and_then(|c| c.reader.give_up());
+                let rejected = RejectedRequest::of(RequestError::Overloaded, head);
+                self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
             Step::SayContinue => self.connections.get(key).is_some_and(|connection| {
                 connection.say_continue();
@@ -102,19 +104,19 @@ impl Reactor {
             return false;
         };
         match connection.read(&mut self.buffer) {
-            Read::Some => true,
-            Read::Nothing => false,
-            Read::Failed => self.close(key, CloseCause::Error),
-            Read::End if connection.incoming.is_empty() => self.close(key, CloseCause::Client),
-            Read::End => {
-                let refusal = Refusal::Malformed("the request ended before it was whole");
-                let refused = RefusedHead::of(refusal, connection.incoming.give_up());
-                self.refuse(key, &refused, Then::Close(CloseCause::Malformed))
+            ReadOutcome::Some => true,
+            ReadOutcome::Nothing => false,
+            ReadOutcome::Failed => self.close(key, CloseCause::Error),
+            ReadOutcome::End if connection.reader.is_empty() => self.close(key, CloseCause::Client),
+            ReadOutcome::End => {
+                let error = RequestError::Malformed("the request ended before it was whole");
+                let rejected = RejectedRequest::of(error, connection.reader.give_up());
+                self.reject(key, &rejected, AfterResponse::Close(CloseCause::Malformed))
             }
         }
     }
 
-    fn dispatch(&mut self, key: usize, head: Head, body: Body) -> bool {
+    fn dispatch(&mut self, key: usize, head: RequestHead, body: Body) -> bool {
         let bytes = held(&head, &body);
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
@@ -128,32 +130,32 @@ impl Reactor {
             (true, false) => Next::KeepOpen,
         };
         let id = request_id::of(&head.headers);
-        let Head { method, path, query, target_authority, headers, .. } = head;
+        let RequestHead { method, path, query, target_authority, headers, .. } = head;
         let (peer, source) = (connection.peer, connection.source);
         let to = ConnectionId { key, serial: connection.serial };
         let own = (!connection.is_proxy).then_some(source);
         let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
-        let exchange = Exchange::new(&self.app, request, next, (to, own), &self.outbox);
+        let context = RequestContext::new(&self.app, request, next, (to, own), &self.completion_sender);
         // These answers are large; the others are small, or take no memory.
-        let is_large = matches!(exchange.priority(), Priority::Read | Priority::Scrape);
+        let is_large = matches!(context.priority(), Priority::Read | Priority::Scrape);
         if is_large && !self.has_room(source) {
-            exchange.shed();
-        } else if let Err(exchange) = self.pool.submit(exchange) {
-            exchange.shed();
+            context.shed();
+        } else if let Err(context) = self.pool.submit(context) {
+            context.shed();
         }
         false
     }
 
-    pub(super) fn refuse(&mut self, key: usize, refused: &RefusedHead, then: Then) -> bool {
+    pub(super) fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> bool {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.answer(refuse(&self.app, refused, connection.peer), then);
+            connection.answer(reject(&self.app, rejected, connection.peer), then);
         }
         true
     }
 
     pub(super) fn take_completions(&mut self) {
         // As many as are there now: what is sent meanwhile wakes the loop again.
-        let completions: Vec<Completion> = self.inbox.take().collect();
+        let completions: Vec<Completion> = self.completions.take().collect();
         for completion in completions {
             let to = completion.to();
             self.guarded(Some(to), |reactor| {
@@ -164,16 +166,17 @@ impl Reactor {
         }
     }
 
-    fn deliver(&mut self, answer: Answer) {
-        let Answer { to, rendered, close } = answer;
+    fn deliver(&mut self, answer: OutgoingResponse) {
+        let OutgoingResponse { to, rendered, close } = answer;
         // The client may be gone, and its place taken.
         if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.serial == to.serial) {
-            let then = if close { Then::Linger(CloseCause::Answered) } else { Then::Receive };
+            let then =
+                if close { AfterResponse::Linger(CloseCause::Answered) } else { AfterResponse::Receive };
             connection.answer(rendered, then);
             let source = connection.source;
             self.drive(to.key);
             // What is left of it waits for its reader. Those who have not read for long give way.
-            if self.outbox.is_full() {
+            if self.completion_sender.is_full() {
                 self.has_room(source);
             }
         }
@@ -187,13 +190,13 @@ impl Reactor {
         match connection.send() {
             Ok(None) => false,
             Err(_) => self.close(key, CloseCause::Client),
-            Ok(Some(Then::Close(cause))) => self.close(key, cause),
-            Ok(Some(Then::Linger(cause))) => {
+            Ok(Some(AfterResponse::Close(cause))) => self.close(key, cause),
+            Ok(Some(AfterResponse::Linger(cause))) => {
                 let now = Instant::now();
                 connection.linger(now, now + linger_time, cause);
                 true
             }
-            Ok(Some(Then::Receive)) => {
+            Ok(Some(AfterResponse::Receive)) => {
                 connection.receive_again();
                 true
             }
@@ -204,7 +207,7 @@ impl Reactor {
         if let Some(connection) = self.connections.try_remove(key) {
             self.sources.remove(connection.source);
             self.buffered = self.buffered.saturating_sub(connection.counted);
-            self.inbox.now_held(self.buffered);
+            self.completions.now_held(self.buffered);
             self.app.metrics.connections.fetch_sub(1, Relaxed);
             self.app.metrics.closed(cause);
             if cause.is_containment() {
@@ -220,14 +223,14 @@ impl Reactor {
             if held != connection.counted {
                 self.buffered = (self.buffered + held).saturating_sub(connection.counted);
                 connection.counted = held;
-                self.inbox.now_held(self.buffered);
+                self.completions.now_held(self.buffered);
             }
         }
     }
 }
 
 /// Bytes that a request takes until it is answered.
-fn held(head: &Head, body: &Body) -> usize {
+fn held(head: &RequestHead, body: &Body) -> usize {
     head.held()
         + match body {
             Body::Whole(bytes) => bytes.capacity(),

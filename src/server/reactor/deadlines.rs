@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
-use super::super::connection::{Connection, Phase, Then};
-use super::super::refused_head::RefusedHead;
+use super::super::connection::{AfterResponse, Connection, Phase};
+use super::super::rejected_request::RejectedRequest;
 use super::{Bounds, Reactor};
 use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_LINGER, LINGER};
 use crate::log::{Level, Line};
 use crate::metrics::CloseCause;
 use crate::os;
-use crate::routes::Refusal;
+use crate::routes::RequestError;
 
 impl Reactor {
     pub(super) fn enforce_deadlines(&mut self, now: Instant) {
@@ -36,12 +36,12 @@ impl Reactor {
                 self.close(key, CloseCause::Idle);
             }
             // Nothing but empty lines.
-            Phase::Receiving { .. } if connection.incoming.is_empty() => {
+            Phase::Receiving { .. } if connection.reader.is_empty() => {
                 self.close(key, CloseCause::Idle);
             }
             Phase::Receiving { .. } => {
-                let refused = RefusedHead::of(Refusal::TimedOut, connection.incoming.give_up());
-                self.refuse(key, &refused, Then::Linger(CloseCause::SlowRequest));
+                let rejected = RejectedRequest::of(RequestError::TimedOut, connection.reader.give_up());
+                self.reject(key, &rejected, AfterResponse::Linger(CloseCause::SlowRequest));
                 self.drive(key);
             }
             Phase::Sending { .. } => {

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::activity::Activity;
 use super::interrupt::Interrupt;
 use super::pool::Pool;
 use super::pooled_connection::{Connector, PooledConnection};
+use super::query_activity::QueryActivity;
 use super::snapshot::{Snapshot, Tails};
 use crate::limits::{DELETION_LOOK, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
 use crate::metrics::Metrics;
@@ -37,7 +37,7 @@ const DELETION_PATIENCE: Duration = Duration::from_millis(200);
 pub(in crate::store) struct Queries {
     connector: Connector,
     pool: Pool,
-    activity: Activity,
+    activity: QueryActivity,
     /// Messages are being deleted: the index takes account of it in a moment.
     deleting: AtomicBool,
 }
@@ -57,7 +57,7 @@ impl Queries {
         Self {
             connector: Connector { path: path.to_owned(), epochs: Arc::new(Epochs::new()), interrupt },
             pool: Pool::new(),
-            activity: Activity::new(started),
+            activity: QueryActivity::new(started),
             deleting: AtomicBool::new(false),
         }
     }
@@ -165,7 +165,7 @@ impl Queries {
         &self.connector.epochs
     }
 
-    pub(in crate::store) fn activity(&self) -> &Activity {
+    pub(in crate::store) fn activity(&self) -> &QueryActivity {
         &self.activity
     }
 

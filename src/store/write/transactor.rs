@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use rusqlite::{Connection, ffi};
+use rusqlite::Connection;
 
 use super::batch::insert_one;
 use super::checkpointer::Checkpointer;
@@ -104,7 +104,13 @@ impl Transactor {
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let outcomes = self.attempt(|open| insert_all(open, messages))?;
+        let mut outcomes = self.attempt(|open| insert_all(open, messages))?;
+        if outcomes.is_none() {
+            // While the batch waited for its turn somebody has changed the schema, if only its number, as
+            // VACUUM does. It is looked at anew before the batch is tried once more.
+            outcomes = self.attempt(|open| insert_all(open, messages))?;
+        }
+        let outcomes = outcomes.ok_or(StoreError::Locked)?;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
@@ -301,17 +307,17 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
-fn insert_all(open: &Open, messages: &[Message]) -> rusqlite::Result<Vec<Inserted>> {
+/// `None`, and nothing is done, if the schema is another one than was looked at.
+fn insert_all(open: &Open, messages: &[Message]) -> rusqlite::Result<Option<Vec<Inserted>>> {
     in_transaction(&open.connection, |connection| {
         if schema_version(connection)? != open.schema {
-            let changed = "the schema was changed a moment ago".to_owned();
-            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_SCHEMA), Some(changed)));
+            return Ok(None);
         }
         let created_at = now_rfc3339();
         let salt = Salt::if_any_is_remembered(connection)?;
         let mut insert = connection.prepare_cached(INSERT)?;
         let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
-        messages.iter().map(&mut one).collect()
+        messages.iter().map(&mut one).collect::<rusqlite::Result<_>>().map(Some)
     })
 }
 

@@ -3,21 +3,21 @@
 //! Strict: a chunk size is hex digits and nothing else before an optional extension, and every line
 //! ends in CRLF. Extensions and trailer fields have to be such, and are read over.
 
-use super::head::{is_token_byte, parse_field};
+use super::request_head::{is_token_byte, parse_field};
 use crate::limits::{MAX_CHUNK_LINE_BYTES, MAX_HEAD_BYTES};
-use crate::routes::Refusal;
+use crate::routes::RequestError;
 
 /// A body on its way.
 #[derive(Debug)]
-pub(super) struct Chunked {
-    state: State,
+pub(super) struct ChunkedBody {
+    state: Decoding,
     body: Vec<u8>,
     max_bytes: usize,
     trailer_bytes: usize,
 }
 
 #[derive(Debug)]
-enum State {
+enum Decoding {
     Size,
     Data { left: usize },
     DataEnd,
@@ -32,12 +32,12 @@ pub(super) enum Decoded {
     TooLarge,
 }
 
-const MALFORMED: Refusal = Refusal::Malformed("the chunked body is malformed");
+const MALFORMED: RequestError = RequestError::Malformed("the chunked body is malformed");
 
-impl Chunked {
+impl ChunkedBody {
     /// Up to `max_bytes` of body, chunk framing not counted.
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { state: State::Size, body: Vec::new(), max_bytes, trailer_bytes: 0 }
+        Self { state: Decoding::Size, body: Vec::new(), max_bytes, trailer_bytes: 0 }
     }
 
     /// Bytes of body held so far.
@@ -46,12 +46,12 @@ impl Chunked {
     }
 
     /// Takes what it can from the front of `input`, and says how much that was.
-    pub(super) fn feed(&mut self, input: &[u8]) -> Result<(usize, Decoded), Refusal> {
+    pub(super) fn feed(&mut self, input: &[u8]) -> Result<(usize, Decoded), RequestError> {
         let mut at = 0;
         loop {
             let rest = &input[at..];
             match &mut self.state {
-                State::Size => {
+                Decoding::Size => {
                     let Some(line) = line(rest, MAX_CHUNK_LINE_BYTES)? else {
                         return Ok((at, Decoded::Partial));
                     };
@@ -60,9 +60,10 @@ impl Chunked {
                     if size > (self.max_bytes - self.body.len()) as u64 {
                         return Ok((at, Decoded::TooLarge));
                     }
-                    self.state = if size == 0 { State::Trailer } else { State::Data { left: size as usize } };
+                    self.state =
+                        if size == 0 { Decoding::Trailer } else { Decoding::Data { left: size as usize } };
                 }
-                State::Data { left } => {
+                Decoding::Data { left } => {
                     let taken = rest.len().min(*left);
                     self.body.extend_from_slice(&rest[..taken]);
                     at += taken;
@@ -70,17 +71,17 @@ impl Chunked {
                     if *left > 0 {
                         return Ok((at, Decoded::Partial));
                     }
-                    self.state = State::DataEnd;
+                    self.state = Decoding::DataEnd;
                 }
-                State::DataEnd => {
+                Decoding::DataEnd => {
                     match rest {
                         [b'\r', b'\n', ..] => at += 2,
                         [] | [b'\r'] => return Ok((at, Decoded::Partial)),
                         _ => return Err(MALFORMED),
                     }
-                    self.state = State::Size;
+                    self.state = Decoding::Size;
                 }
-                State::Trailer => {
+                Decoding::Trailer => {
                     let Some(line) = line(rest, MAX_HEAD_BYTES)? else {
                         return Ok((at, Decoded::Partial));
                     };
@@ -91,7 +92,7 @@ impl Chunked {
                     check_trailer_field(line)?;
                     self.trailer_bytes += line.len();
                     if self.trailer_bytes > MAX_HEAD_BYTES {
-                        return Err(Refusal::HeadersTooLarge);
+                        return Err(RequestError::HeadersTooLarge);
                     }
                 }
             }
@@ -100,7 +101,7 @@ impl Chunked {
 }
 
 /// The line that `input` begins with, without its CRLF, if its end is there.
-fn line(input: &[u8], longest: usize) -> Result<Option<&[u8]>, Refusal> {
+fn line(input: &[u8], longest: usize) -> Result<Option<&[u8]>, RequestError> {
     match input.iter().position(|byte| *byte == b'\n') {
         Some(end) if end > longest => Err(MALFORMED),
         Some(end) => match input[..end].split_last() {
@@ -112,7 +113,7 @@ fn line(input: &[u8], longest: usize) -> Result<Option<&[u8]>, Refusal> {
     }
 }
 
-fn parse_size(line: &[u8]) -> Result<u64, Refusal> {
+fn parse_size(line: &[u8]) -> Result<u64, RequestError> {
     let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, extensions) = line.split_at(end);
     if digits.is_empty() || digits.len() > 15 || !are_extensions(extensions) {
@@ -171,10 +172,10 @@ fn is_text(byte: u8) -> bool {
 }
 
 /// A field like those of the head (RFC 9112, section 7.1.2).
-fn check_trailer_field(line: &[u8]) -> Result<(), Refusal> {
+fn check_trailer_field(line: &[u8]) -> Result<(), RequestError> {
     let text = String::from_utf8_lossy(line);
     if !line.iter().all(|byte| is_text(*byte)) || parse_field(&text).is_err() {
-        return Err(Refusal::Malformed("a trailer line is no field"));
+        return Err(RequestError::Malformed("a trailer line is no field"));
     }
     Ok(())
 }
@@ -183,15 +184,15 @@ fn check_trailer_field(line: &[u8]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    fn decode(input: &str) -> Result<Decoded, Refusal> {
-        Chunked::new(20).feed(input.as_bytes()).map(|(_, decoded)| decoded)
+    fn decode(input: &str) -> Result<Decoded, RequestError> {
+        ChunkedBody::new(20).feed(input.as_bytes()).map(|(_, decoded)| decoded)
     }
 
     #[test]
     fn chunks_are_joined_wherever_the_bytes_are_cut() {
         let input = b"3\r\nhel\r\n8;name=\"v\"\r\nlo world\r\n0\r\nTrailer: x\r\n\r\nnext";
         for cut in 0..input.len() {
-            let mut chunked = Chunked::new(20);
+            let mut chunked = ChunkedBody::new(20);
             let (taken, first) = chunked.feed(&input[..cut]).unwrap();
             let body = match first {
                 Decoded::Partial => {
@@ -270,7 +271,7 @@ mod tests {
             "A: \0\r\n",
             "A: \x7f\r\n",
         ] {
-            assert!(matches!(decode(&format!("0\r\n{bad}\r\n")), Err(Refusal::Malformed(_))), "{bad:?}");
+            assert!(matches!(decode(&format!("0\r\n{bad}\r\n")), Err(RequestError::Malformed(_))), "{bad:?}");
         }
     }
 }

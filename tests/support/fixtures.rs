@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::http_client::Answer;
+use super::http_client::Answer;
 
 pub(crate) const SECRET: &str = "correct horse battery staple";
 pub(crate) const SENDER: &str = "+919876543210";

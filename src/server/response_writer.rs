@@ -24,13 +24,13 @@ pub(super) enum Next {
 const COPIED_BYTES: usize = 4 << 10;
 
 /// A response as it goes out.
-pub(super) struct Rendered {
+pub(super) struct RenderedResponse {
     pub(super) bytes: Vec<u8>,
     /// What follows `bytes` and takes no memory: it is part of the program.
     pub(super) shared: &'static [u8],
 }
 
-impl Rendered {
+impl RenderedResponse {
     /// Bytes of memory taken.
     pub(super) fn held(&self) -> usize {
         self.bytes.capacity()
@@ -38,7 +38,7 @@ impl Rendered {
 }
 
 /// The bytes of a response. For a `HEAD` request the body is left out and its length is not.
-pub(super) fn render(response: &Response, request_id: &str, head_only: bool, next: Next) -> Rendered {
+pub(super) fn render(response: &Response, request_id: &str, head_only: bool, next: Next) -> RenderedResponse {
     let mut headers = Headers::with_capacity(8);
     let date = date();
     let own = [("Server", "lyftr-webhook"), ("Date", date.as_str()), ("X-Request-ID", request_id)];
@@ -63,7 +63,7 @@ pub(super) fn render(response: &Response, request_id: &str, head_only: bool, nex
         .raw_print(&mut bytes, HTTPVersion(1, 1), None, !is_copied, None)
         .expect("writing into a Vec does not fail");
     say_what_follows(&mut bytes, next);
-    Rendered { bytes, shared }
+    RenderedResponse { bytes, shared }
 }
 
 /// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here.

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex};
 
 use tempfile::TempDir;
 
-use crate::fixtures::{SECRET, eventually, open_database};
-use crate::output::Lines;
+use super::fixtures::{SECRET, eventually, open_database};
+use super::output::Lines;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lyftr-webhook");
 
@@ -32,20 +34,32 @@ pub(crate) fn wait(child: &mut Child) -> ExitStatus {
     eventually("the process ends", || child.try_wait().expect("a child can be waited for"))
 }
 
+/// What becomes of the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stdout {
+    Read,
+    /// The pipe is left unread, as a log collector that hangs does.
+    Unread,
+    /// A million lines are not for keeping.
+    Nowhere,
+}
+
 /// What the executable is going to be started with.
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) folder: TempDir,
     pub(crate) variables: BTreeMap<String, String>,
-    shell: Option<&'static str>,
+    shell: Option<String>,
     stdin: Option<OwnedFd>,
-    pub(crate) reads_stdout: bool,
+    pub(crate) stdout: Stdout,
+    user: Option<u32>,
 }
 
 impl Setup {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
-        let setup = Self { folder, variables: BTreeMap::new(), shell: None, stdin: None, reads_stdout: true };
+        let variables = BTreeMap::new();
+        let setup = Self { folder, variables, shell: None, stdin: None, stdout: Stdout::Read, user: None };
         let url = format!("sqlite:///{}", setup.path("app.db").display());
         setup.with("WEBHOOK_SECRET", SECRET).with("DATABASE_URL", &url)
     }
@@ -61,8 +75,8 @@ impl Setup {
     }
 
     /// Started by `sh` with this script, in which `"$0"` is the executable.
-    pub(crate) fn through_shell(mut self, script: &'static str) -> Self {
-        self.shell = Some(script);
+    pub(crate) fn through_shell(mut self, script: impl Into<String>) -> Self {
+        self.shell = Some(script.into());
         self
     }
 
@@ -71,9 +85,22 @@ impl Setup {
         self
     }
 
-    /// Leaves the pipe of stdout unread, as a log collector that hangs does.
     pub(crate) fn with_stdout_unread(mut self) -> Self {
-        self.reads_stdout = false;
+        self.stdout = Stdout::Unread;
+        self
+    }
+
+    pub(crate) fn without_stdout(mut self) -> Self {
+        self.stdout = Stdout::Nowhere;
+        self
+    }
+
+    /// By another user, to whom the folder is given; only root can do that (see [`super::skip::is_root`]).
+    pub(crate) fn by_user(mut self, user: u32) -> Self {
+        chown(self.folder.path(), Some(user), Some(user)).expect("root may");
+        // The executable may be where nobody else may look.
+        std::fs::copy(BINARY, self.path("executable")).expect("the folder is ours");
+        self.user = Some(user);
         self
     }
 
@@ -94,16 +121,23 @@ impl Setup {
     }
 
     pub(crate) fn command(&mut self, arguments: &[&str]) -> Command {
-        let mut command = match self.shell {
-            None => Command::new(BINARY),
+        let executable = self.user.map_or_else(|| BINARY.into(), |_| self.path("executable"));
+        let mut command = match &self.shell {
+            None => Command::new(executable),
             Some(script) => {
                 let mut command = Command::new("sh");
-                command.args(["-c", script, BINARY]);
+                command.args(["-c", script]).arg(executable);
                 command
             }
         };
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command.args(arguments).env_clear().envs(&self.variables).current_dir(self.folder.path());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stderr(Stdio::piped()).stdout(match self.stdout {
+            Stdout::Read | Stdout::Unread => Stdio::piped(),
+            Stdout::Nowhere => Stdio::null(),
+        });
         match self.stdin.as_ref().map(OwnedFd::try_clone) {
             Some(stdin) => command.stdin(stdin.expect("a descriptor can be duplicated")),
             None => command.stdin(Stdio::null()),

@@ -3,9 +3,9 @@
 //!
 //! No socket, so that tests and fuzzers can feed it.
 
-use super::chunked::{Chunked, Decoded};
-use super::head::{self, Framing, Head};
-use super::refused_head::RefusedHead;
+use super::chunked_body::{ChunkedBody, Decoded};
+use super::rejected_request::RejectedRequest;
+use super::request_head::{self, Framing, RequestHead};
 use crate::http::Body;
 use crate::limits::SMALL_BUFFER_BYTES;
 
@@ -15,21 +15,21 @@ pub(super) enum Step {
     More,
     /// The client wants to hear `100 Continue` before it sends the body.
     SayContinue,
-    Request(Head, Body),
-    Refused(RefusedHead),
+    Request(RequestHead, Body),
+    Rejected(RejectedRequest),
 }
 
 /// What has arrived and is not answered yet.
 #[derive(Default)]
-pub(super) struct Incoming {
+pub(super) struct RequestReader {
     bytes: Vec<u8>,
     /// Bytes in which the end of the head was looked for in vain.
     searched: usize,
-    head: Option<Head>,
-    chunked: Option<Chunked>,
+    head: Option<RequestHead>,
+    chunked: Option<ChunkedBody>,
 }
 
-impl Incoming {
+impl RequestReader {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -47,8 +47,8 @@ impl Incoming {
     /// Memory taken.
     pub(super) fn held(&self) -> usize {
         self.bytes.capacity()
-            + self.head.as_ref().map_or(0, Head::held)
-            + self.chunked.as_ref().map_or(0, Chunked::held)
+            + self.head.as_ref().map_or(0, RequestHead::held)
+            + self.chunked.as_ref().map_or(0, ChunkedBody::held)
     }
 
     /// Gives memory back that a large request has left behind.
@@ -64,7 +64,7 @@ impl Incoming {
             match self.advance_head() {
                 Ok(true) => {}
                 Ok(false) => return Step::More,
-                Err(refused) => return Step::Refused(refused),
+                Err(rejected) => return Step::Rejected(rejected),
             }
         }
         let Some(head) = &mut self.head else {
@@ -78,7 +78,7 @@ impl Incoming {
             }
             Framing::Length(_) => None,
             Framing::Chunked => {
-                let chunked = self.chunked.get_or_insert_with(|| Chunked::new(max_body_bytes));
+                let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_body_bytes));
                 match chunked.feed(&self.bytes) {
                     Ok((taken, decoded)) => {
                         self.bytes.drain(..taken);
@@ -88,8 +88,8 @@ impl Incoming {
                             Decoded::TooLarge => Some(Body::TooLarge),
                         }
                     }
-                    Err(refusal) => {
-                        return Step::Refused(RefusedHead::of(refusal, self.head.take()));
+                    Err(error) => {
+                        return Step::Rejected(RejectedRequest::of(error, self.head.take()));
                     }
                 }
             }
@@ -108,28 +108,28 @@ impl Incoming {
     }
 
     /// True once a head is there.
-    fn advance_head(&mut self) -> Result<bool, RefusedHead> {
+    fn advance_head(&mut self) -> Result<bool, RejectedRequest> {
         // Empty lines before a request are read over (RFC 9112, section 2.2).
         let blank = self.bytes.chunks(2).take_while(|pair| pair == b"\r\n").count() * 2;
         if blank > 0 {
             self.bytes.drain(..blank);
             self.searched = 0;
         }
-        let found = head::find_end(&self.bytes, self.searched);
-        let Some(end) = found.map_err(|refusal| RefusedHead::read(&self.bytes, refusal))? else {
+        let found = request_head::find_end(&self.bytes, self.searched);
+        let Some(end) = found.map_err(|error| RejectedRequest::read(&self.bytes, error))? else {
             self.searched = self.bytes.len();
             return Ok(false);
         };
         self.searched = 0;
         let head = &self.bytes[..end];
-        let head = head::parse(head).map_err(|refusal| RefusedHead::read(head, refusal))?;
+        let head = request_head::parse(head).map_err(|error| RejectedRequest::read(head, error))?;
         self.bytes.drain(..end);
         self.head = Some(head);
         Ok(true)
     }
 
     /// The head of a request that has only begun to arrive, if it is there. Nothing will come of it.
-    pub(super) fn give_up(&mut self) -> Option<Head> {
+    pub(super) fn give_up(&mut self) -> Option<RequestHead> {
         self.head.take()
     }
 }

@@ -1,28 +1,28 @@
-//! One exchange: a whole request, its way through the routes, and exactly one answer, which is
+//! A request context is one whole request, its way through the routes, and exactly one answer, which is
 //! counted and logged on its way out.
 //!
-//! Invariant: every exchange that was begun is answered once. A panic in a handler is answered with
-//! 500 and goes no further; an exchange that is dropped unanswered answers 503.
+//! Invariant: every request that was begun is answered once. A panic in a handler is answered with
+//! 500 and goes no further; a request that is dropped unanswered answers 503.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::completions::{Answer as Finished, Completion, ConnectionId, Outbox};
-use super::refused_head::RefusedHead;
-use super::reply::{Next, Rendered, render};
+use super::completions::{Completion, CompletionSender, ConnectionId, OutgoingResponse};
+use super::rejected_request::RejectedRequest;
 use super::request_id;
+use super::response_writer::{Next, RenderedResponse, render};
 use crate::app::App;
 use crate::client::Client;
 use crate::http::{Body, Headers, Request};
 use crate::log::{Level, Line};
 use crate::metrics::{Priority, Route, WebhookResult};
-use crate::routes::{self, Answer, Refusal, Reply, Resolved, Work, webhook};
+use crate::routes::{self, Answer, Reply, RequestError, Resolved, Work, webhook};
 use crate::store::{Inserted, StoreError, Waiter};
 
 /// A request on its way to its answer.
-pub(super) struct Exchange {
+pub(super) struct RequestContext {
     app: Arc<App>,
     request: Request,
     resolved: Resolved,
@@ -33,16 +33,16 @@ pub(super) struct Exchange {
     /// Where the connection comes from, by number, unless that is a proxy.
     source: Option<usize>,
     /// `None` once the answer was sent.
-    outbox: Option<Outbox>,
+    completions: Option<CompletionSender>,
 }
 
-impl Exchange {
+impl RequestContext {
     pub(super) fn new(
         app: &Arc<App>,
         request: Request,
         next: Next,
         (to, source): (ConnectionId, Option<usize>),
-        outbox: &Outbox,
+        completions: &CompletionSender,
     ) -> Box<Self> {
         let resolved = routes::resolve(app, &request);
         app.metrics.in_flight(priority(resolved.work)).fetch_add(1, Relaxed);
@@ -54,7 +54,7 @@ impl Exchange {
             message_id: None,
             to,
             source,
-            outbox: Some(outbox.clone()),
+            completions: Some(completions.clone()),
         })
     }
 
@@ -71,11 +71,11 @@ impl Exchange {
     }
 
     /// Asks `routes`. A message that is to be committed goes to the writer, and comes back through
-    /// the outbox.
+    /// the completions.
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
         if self.priority() == Priority::Read
-            && self.outbox.as_ref().is_some_and(|outbox| outbox.is_full_for(self.source))
+            && self.completions.as_ref().is_some_and(|completions| completions.is_full_for(self.source))
         {
             return self.shed();
         }
@@ -85,10 +85,10 @@ impl Exchange {
             Ok(Answer::AfterCommit(message)) => {
                 self.request.body = Body::Whole(Vec::new());
                 self.message_id = Some(message.message_id().to_owned());
-                let (app, outbox) = (Arc::clone(&self.app), self.outbox.clone());
+                let (app, completions) = (Arc::clone(&self.app), self.completions.clone());
                 let waiter = Waiter::new(move |outcome| {
-                    if let Some(outbox) = outbox {
-                        outbox.send(Completion::Committed(self, outcome));
+                    if let Some(completions) = completions {
+                        completions.send(Completion::Committed(self, outcome));
                     }
                 });
                 app.store.insert(message, waiter);
@@ -101,9 +101,12 @@ impl Exchange {
     }
 
     /// The writer has spoken.
-    pub(super) fn committed(mut self: Box<Self>, outcome: &Result<Inserted, StoreError>) -> Option<Finished> {
+    pub(super) fn committed(
+        mut self: Box<Self>,
+        outcome: &Result<Inserted, StoreError>,
+    ) -> Option<OutgoingResponse> {
         let reply = webhook::committed(self.message_id.take(), outcome);
-        self.outbox.take().map(|_| self.answer(&reply))
+        self.completions.take().map(|_| self.answer(&reply))
     }
 
     /// There is no room for it.
@@ -118,13 +121,13 @@ impl Exchange {
     }
 
     fn send(&mut self, reply: &Reply) {
-        if let Some(outbox) = self.outbox.take() {
-            outbox.send(Completion::Answer(self.answer(reply)));
+        if let Some(completions) = self.completions.take() {
+            completions.send(Completion::Response(self.answer(reply)));
         }
     }
 
     /// Counts, logs, and renders.
-    fn answer(&self, reply: &Reply) -> Finished {
+    fn answer(&self, reply: &Reply) -> OutgoingResponse {
         let record = Record {
             route: self.resolved.route,
             request_id: &self.request.id,
@@ -137,7 +140,7 @@ impl Exchange {
         self.app.metrics.in_flight(self.priority()).fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
         let rendered = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
-        Finished { to: self.to, rendered, close: next == Next::Close }
+        OutgoingResponse { to: self.to, rendered, close: next == Next::Close }
     }
 }
 
@@ -152,9 +155,9 @@ fn priority(work: Work) -> Priority {
     }
 }
 
-impl Drop for Exchange {
+impl Drop for RequestContext {
     fn drop(&mut self) {
-        if self.outbox.is_some() {
+        if self.completions.is_some() {
             let reply = routes::shed(self.resolved.work);
             self.send(&reply);
         }
@@ -162,16 +165,16 @@ impl Drop for Exchange {
 }
 
 /// Answers what is no request: counted and logged like any other. The connection ends with it.
-pub(super) fn refuse(app: &App, refused: &RefusedHead, peer: Client) -> Rendered {
-    let request_id = request_id::of(&refused.headers);
-    let line = refused.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
+pub(super) fn reject(app: &App, rejected: &RejectedRequest, peer: Client) -> RenderedResponse {
+    let request_id = request_id::of(&rejected.headers);
+    let line = rejected.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
     let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
-    let reply: Reply = match (route, refused.refusal) {
-        (Route::Webhook, Refusal::Overloaded) => webhook::shed(),
-        (_, refusal) => routes::refused(refusal).into(),
+    let reply: Reply = match (route, rejected.error) {
+        (Route::Webhook, RequestError::Overloaded) => webhook::shed(),
+        (_, error) => routes::rejected(error).into(),
     };
     let head_only = line.is_some_and(|(method, _)| method == "HEAD");
-    let (headers, received) = (&refused.headers, Instant::now());
+    let (headers, received) = (&rejected.headers, Instant::now());
     let record = Record { route, request_id: &request_id, line, peer, headers, received };
     record.count_and_log(app, &reply);
     render(&reply.response, &request_id, head_only, Next::Close)
@@ -236,7 +239,7 @@ pub(super) mod tests {
     use std::path::Path;
     use std::sync::atomic::AtomicBool;
 
-    use super::super::completions::{Inbox, outbox};
+    use super::super::completions::{self, CompletionQueue};
     use super::*;
     use crate::client::TrustedProxies;
     use crate::hosts::AllowedHosts;
@@ -261,17 +264,17 @@ pub(super) mod tests {
         Arc::new(App { secrets, allowed_hosts, trusted_proxies, store, metrics, log, watchdog_id, stopping })
     }
 
-    fn exchange(app: &Arc<App>, method: &str, path: &str) -> (Box<Exchange>, Inbox) {
-        let (outbox, inbox) = outbox().unwrap();
-        (asking(app, method, path, &outbox), inbox)
+    fn context(app: &Arc<App>, method: &str, path: &str) -> (Box<RequestContext>, CompletionQueue) {
+        let (completions, queue) = completions::channel().unwrap();
+        (asking(app, method, path, &completions), queue)
     }
 
     pub(in super::super) fn asking(
         app: &Arc<App>,
         method: &str,
         path: &str,
-        outbox: &Outbox,
-    ) -> Box<Exchange> {
+        completions: &CompletionSender,
+    ) -> Box<RequestContext> {
         let request = Request {
             method: method.into(),
             path: path.into(),
@@ -283,21 +286,27 @@ pub(super) mod tests {
             id: "id-1".into(),
             received: Instant::now(),
         };
-        Exchange::new(app, request, Next::KeepOpen, (ConnectionId { key: 3, serial: 7 }, None), outbox)
+        RequestContext::new(
+            app,
+            request,
+            Next::KeepOpen,
+            (ConnectionId { key: 3, serial: 7 }, None),
+            completions,
+        )
     }
 
-    pub(in super::super) fn answers(inbox: &Inbox) -> Vec<String> {
-        let text = |answer: Finished| String::from_utf8(answer.rendered.bytes).unwrap();
-        inbox.take().filter_map(Completion::finish).map(text).collect()
+    pub(in super::super) fn answers(queue: &CompletionQueue) -> Vec<String> {
+        let text = |answer: OutgoingResponse| String::from_utf8(answer.rendered.bytes).unwrap();
+        queue.take().filter_map(Completion::finish).map(text).collect()
     }
 
     #[test]
     fn a_panic_in_a_handler_is_answered_with_500_and_goes_no_further() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "GET", "/stats");
-        exchange.run(|_, _, _| panic!("on purpose"));
-        let answers = answers(&inbox);
+        let (context, queue) = context(&app, "GET", "/stats");
+        context.run(|_, _, _| panic!("on purpose"));
+        let answers = answers(&queue);
         assert_eq!(answers.len(), 1);
         assert!(answers[0].starts_with("HTTP/1.1 500 "), "{answers:?}");
         assert!(answers[0].ends_with(r#"{"detail":"Internal Server Error"}"#), "{answers:?}");
@@ -311,9 +320,9 @@ pub(super) mod tests {
     fn an_exchange_that_is_dropped_answers_503() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "POST", "/webhook");
-        drop(exchange);
-        let answers = answers(&inbox);
+        let (context, queue) = context(&app, "POST", "/webhook");
+        drop(context);
+        let answers = answers(&queue);
         assert_eq!(answers.len(), 1);
         assert!(
             answers[0].starts_with("HTTP/1.1 503 ") && answers[0].contains("Retry-After: 1"),
@@ -326,9 +335,9 @@ pub(super) mod tests {
     fn an_exchange_is_answered_once() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (exchange, inbox) = exchange(&app, "GET", "/health/live");
-        exchange.run(routes::answer);
-        assert_eq!(answers(&inbox).len(), 1);
-        assert!(answers(&inbox).is_empty());
+        let (context, queue) = context(&app, "GET", "/health/live");
+        context.run(routes::answer);
+        assert_eq!(answers(&queue).len(), 1);
+        assert!(answers(&queue).is_empty());
     }
 }

@@ -1,18 +1,18 @@
 //! The head of a request: where it ends, what it says, and how the body behind it is framed.
 //!
 //! Strict where leniency lets one request hide behind another (RFC 9112, sections 2.2, 5.1, 5.2,
-//! 6.1, 6.3 and 11.2): whatever two parsers could read in two ways is refused. tiny_http judges
-//! the syntax of each header field; what it is known to let through is refused here before it.
+//! 6.1, 6.3 and 11.2): whatever two parsers could read in two ways is rejected. tiny_http judges
+//! the syntax of each header field; what it is known to let through is rejected here before it.
 
 use crate::authority;
 use crate::http::Headers;
 use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
-use crate::routes::Refusal;
+use crate::routes::RequestError;
 use crate::url::decode_path;
 
 /// A head that keeps every rule.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct RequestHead {
     pub method: String,
     /// Decoded.
     pub path: String,
@@ -30,7 +30,7 @@ pub(super) struct Head {
     pub expects_continue: bool,
 }
 
-impl Head {
+impl RequestHead {
     /// Bytes of memory taken.
     pub(super) fn held(&self) -> usize {
         self.method.capacity() + self.path.capacity() + self.query.capacity() + self.headers.held()
@@ -46,32 +46,32 @@ pub(super) enum Framing {
 
 /// The length of the head that `input` begins with, if its end is there. The first `seen` bytes
 /// were looked at before.
-pub(super) fn find_end(input: &[u8], seen: usize) -> Result<Option<usize>, Refusal> {
+pub(super) fn find_end(input: &[u8], seen: usize) -> Result<Option<usize>, RequestError> {
     for at in seen..input.len() {
         let after_return = at > 0 && input[at - 1] == b'\r';
         match input[at] {
             b'\n' if !after_return => {
-                return Err(Refusal::Malformed("a line ends without a carriage return"));
+                return Err(RequestError::Malformed("a line ends without a carriage return"));
             }
             b'\n' if input[..at].ends_with(b"\r\n\r") => return Ok(Some(at + 1)),
             b'\n' => {}
-            _ if after_return => return Err(Refusal::Malformed("a carriage return stands alone")),
+            _ if after_return => return Err(RequestError::Malformed("a carriage return stands alone")),
             b'\r' | b'\t' => {}
             byte if byte.is_ascii_control() => {
-                return Err(Refusal::Malformed("a control character in the head"));
+                return Err(RequestError::Malformed("a control character in the head"));
             }
             _ => {}
         }
         if at + 1 >= MAX_HEAD_BYTES {
             let has_line = input[..at].contains(&b'\n');
-            return Err(if has_line { Refusal::HeadersTooLarge } else { Refusal::TargetTooLong });
+            return Err(if has_line { RequestError::HeadersTooLarge } else { RequestError::TargetTooLong });
         }
     }
     Ok(None)
 }
 
 /// Reads a head, from the request line to the empty line, as [`find_end`] measured it.
-pub(super) fn parse(head: &[u8]) -> Result<Head, Refusal> {
+pub(super) fn parse(head: &[u8]) -> Result<RequestHead, RequestError> {
     let text = String::from_utf8_lossy(head);
     let mut lines = text.split("\r\n");
     let request_line = lines.next().unwrap_or_default();
@@ -81,7 +81,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Head, Refusal> {
     let mut headers = Headers::default();
     for line in lines.take_while(|line| !line.is_empty()) {
         if headers.len() == MAX_HEADERS {
-            return Err(Refusal::HeadersTooLarge);
+            return Err(RequestError::HeadersTooLarge);
         }
         let (name, value) = parse_field(line)?;
         headers.push(name, value);
@@ -96,7 +96,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Head, Refusal> {
             .any(|t| t.trim().eq_ignore_ascii_case(token))
     };
     let keep_alive = if is_1_0 { says("keep-alive") && !says("close") } else { !says("close") };
-    Ok(Head {
+    Ok(RequestHead {
         method: method.to_owned(),
         path,
         query: query.to_owned(),
@@ -116,8 +116,8 @@ pub(super) fn method_and_path(request_line: &str) -> Option<(String, String)> {
     Some((method.to_owned(), decode_path(path)))
 }
 
-fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
-    let malformed = Refusal::Malformed("the request line is not method, target and version");
+fn parse_request_line(line: &str) -> Result<(&str, &str, bool), RequestError> {
+    let malformed = RequestError::Malformed("the request line is not method, target and version");
     let mut parts = line.split(' ');
     let (Some(method), Some(target), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
@@ -128,7 +128,7 @@ fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
         return Err(malformed);
     }
     if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
-        return Err(Refusal::Malformed("the target holds bytes that have to be percent-encoded"));
+        return Err(RequestError::Malformed("the target holds bytes that have to be percent-encoded"));
     }
     match version.as_bytes() {
         b"HTTP/1.1" => Ok((method, target, false)),
@@ -136,7 +136,7 @@ fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
-            Err(Refusal::UnsupportedVersion)
+            Err(RequestError::UnsupportedVersion)
         }
         _ => Err(malformed),
     }
@@ -144,7 +144,7 @@ fn parse_request_line(line: &str) -> Result<(&str, &str, bool), Refusal> {
 
 /// Authority, path and query of a target in one of the forms that a server is asked in (RFC 9112, section 3.2):
 /// a path, a URL, or `*`.
-fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), Refusal> {
+fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), RequestError> {
     let is_absolute =
         |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme));
     let (authority, origin) = match ["http://", "https://"].into_iter().find(|scheme| is_absolute(scheme)) {
@@ -152,25 +152,25 @@ fn split_target(target: &str) -> Result<(Option<&str>, &str, &str), Refusal> {
             let rest = &target[scheme.len()..];
             let (authority, origin) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
             if !authority::is_valid(authority) {
-                return Err(Refusal::Malformed("the target names no host"));
+                return Err(RequestError::Malformed("the target names no host"));
             }
             (Some(authority), origin)
         }
         None if target.starts_with('/') || target == "*" => (None, target),
-        None => return Err(Refusal::Malformed("the target is no path and no URL")),
+        None => return Err(RequestError::Malformed("the target is no path and no URL")),
     };
     let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
     Ok((authority, if path.is_empty() { "/" } else { path }, query))
 }
 
 /// One, and what it takes to name a host and a port (RFC 9112, section 3.2). HTTP/1.0 knows none.
-fn check_host(headers: &Headers, is_1_0: bool) -> Result<(), Refusal> {
+fn check_host(headers: &Headers, is_1_0: bool) -> Result<(), RequestError> {
     let mut hosts = headers.all("Host");
     match (hosts.next(), hosts.next()) {
         (None, None) if is_1_0 => Ok(()),
         (Some(host), None) if authority::is_valid(host) => Ok(()),
-        (Some(_), None) => Err(Refusal::Malformed("the Host header names no host")),
-        _ => Err(Refusal::Malformed("exactly one Host header is needed")),
+        (Some(_), None) => Err(RequestError::Malformed("the Host header names no host")),
+        _ => Err(RequestError::Malformed("exactly one Host header is needed")),
     }
 }
 
@@ -181,9 +181,9 @@ pub(super) fn field_name(line: &str) -> Option<&str> {
 
 /// One header field, as tiny_http reads it; where HTTP allows more than tiny_http can hold
 /// (RFC 9110, sections 5.5 and 5.6.2: bytes beyond ASCII, tabs, odd names), as it stands.
-pub(super) fn parse_field(line: &str) -> Result<(String, String), Refusal> {
+pub(super) fn parse_field(line: &str) -> Result<(String, String), RequestError> {
     let Some(name) = field_name(line) else {
-        return Err(Refusal::Malformed("a header line has no valid name"));
+        return Err(RequestError::Malformed("a header line has no valid name"));
     };
     let value = &line[name.len() + 1..];
     Ok(match line.parse::<tiny_http::Header>() {
@@ -192,27 +192,27 @@ pub(super) fn parse_field(line: &str) -> Result<(String, String), Refusal> {
     })
 }
 
-fn framing(headers: &Headers, is_1_0: bool) -> Result<Framing, Refusal> {
+fn framing(headers: &Headers, is_1_0: bool) -> Result<Framing, RequestError> {
     let codings: Vec<&str> = headers.all("Transfer-Encoding").collect();
     let lengths: Vec<&str> = headers.all("Content-Length").collect();
     match (codings.as_slice(), lengths.as_slice()) {
         ([], []) => Ok(Framing::Length(0)),
         ([coding], []) if coding.eq_ignore_ascii_case("chunked") && !is_1_0 => Ok(Framing::Chunked),
-        (_, []) => Err(Refusal::Malformed("the only Transfer-Encoding spoken here is chunked")),
+        (_, []) => Err(RequestError::Malformed("the only Transfer-Encoding spoken here is chunked")),
         ([], [length]) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
             // Too many digits for a number: larger than any limit.
             Ok(Framing::Length(length.parse().unwrap_or(u64::MAX)))
         }
-        ([], _) => Err(Refusal::Malformed("Content-Length must be one number")),
-        _ => Err(Refusal::Malformed("Transfer-Encoding and Content-Length exclude each other")),
+        ([], _) => Err(RequestError::Malformed("Content-Length must be one number")),
+        _ => Err(RequestError::Malformed("Transfer-Encoding and Content-Length exclude each other")),
     }
 }
 
-fn expectation(headers: &Headers) -> Result<bool, Refusal> {
+fn expectation(headers: &Headers) -> Result<bool, RequestError> {
     let mut expects = false;
     for value in headers.all("Expect") {
         if !value.eq_ignore_ascii_case("100-continue") {
-            return Err(Refusal::UnknownExpectation);
+            return Err(RequestError::UnknownExpectation);
         }
         expects = true;
     }
@@ -232,12 +232,12 @@ pub(super) fn is_token_byte(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn read(head: &str) -> Result<Head, Refusal> {
-        let end = find_end(head.as_bytes(), 0)?.ok_or(Refusal::TimedOut)?;
+    fn read(head: &str) -> Result<RequestHead, RequestError> {
+        let end = find_end(head.as_bytes(), 0)?.ok_or(RequestError::TimedOut)?;
         parse(&head.as_bytes()[..end])
     }
 
-    fn with(lines: &str) -> Result<Head, Refusal> {
+    fn with(lines: &str) -> Result<RequestHead, RequestError> {
         read(&format!("POST /webhook HTTP/1.1\r\nHost: x\r\n{lines}\r\n"))
     }
 
@@ -284,7 +284,7 @@ mod tests {
             "Transfer-Encoding: xchunked\r\n",
             "Transfer-Encoding:\r\n",
         ] {
-            assert!(matches!(with(lines), Err(Refusal::Malformed(_))), "{lines}");
+            assert!(matches!(with(lines), Err(RequestError::Malformed(_))), "{lines}");
         }
     }
 
@@ -324,17 +324,17 @@ mod tests {
             "GET / HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n",
             "\u{16}\u{3}\u{1}",
         ] {
-            assert!(matches!(read(head), Err(Refusal::Malformed(_))), "{head:?}");
+            assert!(matches!(read(head), Err(RequestError::Malformed(_))), "{head:?}");
         }
     }
 
     #[test]
     fn other_versions_and_expectations_have_their_own_answer() {
         for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0"] {
-            let refusal = read(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err();
-            assert_eq!(refusal, Refusal::UnsupportedVersion);
+            let error = read(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err();
+            assert_eq!(error, RequestError::UnsupportedVersion);
         }
-        assert_eq!(with("Expect: tea\r\n").unwrap_err(), Refusal::UnknownExpectation);
+        assert_eq!(with("Expect: tea\r\n").unwrap_err(), RequestError::UnknownExpectation);
         assert!(with("Expect: 100-Continue\r\n").unwrap().expects_continue);
     }
 
@@ -351,12 +351,12 @@ mod tests {
     #[test]
     fn a_head_has_a_bound() {
         let endless_line = format!("GET /{}", "a".repeat(MAX_HEAD_BYTES));
-        assert_eq!(read(&endless_line).unwrap_err(), Refusal::TargetTooLong);
+        assert_eq!(read(&endless_line).unwrap_err(), RequestError::TargetTooLong);
         assert_eq!(
             with(&format!("A: {}", "b".repeat(MAX_HEAD_BYTES))).unwrap_err(),
-            Refusal::HeadersTooLarge
+            RequestError::HeadersTooLarge
         );
-        assert_eq!(with(&"A: b\r\n".repeat(MAX_HEADERS)).unwrap_err(), Refusal::HeadersTooLarge);
+        assert_eq!(with(&"A: b\r\n".repeat(MAX_HEADERS)).unwrap_err(), RequestError::HeadersTooLarge);
     }
 
     #[test]

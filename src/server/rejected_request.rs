@@ -1,47 +1,49 @@
-//! A refused request is read once more, for whose it was: its answer carries its id, and the log its client.
+//! A rejected request is read once more, for whose it was: its answer carries its id, and the log its client.
 //!
 //! A field line that is none makes a head that two parsers read in two ways. Of that the id alone is believed,
 //! which decides nothing.
 
-use super::head::{self, Head};
+use super::request_head::{self, RequestHead};
 use crate::http::Headers;
-use crate::routes::Refusal;
+use crate::routes::RequestError;
 
 const REQUEST_ID: &str = "X-Request-ID";
 /// What is looked for among the fields, however many there are.
 const WANTED: [&str; 2] = [REQUEST_ID, "X-Forwarded-For"];
 
-/// A refused request, and what could be read of it.
+/// A rejected request, and what could be read of it.
 #[derive(Debug)]
-pub(super) struct RefusedHead {
-    pub refusal: Refusal,
+pub(super) struct RejectedRequest {
+    pub error: RequestError,
     /// Method and path, if it came as far as those.
     pub line: Option<(String, String)>,
     /// All of a head that was in order; otherwise those that say whose it was.
     pub headers: Headers,
 }
 
-impl RefusedHead {
+impl RejectedRequest {
     /// The head was in order, if it has arrived at all, and the request was not.
-    pub(super) fn of(refusal: Refusal, head: Option<Head>) -> Self {
+    pub(super) fn of(error: RequestError, head: Option<RequestHead>) -> Self {
         match head {
-            Some(Head { method, path, headers, .. }) => Self { refusal, line: Some((method, path)), headers },
-            None => refusal.into(),
+            Some(RequestHead { method, path, headers, .. }) => {
+                Self { error, line: Some((method, path)), headers }
+            }
+            None => error.into(),
         }
     }
 
-    /// The head was refused, of which so much has arrived.
-    pub(super) fn read(bytes: &[u8], refusal: Refusal) -> Self {
+    /// The head was rejected, of which so much has arrived.
+    pub(super) fn read(bytes: &[u8], error: RequestError) -> Self {
         let text = String::from_utf8_lossy(bytes);
         let whole_lines = text.rfind("\r\n").map_or("", |end| &text[..end]);
         let mut lines = whole_lines.split("\r\n");
-        let line = lines.next().and_then(head::method_and_path);
+        let line = lines.next().and_then(request_head::method_and_path);
         let mut headers = Headers::default();
         let mut is_in_order = true;
         for field in lines.take_while(|line| !line.is_empty()) {
-            match head::field_name(field) {
+            match request_head::field_name(field) {
                 Some(name) if WANTED.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)) => {
-                    if let Ok((name, value)) = head::parse_field(field) {
+                    if let Ok((name, value)) = request_head::parse_field(field) {
                         headers.push(name, value);
                     }
                 }
@@ -52,13 +54,13 @@ impl RefusedHead {
         if !is_in_order {
             headers.keep(REQUEST_ID);
         }
-        Self { refusal, line, headers }
+        Self { error, line, headers }
     }
 }
 
-impl From<Refusal> for RefusedHead {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, line: None, headers: Headers::default() }
+impl From<RequestError> for RejectedRequest {
+    fn from(error: RequestError) -> Self {
+        Self { error, line: None, headers: Headers::default() }
     }
 }
 
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> (Option<String>, Option<String>, Option<String>) {
-        let read = RefusedHead::read(text.as_bytes(), Refusal::TimedOut);
+        let read = RejectedRequest::read(text.as_bytes(), RequestError::TimedOut);
         let only = |name| read.headers.only(name).map(str::to_owned);
         (read.line.map(|(method, path)| format!("{method} {path}")), only(REQUEST_ID), only(WANTED[1]))
     }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{eventually, ids, open_database};
-use crate::service::Service;
-use crate::setup::Setup;
+use super::fixtures::{eventually, ids, open_database};
+use super::service::Service;
+use super::setup::Setup;
 
 /// The filters that are asked, as parameters and as SQL.
 const FILTERS: [(&str, &str); 10] = [

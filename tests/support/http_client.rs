@@ -1,6 +1,6 @@
 //! Raw HTTP over a socket: a keep-alive client that decides what it sends, and reads whatever comes back.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -10,6 +10,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketType};
 use serde_json::Value;
 
+use super::fixtures::{SECRET, sign};
+
 /// Long enough for a slow machine under load; a silent service is a failure, never a hang.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -17,6 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) enum Address {
     Tcp(String),
     Unix(PathBuf),
+}
+
+impl Address {
+    /// `host:port` of a TCP socket.
+    pub(crate) fn host_and_port(&self) -> &str {
+        match self {
+            Self::Tcp(host_and_port) => host_and_port,
+            Self::Unix(path) => panic!("{} has no port", path.display()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -227,6 +239,27 @@ impl Client {
         self.request("GET", target, &[], None)
     }
 
+    /// Signs a message and posts it.
+    #[track_caller]
+    pub(crate) fn post(&mut self, message: &impl Display) -> Answer {
+        self.post_under(SECRET, message)
+    }
+
+    #[track_caller]
+    pub(crate) fn post_under(&mut self, secret: &str, message: &impl Display) -> Answer {
+        self.try_post_under(secret, message)
+            .unwrap_or_else(|error| panic!("a webhook got no answer: {error}"))
+    }
+
+    pub(crate) fn try_post(&mut self, message: &impl Display) -> io::Result<Answer> {
+        self.try_post_under(SECRET, message)
+    }
+
+    pub(crate) fn try_post_under(&mut self, secret: &str, message: &impl Display) -> io::Result<Answer> {
+        self.try_send(&signed_post(secret, message))?;
+        self.try_receive("POST")
+    }
+
     /// Everything up to the close of the connection, which has to come.
     #[track_caller]
     pub(crate) fn read_until_closed(&mut self) -> Vec<u8> {
@@ -315,6 +348,13 @@ pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body
     }
     head.push_str("\r\n");
     [head.as_bytes(), body.unwrap_or_default()].concat()
+}
+
+/// A message as its sender posts it, signed under this secret.
+pub(crate) fn signed_post(secret: &str, message: &impl Display) -> Vec<u8> {
+    let body = message.to_string();
+    let signature = sign(secret, body.as_bytes());
+    request("POST", "/webhook", &[("X-Signature", &signature)], Some(body.as_bytes()))
 }
 
 /// Percent-encodes everything that a query value could be misread for.

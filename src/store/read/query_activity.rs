@@ -1,4 +1,4 @@
-//! Activity tells when somebody last asked for something, so that what queries need can wait while nobody does.
+//! Activity of queries tells when somebody last asked, so that what they need can wait while nobody does.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// A query this recent means that somebody asks.
 const QUERY_IS_RECENT: Duration = Duration::from_secs(5);
 
-pub(in crate::store) struct Activity(Mutex<LastQuery>);
+pub(in crate::store) struct QueryActivity(Mutex<LastQuery>);
 
 struct LastQuery {
     at: Instant,
@@ -20,7 +20,7 @@ enum KeptMemory {
     GivenBack,
 }
 
-impl Activity {
+impl QueryActivity {
     /// Whoever starts the service is about to ask; there is nothing to give back yet.
     pub(super) fn new(started: Instant) -> Self {
         Self(Mutex::new(LastQuery { at: started, memory: KeptMemory::GivenBack }))
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn memory_is_given_back_once_after_each_time_in_which_somebody_asked() {
         let began = Instant::now();
-        let activity = Activity::new(began);
+        let activity = QueryActivity::new(began);
         for (seconds, comes, is_recent, takes_back) in [
             (0, false, true, false),
             (5, false, false, false),

@@ -1,11 +1,11 @@
-//! Room for newcomers and for memory is made by closing what [`super::super::victims`] chooses.
+//! Room for newcomers and for memory is made by closing what [`super::super::eviction`] chooses.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
 use super::super::connection::{Connection, Phase};
-use super::super::victims::{Held, State, victims};
+use super::super::eviction::{Activity, Candidate, victims};
 use super::Reactor;
 use crate::client::Client;
 use crate::metrics::CloseCause;
@@ -39,7 +39,7 @@ impl Reactor {
         }
         let is_proxy = newcomer.is_some_and(|client| self.app.trusted_proxies.trust(client));
         let asks = number.filter(|_| !is_proxy).map_or(0, |number| self.sources.connections(number));
-        let held: Vec<Held> = self.connections.iter().map(|(key, c)| standing(key, c, 1)).collect();
+        let held: Vec<Candidate> = self.connections.iter().map(|(key, c)| standing(key, c, 1)).collect();
         for key in victims(&held, asks, now, CHOSEN_AT_ONCE) {
             if let Some(connection) = self.connections.get(key) {
                 let to = ConnectionId { key, serial: connection.serial };
@@ -66,25 +66,25 @@ impl Reactor {
     /// do not read their answers or do not come to an end with their requests.
     pub(super) fn has_room(&mut self, source: usize) -> bool {
         let now = Instant::now();
-        while self.outbox.is_full() {
+        while self.completion_sender.is_full() {
             if !self.may_look(Some(source), now) {
-                return !self.outbox.is_full_for(Some(source));
+                return !self.completion_sender.is_full_for(Some(source));
             }
             let is_holding = |c: &Connection| {
                 c.counted > 0 && matches!(c.phase, Phase::Sending { .. } | Phase::Receiving { .. })
             };
             let holding = self.connections.iter().filter(|(_, c)| is_holding(c));
-            let held: Vec<Held> = holding.map(|(key, c)| standing(key, c, c.counted)).collect();
+            let held: Vec<Candidate> = holding.map(|(key, c)| standing(key, c, c.counted)).collect();
             let own = held.iter().filter(|one| one.source == source && !one.is_proxy);
             let asks = own.map(|one| one.share).sum();
-            self.inbox.now_hoarding(hoarder(&held));
+            self.completions.now_hoarding(hoarder(&held));
             let keys = victims(&held, asks, now, CHOSEN_AT_ONCE);
             self.note_look(Some(source), !keys.is_empty(), now);
             for key in keys {
-                if !self.outbox.is_full() {
+                if !self.completion_sender.is_full() {
                     break;
                 }
-                let is_unread = self.connections.get(key).is_some_and(|c| c.state().0 == State::Unread);
+                let is_unread = self.connections.get(key).is_some_and(|c| c.state().0 == Activity::Unread);
                 self.close(key, if is_unread { CloseCause::SlowReader } else { CloseCause::SlowRequest });
             }
         }
@@ -109,7 +109,7 @@ impl Reactor {
 }
 
 /// The source that holds most; a number that no source has where nobody holds anything.
-fn hoarder(held: &[Held]) -> usize {
+fn hoarder(held: &[Candidate]) -> usize {
     let mut shares = HashMap::<usize, usize>::new();
     for one in held {
         *shares.entry(one.source).or_default() += one.share;
@@ -117,8 +117,8 @@ fn hoarder(held: &[Held]) -> usize {
     shares.into_iter().max_by_key(|(_, share)| *share).map_or(usize::MAX, |(source, _)| source)
 }
 
-fn standing(key: usize, connection: &Connection, share: usize) -> Held {
+fn standing(key: usize, connection: &Connection, share: usize) -> Candidate {
     let (state, since) = connection.state();
     let (source, is_proxy) = (connection.source, connection.is_proxy);
-    Held { key, source, is_proxy, share, state, since }
+    Candidate { key, source, is_proxy, share, state, since }
 }

@@ -22,7 +22,7 @@ const SLOW_READER: Duration = Duration::from_millis(500);
 
 /// An open connection, as far as it matters here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held {
+pub(super) struct Candidate {
     pub(super) key: usize,
     /// Where it comes from, by a small number.
     pub(super) source: usize,
@@ -30,14 +30,14 @@ pub(super) struct Held {
     pub(super) is_proxy: bool,
     /// What it takes of that of which there is too little: connections or bytes.
     pub(super) share: usize,
-    pub(super) state: State,
+    pub(super) state: Activity,
     /// When that began.
     pub(super) since: Instant,
 }
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum Activity {
     /// Nothing was ever asked on it.
     Fresh,
     /// It waits for the next request.
@@ -59,7 +59,7 @@ enum Class {
 
 /// Chooses up to `most` connections to be closed, the first one first, for somebody who holds `asks`.
 /// Takes time in proportion to the connections, so its answer should serve for more than one.
-pub(super) fn victims(held: &[Held], asks: usize, now: Instant, most: usize) -> Vec<usize> {
+pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize) -> Vec<usize> {
     let sources = held.iter().map(|one| one.source + 1).max().unwrap_or(0);
     let mut shares = vec![0; sources];
     for one in held {
@@ -68,7 +68,7 @@ pub(super) fn victims(held: &[Held], asks: usize, now: Instant, most: usize) -> 
     let direct = || held.iter().filter(|one| !one.is_proxy).map(|one| shares[one.source]);
     let top = direct().max().unwrap_or(0);
     let second = direct().filter(|share| *share < top).max().unwrap_or(0);
-    let mut candidates: Vec<(Class, Reverse<usize>, Instant, &Held)> = held
+    let mut candidates: Vec<(Class, Reverse<usize>, Instant, &Candidate)> = held
         .iter()
         .filter(|one| one.is_proxy || shares[one.source] == top)
         .filter_map(|one| {
@@ -78,7 +78,8 @@ pub(super) fn victims(held: &[Held], asks: usize, now: Instant, most: usize) -> 
             is_fair.then_some((class, Reverse(share), one.since, one))
         })
         .collect();
-    let place = |candidate: &(Class, Reverse<usize>, Instant, &Held)| (candidate.0, candidate.1, candidate.2);
+    let place =
+        |candidate: &(Class, Reverse<usize>, Instant, &Candidate)| (candidate.0, candidate.1, candidate.2);
     if candidates.len() > most {
         candidates.select_nth_unstable_by_key(most, place);
         candidates.truncate(most);
@@ -96,13 +97,13 @@ pub(super) fn victims(held: &[Held], asks: usize, now: Instant, most: usize) -> 
 }
 
 /// `None` if it must not be closed.
-fn class(one: &Held, now: Instant) -> Option<Class> {
+fn class(one: &Candidate, now: Instant) -> Option<Class> {
     let patience = match one.state {
-        State::Busy => return None,
-        State::Fresh => return Some(Class::Fresh),
-        State::Idle => return Some(Class::Idle),
-        State::Receiving => SLOW_SENDER,
-        State::Unread | State::Lingering => SLOW_READER,
+        Activity::Busy => return None,
+        Activity::Fresh => return Some(Class::Fresh),
+        Activity::Idle => return Some(Class::Idle),
+        Activity::Receiving => SLOW_SENDER,
+        Activity::Unread | Activity::Lingering => SLOW_READER,
     };
     let is_slow = now.saturating_duration_since(one.since) >= patience;
     Some(if is_slow { Class::Slow } else { Class::Young })
@@ -110,18 +111,18 @@ fn class(one: &Held, now: Instant) -> Option<Class> {
 
 #[cfg(test)]
 mod tests {
-    use super::State::{Busy, Fresh, Idle, Lingering, Receiving, Unread};
+    use super::Activity::{Busy, Fresh, Idle, Lingering, Receiving, Unread};
     use super::*;
 
     /// Source (`P` is a proxy), state, how long it has been in it in milliseconds.
-    type Row = (char, State, u64);
+    type Row = (char, Activity, u64);
 
     fn chosen(rows: &[Row], asks: usize, most: usize) -> Vec<usize> {
         let now = Instant::now();
-        let held: Vec<Held> = rows
+        let held: Vec<Candidate> = rows
             .iter()
             .enumerate()
-            .map(|(key, (source, state, millis))| Held {
+            .map(|(key, (source, state, millis))| Candidate {
                 key,
                 source: *source as usize,
                 is_proxy: *source == 'P',
@@ -194,7 +195,8 @@ mod tests {
     fn a_share_may_be_bytes() {
         let now = Instant::now();
         let since = now.checked_sub(Duration::from_millis(100)).unwrap();
-        let held = |key, source, share| Held { key, source, is_proxy: false, share, state: Unread, since };
+        let held =
+            |key, source, share| Candidate { key, source, is_proxy: false, share, state: Unread, since };
         let rows = [held(0, 1, 1000), held(1, 2, 400_000), held(2, 1, 1000), held(3, 2, 300_000)];
         assert_eq!(victims(&rows, 2000, now, 1).len(), 1);
         assert!(victims(&rows, 2000, now, 64).iter().all(|key| [1, 3].contains(key)));

@@ -5,10 +5,10 @@ use std::process::{Child, ExitStatus};
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{SECRET, eventually, open_database, sign, signal};
-use crate::http_client::{Address, Answer, Client};
-use crate::output::Lines;
-use crate::setup::{Setup, free_port, wait};
+use super::fixtures::{SECRET, eventually, open_database, sign, signal};
+use super::http_client::{Address, Answer, Client};
+use super::output::Lines;
+use super::setup::{Setup, Stdout, free_port, wait};
 
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -56,10 +56,9 @@ impl Service {
     fn spawn(mut setup: Setup, address: Address) -> Self {
         let mut child = setup.command(&["serve"]).spawn().expect("the executable starts");
         let stderr = Lines::of(child.stderr.take().expect("stderr is a pipe"));
-        let stdout = if setup.reads_stdout {
-            Lines::of(child.stdout.take().expect("stdout is a pipe"))
-        } else {
-            Lines::default()
+        let stdout = match setup.stdout {
+            Stdout::Read => Lines::of(child.stdout.take().expect("stdout is a pipe")),
+            Stdout::Unread | Stdout::Nowhere => Lines::default(),
         };
         Self { child, setup: Some(setup), address, stdout, stderr }
     }
@@ -108,13 +107,18 @@ impl Service {
     }
 
     #[track_caller]
+    pub(crate) fn post_under(&self, secret: &str, message: &Value) -> Answer {
+        self.connect().post_under(secret, message)
+    }
+
+    #[track_caller]
     pub(crate) fn post_signed(&self, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         self.connect().request("POST", "/webhook", headers, Some(body))
     }
 
     #[track_caller]
     pub(crate) fn post(&self, message: &Value) -> Answer {
-        self.post_bytes(message.to_string().as_bytes())
+        self.connect().post(message)
     }
 
     #[track_caller]
@@ -162,6 +166,12 @@ impl Service {
 
     pub(crate) fn signal(&self, name: &str) {
         signal(self.pid(), name);
+    }
+
+    /// Why the process is not there any more, if it is not.
+    pub(crate) fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().expect("a child can be waited for")?;
+        Some(format!("the process ended ({status}): {}", self.stderr.to_the_end()))
     }
 
     #[track_caller]

@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::fixtures::eventually;
+use super::fixtures::eventually;
 
 /// What a process writes, read by a thread so that the process never waits for the test.
 #[derive(Clone, Debug, Default)]
