@@ -1,4 +1,4 @@
-//! The messages on disk: the one door to SQLite.
+//! The store keeps the messages on disk behind one door to SQLite.
 //!
 //! - One thread owns the write connection ([`mod@write`]); queries borrow one of a few read
 //!   connections ([`read`]) and see one snapshot each.

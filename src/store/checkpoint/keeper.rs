@@ -1,4 +1,4 @@
-//! Checkpoints keep a write-ahead log within its bounds: it is moved into the database file, and starts over.
+//! A keeper holds a write-ahead log within its bounds: it is moved into the database file, then starts over.
 //!
 //! - A [`Keeper`] does what the [`Pressure`] of its log asks for, between two transactions of whoever commits
 //!   to it: the writer for the database, the indexer for the index.

@@ -1,4 +1,4 @@
-//! The bounds of a write-ahead log are the lengths at which more and more is done to have it start over.
+//! The bounds of a write-ahead log are the lengths at which ever more is done to have it start over.
 
 /// The lengths, in bytes, at which more is done.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The file's shape: what is accepted, how it is migrated, and how connections to it are opened.
+//! The schema of a file is looked at, brought up to date, then served by connections of a few kinds.
 //!
 //! A file is looked at before it is written to. One that is not ours, or is newer than this
 //! program, is refused and stays as it was, to the byte.

@@ -1,5 +1,5 @@
-//! Messages that somebody else has changed or deleted: taken out of the index as they were, and put
-//! in as they are.
+//! A change is a message that somebody else has changed or deleted: it is taken out of the index as it was, then put in
+//! as it is.
 //!
 //! Triggers note in `messages_changes` what stood in a row before. Until it is taken account of, the
 //! index is not to be read ([`are_pending`]). Afterwards it is removed ([`remove`]): of the last that was

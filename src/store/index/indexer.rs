@@ -1,5 +1,4 @@
-//! The thread that keeps the index up: it takes in what was committed, many messages at a time, and
-//! nobody waits for it.
+//! The indexer takes into the index what was committed, many messages at a time, while nobody waits for it.
 //!
 //! - While messages keep coming it waits until some have gathered, so that they share pages; while
 //!   they come fast and nobody asks anything, until very many have.
@@ -24,6 +23,7 @@ use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::keeper::{Keeper, Report};
+use crate::store::database::files::FileId;
 use crate::store::database::log_bounds::INDEX;
 use crate::store::index;
 use crate::store::read::queries::Queries;
@@ -137,7 +137,7 @@ struct IndexLoop {
     /// What the connections belong to (`Epochs::generation`).
     generation: u64,
     /// The file that is the index.
-    file: Option<index::FileId>,
+    file: Option<FileId>,
     /// The last try failed, and the log says so.
     failing: bool,
 }

@@ -1,4 +1,4 @@
-//! Whether the index still says what the messages say, where somebody else has written to the database.
+//! The integrity of the index is checked where somebody else has written to the database.
 //!
 //! The triggers note every change of a message and every deletion, but not a row that is replaced by
 //! `INSERT OR REPLACE`, nor one that is put in behind the watermark under a chosen number; and a table that is made anew

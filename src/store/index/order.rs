@@ -1,5 +1,4 @@
-//! The messages in the order of the list, for everybody and for each sender, and how many each
-//! sender has sent.
+//! The order of the list holds the messages for everybody, for each sender, with how many each has sent.
 
 use std::collections::BTreeMap;
 

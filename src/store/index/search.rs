@@ -1,4 +1,4 @@
-//! An index of all texts by the trigrams they hold (FTS5).
+//! The search index finds texts by the trigrams that they hold (FTS5).
 //!
 //! It only ever proposes rows: whether one has the word in it is read from the row itself, by the
 //! one definition of folding. So it may name too many, and must never miss one.

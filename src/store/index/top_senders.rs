@@ -1,5 +1,4 @@
-//! The busiest senders of the messages in the order, kept as a list: an index by count would be
-//! rewritten for every sender who sends.
+//! The top senders are kept as a list: an index by count would be rewritten for every sender who sends.
 //!
 //! Counts rise as messages are taken in, so who is among the busiest afterwards was it before or has
 //! just sent. Where messages are gone and somebody who is not listed may be among the busiest instead, the

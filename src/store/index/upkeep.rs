@@ -1,4 +1,4 @@
-//! What there is to do for the index, when, and one slice of it.
+//! The upkeep of the index decides what there is to do, when; it does one slice of it.
 //!
 //! - While messages keep coming they gather for a while, so that they share pages; while they come
 //!   fast and nobody asks anything, until very many have.

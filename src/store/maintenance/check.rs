@@ -1,4 +1,4 @@
-//! Looks whether a database and what is derived from it are sound, also while a service uses them.
+//! A check tells whether a database is sound with what is derived from it, also while a service uses them.
 //!
 //! Nothing is changed. A snapshot keeps the log from starting over, so a check gives up when that has
 //! grown too long, or when another command needs it to start over; a backup can be checked at leisure.

@@ -1,5 +1,5 @@
-//! One person's messages are erased, from the database and from what is derived from it; by a process of its
-//! own, whether the service runs or not.
+//! An erasure removes one person's messages from the database as well as from what is derived from it, in a process of
+//! its own, whether the service runs or not.
 //!
 //! - Small transactions, so that a running service waits a moment for each and no webhook for more.
 //! - What was deleted is overwritten with zeros where it stood (`secure_delete`); the log is emptied, and the
@@ -27,9 +27,9 @@ use crate::store::database::open_error::OpenError;
 use crate::store::database::open_error::from_sqlite;
 use crate::store::database::schema;
 use crate::store::database::temporary;
+use crate::store::database::transaction::in_transaction;
 use crate::store::index::{self, changes};
 use crate::store::write::tombstones;
-use crate::store::write::transactor::in_transaction;
 
 /// Messages that the `erase` command deletes in one transaction: a running service waits for each.
 const ERASE_SLICE: usize = 128;

@@ -1,4 +1,4 @@
-//! Every message that matches a filter, in the order in which they arrived, a slice at a time.
+//! An export reads every message that matches a filter in the order in which they arrived, a slice at a time.
 //!
 //! - A slice is read in a snapshot of its own, which ends before anything is done with it: so the log can
 //!   start over however long an export takes, and a few megabytes hold it all.

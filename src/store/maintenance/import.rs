@@ -18,10 +18,10 @@ use crate::store::database::insertion::{INSERT, Inserted};
 use crate::store::database::lock::Lock;
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::prepare::prepare;
+use crate::store::database::transaction::{data_version, in_transaction};
 use crate::store::error::StoreError;
 use crate::store::write::batch::insert_one;
 use crate::store::write::tombstones::Salt;
-use crate::store::write::transactor::{data_version, in_transaction};
 
 /// How long `import` waits for a service that commits all the time: its turn is a matter of chance.
 const IMPORT_BUSY_TIMEOUT: Duration = Duration::from_secs(60);

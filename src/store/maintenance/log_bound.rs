@@ -1,5 +1,4 @@
-//! A bound on the log of a database for commands that keep it from starting over: their snapshot is one that the
-//! service cannot end.
+//! A bound on the log ends a command whose snapshot keeps it from starting over: the service cannot end that one.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The thread that lets go of what is old: messages after `RETENTION_DAYS`, ids of such messages some days
-//! later, and changes that the index has taken account of.
+//! Retention deletes what is old: messages after `RETENTION_DAYS`, their tombstones some days later, changes that the
+//! index has taken account of.
 //!
 //! - It decides, on a connection for reading ([`age`], [`due`]); the writer deletes, between two batches
 //!   of messages, one small slice at a time. A webhook never waits for more than one slice.

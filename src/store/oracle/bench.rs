@@ -1,4 +1,4 @@
-//! A store whose index is kept up by hand.
+//! A bench is a store whose index is kept up by hand.
 
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
@@ -6,13 +6,13 @@ use tempfile::TempDir;
 use super::model::Model;
 use crate::filter::{Filter, PageQuery};
 use crate::folding::Needle;
+use crate::store::database::transaction::in_transaction;
 use crate::store::database::{prepare, schema};
 use crate::store::index::{self, Watermarks, changes, order, search};
 use crate::store::maintenance::retention;
 use crate::store::maintenance::retention::age::ExpiredMessage;
 use crate::store::read::snapshot::{Snapshot, Tails};
 use crate::store::read::stats;
-use crate::store::write::transactor::in_transaction;
 use crate::timestamp::parse_instant;
 
 /// xorshift64*: each seed is the same store and the same questions every time.

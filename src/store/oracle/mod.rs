@@ -1,5 +1,4 @@
-//! Random stores, with the index at every stage of lag, asked everything and compared with a model that
-//! goes through all rows.
+//! Oracle tests compare the answers of random stores, at every stage of lag, with a model that goes through all rows.
 
 mod bench;
 mod model;

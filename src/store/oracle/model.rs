@@ -1,4 +1,4 @@
-//! What the answers must be, from going through all rows.
+//! The model answers every query by going through all rows.
 
 use std::collections::BTreeMap;
 

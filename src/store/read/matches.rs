@@ -1,5 +1,5 @@
-//! The messages that have a word in them: all are counted, and where they are few their places are
-//! kept, so that a page of them needs no second search.
+//! The matches of a word are counted; where they are few their places are kept, so that a page of them needs no second
+//! search.
 
 use rusqlite::Connection;
 

@@ -1,5 +1,4 @@
-//! One page of messages and the exact total, in the order of the contract (section 3): instant,
-//! then id bytewise.
+//! A page of messages comes with the exact total, in the order of the contract (section 3): instant, then id bytewise.
 //!
 //! Everything is read twice over: from the index, up to its watermark, and from the rows of `messages`
 //! behind the watermark ([`crate::store::index`]). Both are arms of one SQL statement. Whether more rows follow is known from

@@ -1,5 +1,4 @@
-//! What a query sees: one state of the messages, how far the index has come in it, and the tail, the
-//! messages behind that.
+//! A snapshot is what a query sees: one state of the messages, how far the index has come in it, with the tail behind.
 //!
 //! While messages come fast the tail is some thousands of rows, and most of the work of most queries
 //! would be to go through them. So each read connection keeps in memory what queries look for there,

@@ -1,5 +1,5 @@
-//! The figures of `/stats`, exact, from one snapshot (contract, section 4): the index, and the
-//! rows behind its watermark.
+//! The statistics of `/stats` are exact, from one snapshot (contract, section 4): the index with the rows behind its
+//! watermark.
 
 use rusqlite::OptionalExtension;
 

@@ -1,4 +1,4 @@
-//! How many messages match a filter without a word, exactly and without counting them one by one.
+//! The total of messages that match a filter without a word is exact without counting them one by one.
 
 use rusqlite::{Connection, OptionalExtension};
 

@@ -1,4 +1,4 @@
-//! The writer watches the length of its log and has it checkpointed between two commits.
+//! A watch on the length of the log has it checkpointed between two commits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

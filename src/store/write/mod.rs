@@ -1,10 +1,12 @@
-//! One thread writes to the database, a transaction for all that waits; another one moves its log.
+//! The writer commits what waits in one transaction; the checkpointer moves its log meanwhile.
 
 pub(in crate::store) mod batch;
 mod checkpointer;
+mod commit_probe;
 mod lag;
 mod last_close;
 mod log_watch;
 pub(in crate::store) mod tombstones;
-pub(in crate::store) mod transactor;
+mod transactor;
 pub(in crate::store) mod writer;
+mod writer_thread;

@@ -1,5 +1,4 @@
-//! Transactions: what is done with a batch, what an error means, and when a connection is no longer
-//! trusted.
+//! The transactor runs transactions on one connection until that is no longer to be trusted.
 //!
 //! - `Ok` means that `COMMIT` has returned with the log synced, and that the paths still name the
 //!   files that were written to.
@@ -7,51 +6,33 @@
 //!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::batch::insert_one;
+use super::batch::insert_batch;
 use super::checkpointer::Checkpointer;
+use super::commit_probe::CommitProbe;
 use super::lag;
 use super::last_close::LastConnection;
 use super::log_watch::LogWatch;
-use super::tombstones::Salt;
-use crate::clock::now_rfc3339;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT};
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::store::database::files::{FileId, file_id};
-use crate::store::database::insertion::{INSERT, Inserted};
+use crate::store::database::insertion::Inserted;
 use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::OpenError;
+use crate::store::database::transaction::{data_version, in_transaction, schema_version};
 use crate::store::database::{files, schema, wal};
 use crate::store::error::StoreError;
 use crate::store::read::queries::Queries;
 
 /// Pause of the writer between two tries to open a database that failed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
-/// A commit this recent proves that the writer can commit.
-const COMMIT_IS_RECENT: Duration = Duration::from_secs(1);
-
-/// When the last commit succeeded, if nothing has failed since then. Shared with whoever asks.
-#[derive(Clone, Default)]
-pub(super) struct CommitProbe(Arc<Mutex<Option<Instant>>>);
-
-impl CommitProbe {
-    /// The last commit is so recent that another one would say nothing new.
-    pub(super) fn is_recent(&self) -> bool {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|commit| commit.elapsed() < COMMIT_IS_RECENT)
-    }
-
-    fn set(&self, commit: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = commit;
-    }
-}
 
 /// The write connection, and what is known of its health. Lives on the writer thread.
 pub(super) struct Transactor {
@@ -104,11 +85,11 @@ impl Transactor {
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let mut outcomes = self.attempt(|open| insert_all(open, messages))?;
+        let mut outcomes = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
         if outcomes.is_none() {
             // While the batch waited for its turn somebody has changed the schema, if only its number, as
             // VACUUM does. It is looked at anew before the batch is tried once more.
-            outcomes = self.attempt(|open| insert_all(open, messages))?;
+            outcomes = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
         }
         let outcomes = outcomes.ok_or(StoreError::Locked)?;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
@@ -300,48 +281,6 @@ fn reopen(
         queries.end_epoch();
     }
     Ok(Open::new(path, connection, queries, checkpointer)?)
-}
-
-/// SQLite's count of changes of the schema, whoever makes them.
-fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
-}
-
-/// `None`, and nothing is done, if the schema is another one than was looked at.
-fn insert_all(open: &Open, messages: &[Message]) -> rusqlite::Result<Option<Vec<Inserted>>> {
-    in_transaction(&open.connection, |connection| {
-        if schema_version(connection)? != open.schema {
-            return Ok(None);
-        }
-        let created_at = now_rfc3339();
-        let salt = Salt::if_any_is_remembered(connection)?;
-        let mut insert = connection.prepare_cached(INSERT)?;
-        let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
-        messages.iter().map(&mut one).collect::<rusqlite::Result<_>>().map(Some)
-    })
-}
-
-/// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
-pub(in crate::store) fn in_transaction<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let result = work(connection).and_then(|done| {
-        connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(done)
-    });
-    if result.is_err() && !connection.is_autocommit() {
-        // Some errors have rolled back by themselves; if this one fails too, the connection is
-        // thrown away or the next BEGIN says so.
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    result
-}
-
-/// SQLite's count of commits on other connections than this one.
-pub(in crate::store) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
 
 /// The write connection and which files it was opened on.

@@ -1,13 +1,6 @@
-//! The writer thread: the only one that changes the database.
+//! The writer is a queue of commands for the one thread that changes the database ([`super::writer_thread`]).
 //!
-//! It takes what waits, has it put into one transaction ([`super::transactor`]), and answers every
-//! waiter once that is committed and synced. Invariants:
-//!
-//! - A waiter hears [`Inserted`] only after the commit that holds its message.
-//! - A failed transaction answers every waiter of its batch with the error; where one message alone
-//!   could be at fault, each is tried once more by itself.
-//! - A panic answers its batch with [`StoreError::Lost`], and the thread goes on.
-//! - To stop is a state and no command, so no panic loses it: the thread ends when nothing waits any more.
+//! To stop is a state and no command, so no panic loses it: the thread ends when nothing waits any more.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,13 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::checkpointer::Checkpointer;
+use super::commit_probe::CommitProbe;
 use super::last_close::LastConnection;
-use super::transactor::{CommitProbe, Transactor};
-use crate::limits::{MAX_BATCH, PROBE_TIMEOUT, WRITER_QUEUE};
+use super::transactor::Transactor;
+use super::writer_thread::serve;
+use crate::limits::{PROBE_TIMEOUT, WRITER_QUEUE};
 use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -32,14 +27,8 @@ use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::read::queries::Queries;
 
-/// While queries are held up for that, how often it is looked whether the others have ended.
-const HELD_QUERY_LOOK: Duration = Duration::from_millis(20);
 /// A failure to commit is reported to probes for this long before another try.
 const FAILURE_STANDS: Duration = Duration::from_millis(500);
-
-/// How often an idle writer looks whether another process has committed: so long may a total be wrong that
-/// somebody has made wrong past the triggers.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
 
 type Outcome = Result<Inserted, StoreError>;
 
@@ -52,7 +41,7 @@ impl Waiter {
         Self(Some(Box::new(answer)))
     }
 
-    fn answer(mut self, outcome: Outcome) {
+    pub(super) fn answer(mut self, outcome: Outcome) {
         if let Some(answer) = self.0.take() {
             answer(outcome);
         }
@@ -67,7 +56,7 @@ impl Drop for Waiter {
     }
 }
 
-enum WriteCommand {
+pub(super) enum WriteCommand {
     /// Boxed, because the queue holds a place of this size for every message that may ever wait.
     Insert(Box<Message>, Waiter),
     ProbeCommit(Sender<Result<(), StoreError>>),
@@ -77,7 +66,7 @@ enum WriteCommand {
 }
 
 /// Something small that is done in a transaction of its own.
-type Job = Box<dyn FnOnce(&mut Transactor) + Send>;
+pub(super) type Job = Box<dyn FnOnce(&mut Transactor) + Send>;
 
 /// The way to have the writer do something between two batches.
 pub(in crate::store) struct Jobs(Sender<WriteCommand>);
@@ -223,98 +212,6 @@ impl Writer {
         let _ = self.commands.send(WriteCommand::Ping(bounded(0).0));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         thread?.join().ok()
-    }
-}
-
-#[derive(Default)]
-struct Batch {
-    messages: Vec<Message>,
-    waiters: Vec<Waiter>,
-    probes: Vec<Sender<Result<(), StoreError>>>,
-    jobs: Vec<Job>,
-}
-
-impl Batch {
-    /// Waits for one command, then takes what else is there. Waits for a moment only where queries are
-    /// held up, and in any case no longer than until somebody else's commits are looked for. `None` when nothing
-    /// waits and nothing more is to come.
-    fn take(
-        inbox: &Receiver<WriteCommand>,
-        stopping: &AtomicBool,
-        queries_are_held_up: bool,
-    ) -> Option<Self> {
-        let mut batch = Self::default();
-        let first = match queries_are_held_up {
-            // Whoever sets it sends something afterwards.
-            _ if stopping.load(SeqCst) => inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
-            true => inbox.recv_timeout(HELD_QUERY_LOOK),
-            false => inbox.recv_timeout(LOOK_FOR_OTHERS),
-        };
-        if matches!(first, Err(RecvTimeoutError::Disconnected)) {
-            return None;
-        }
-        let mut next = first.ok();
-        while let Some(command) = next {
-            match command {
-                WriteCommand::Insert(message, waiter) => {
-                    batch.messages.push(*message);
-                    batch.waiters.push(waiter);
-                }
-                WriteCommand::ProbeCommit(probe) => batch.probes.push(probe),
-                WriteCommand::Job(job) => batch.jobs.push(job),
-                WriteCommand::Ping(ping) => drop(ping),
-            }
-            if batch.messages.len() >= MAX_BATCH {
-                break;
-            }
-            next = inbox.try_recv().ok();
-        }
-        Some(batch)
-    }
-}
-
-/// Works until told to stop, and commits everything that is queued then.
-fn serve(transactor: &mut Transactor, inbox: &Receiver<WriteCommand>, stopping: &AtomicBool, indexer: &Wake) {
-    while let Some(batch) = Batch::take(inbox, stopping, transactor.holds_queries_up()) {
-        let Batch { messages, waiters, probes, jobs } = batch;
-        if !messages.is_empty() {
-            commit_all(transactor, &messages, waiters);
-            indexer.wake();
-        }
-        for probe in probes {
-            // Whoever asked may have stopped waiting.
-            let _ = probe.send(transactor.probe_commit());
-        }
-        for job in jobs {
-            job(transactor);
-        }
-        if transactor.others_have_committed() {
-            indexer.committed_by_others();
-        }
-        // After probes as well: each writes to the log, and for a month there may be nothing else.
-        transactor.checkpoint_if_due();
-    }
-}
-
-fn commit_all(transactor: &mut Transactor, messages: &[Message], waiters: Vec<Waiter>) {
-    debug_assert_eq!(messages.len(), waiters.len());
-    match transactor.commit(messages) {
-        Ok(outcomes) => {
-            for (waiter, inserted) in waiters.into_iter().zip(outcomes) {
-                waiter.answer(Ok(inserted));
-            }
-        }
-        Err(StoreError::Refused(_)) if messages.len() > 1 => {
-            for (message, waiter) in messages.iter().zip(waiters) {
-                let outcome = transactor.commit(std::slice::from_ref(message));
-                waiter.answer(outcome.map(|outcomes| outcomes[0]));
-            }
-        }
-        Err(error) => {
-            for waiter in waiters {
-                waiter.answer(Err(error.clone()));
-            }
-        }
     }
 }
 

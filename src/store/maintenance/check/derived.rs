@@ -1,4 +1,4 @@
-//! The index, compared with plain SQL on the messages, as far as its watermarks go.
+//! The check of the index compares it with plain SQL on the messages, as far as its watermarks go.
 
 use std::path::Path;
 use std::thread;

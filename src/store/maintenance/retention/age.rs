@@ -1,4 +1,4 @@
-//! Which messages are too old.
+//! The age of a message decides whether it is too old.
 //!
 //! A message is as old as its `created_at` says, which is the service's own clock at the time it was
 //! stored. Clocks err, and older files hold other dates; but messages were stored in the order of their

@@ -1,4 +1,4 @@
-//! The messages that are not in the index's order yet, in that order.
+//! The tail of the order is the messages that are not in the index's order yet, in that order.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

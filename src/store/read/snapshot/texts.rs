@@ -1,5 +1,5 @@
-//! The texts of messages that the index cannot find by a word yet: one after the other, so that many
-//! take little.
+//! The tail of the search is the texts that the index cannot find by a word yet, one after the other, so that many take
+//! little.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
