@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::epoch::{Epoch, PublishedIndex};
-use super::upkeep::{Due, IndexVerdict, Part, Sliced, Upkeep};
+use super::schedule::{Due, Part};
+use super::upkeep::{IndexVerdict, Sliced, Upkeep};
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::os;

@@ -15,6 +15,7 @@ pub(in crate::store) mod indexer;
 mod integrity;
 pub(in crate::store) mod order;
 pub(in crate::store) mod rank;
+mod schedule;
 pub(in crate::store) mod search;
 pub(in crate::store) mod top_senders;
 pub(in crate::store) mod upkeep;

@@ -1,9 +1,6 @@
-//! The upkeep of the index decides what there is to do, when; it does one slice of it.
+//! The upkeep of the index does one slice of what is due.
 //!
-//! - While messages keep coming they gather for a while, so that they share pages; while they come
-//!   fast and nobody asks anything, until very many have.
-//! - The order goes before the search.
-//! - A slice is one transaction of the index, taken from one state of the database.
+//! A slice is one transaction of the index, taken from one state of the database.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,32 +8,15 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::schedule::{Arrival, Due, LastSlice, ORDER_PAUSE, Part, SEARCH_SLICE, Situation};
 use super::{Watermarks, changes, integrity, order, search};
 use crate::limits::ORDER_SLICE;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::store::database::{schema, wal};
 
-/// While messages keep coming, how long they gather before they are put in order together. Every
-/// query goes through those that are not.
-const ORDER_PAUSE: Duration = Duration::from_millis(100);
-/// Messages that wait to be put in order while the service is busy and nobody asks anything: putting
-/// them in order would take a fifth of what taking them in takes.
-const MAX_UNORDERED: i64 = 16_384;
 /// So many messages since the last look mean that the service is busy.
 const BUSY_ROWS: i64 = 100;
-/// How long texts gather before they are indexed together: to index one takes longer than to search it.
-const SEARCH_PAUSE: Duration = Duration::from_millis(500);
-/// While the service is busy, putting messages in order pauses for so many times as long as it took.
-const ORDER_SHARE: u32 = 2;
-/// A large backlog, as an older file brings along, gives way for so many times as long: to work it off
-/// takes minutes in any case.
-const BACKLOG_SHARE: u32 = 9;
-/// To index a text takes as much as to take the message in. While the service is busy, indexing
-/// texts pauses for so many times as long as it took.
-const SEARCH_SHARE: u32 = 15;
-/// Texts indexed at once.
-const SEARCH_SLICE: usize = 1024;
 /// A backlog of so many messages, as an older file brings along, is worth a line in the log.
 const LOGGED_BACKLOG: i64 = 100_000;
 /// How often the log says how far the work on a backlog has come.
@@ -51,18 +31,16 @@ pub(super) struct Upkeep {
     rows: Rows,
     /// The last change that is to be taken account of.
     changes: i64,
-    ordered_at: Instant,
-    searchable_at: Instant,
+    /// The last slice of the order.
+    order: LastSlice,
+    /// The last slice of the search index.
+    search: LastSlice,
     /// Messages come fast.
     busy: bool,
     looked_row: Option<i64>,
     looked_at: Instant,
     /// Messages come fast and nobody asks anything: what can wait waits.
     waits: bool,
-    /// What the last slice of the order took.
-    order_took: Duration,
-    /// What the last slice of the search index took.
-    search_took: Duration,
     backlog: Option<Backlog>,
     /// What was taken out may still stand in the log.
     log_holds_deleted: bool,
@@ -72,18 +50,6 @@ pub(super) struct Upkeep {
 struct Backlog {
     began: Instant,
     reported: Instant,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Part {
-    Changes,
-    Order,
-    Search,
-}
-
-pub(super) enum Due {
-    Now(Part),
-    In(Duration),
 }
 
 /// What is found when the index is compared with the messages.
@@ -118,14 +84,12 @@ impl Upkeep {
             watermarks,
             rows,
             changes,
-            ordered_at: now,
-            searchable_at: now,
+            order: LastSlice { ended: now, took: Duration::ZERO },
+            search: LastSlice { ended: now, took: Duration::ZERO },
             busy: false,
             looked_row: rows.last,
             looked_at: now,
             waits: false,
-            order_took: Duration::ZERO,
-            search_took: Duration::ZERO,
             backlog: None,
             log_holds_deleted: true,
         })
@@ -137,37 +101,21 @@ impl Upkeep {
     }
 
     pub(super) fn due(&self) -> Option<Due> {
-        if self.watermarks.changes_through < self.changes {
-            return Some(Due::Now(Part::Changes));
-        }
-        let (unordered, unsearchable) = (self.unordered(), self.unsearchable());
-        if self.waits && unordered < MAX_UNORDERED && unsearchable < 2 * MAX_UNORDERED {
-            return Some(Due::In(ORDER_PAUSE));
-        }
-        let pause = match (self.busy, unordered >= ORDER_SLICE as i64) {
-            (true, _) if self.backlog.is_some() => self.order_took * BACKLOG_SHARE,
-            (true, _) => ORDER_PAUSE.max(self.order_took * ORDER_SHARE),
-            (false, true) => Duration::ZERO,
-            (false, false) => ORDER_PAUSE,
+        let arrival = match (self.busy, self.waits) {
+            (true, true) => Arrival::FastAndNobodyAsks,
+            (true, false) => Arrival::Fast,
+            (false, _) => Arrival::Slow,
         };
-        let order_in = pause.saturating_sub(self.ordered_at.elapsed());
-        if unordered > 0 && order_in.is_zero() {
-            return Some(Due::Now(Part::Order));
-        }
-        let pause = match (self.busy, unsearchable >= SEARCH_SLICE as i64) {
-            (true, _) => SEARCH_PAUSE.max(self.search_took * SEARCH_SHARE),
-            (false, true) => Duration::ZERO,
-            (false, false) => SEARCH_PAUSE,
+        let situation = Situation {
+            changes_are_pending: self.watermarks.changes_through < self.changes,
+            unordered: self.unordered(),
+            unsearchable: self.unsearchable(),
+            arrival,
+            has_backlog: self.backlog.is_some(),
+            order: self.order,
+            search: self.search,
         };
-        let search_in = pause.saturating_sub(self.searchable_at.elapsed());
-        if unsearchable > 0 && search_in.is_zero() {
-            return Some(Due::Now(Part::Search));
-        }
-        match (unordered > 0, unsearchable > 0) {
-            (true, _) => Some(Due::In(order_in)),
-            (false, true) => Some(Due::In(search_in.min(ORDER_PAUSE))),
-            (false, false) => None,
-        }
+        situation.due(Instant::now())
     }
 
     pub(super) fn slice(&mut self, part: Part) -> rusqlite::Result<Sliced> {
@@ -201,10 +149,11 @@ impl Upkeep {
             }
         }
         transaction.commit()?;
+        let slice = LastSlice { ended: Instant::now(), took: began.elapsed() };
         match part {
             Part::Changes => {}
-            Part::Order => (self.order_took, self.ordered_at) = (began.elapsed(), Instant::now()),
-            Part::Search => (self.search_took, self.searchable_at) = (began.elapsed(), Instant::now()),
+            Part::Order => self.order = slice,
+            Part::Search => self.search = slice,
         }
         self.watermarks = watermarks;
         self.measure();

@@ -1,5 +1,6 @@
-//! Messages from elsewhere, put into a database as the writer does it: a message that is there stays as it
-//! is, and what was put is committed and synced when [`Import::put`] returns.
+//! An import puts messages from elsewhere into a database by the rules of the writer.
+//!
+//! A message that is there stays as it is; what was put is committed, synced, when [`Import::put`] returns.
 //!
 //! A service may be using the database: then it has its turn after every batch.
 
