@@ -5,7 +5,9 @@
 //! own peer, and only as far as each hop was named by one that is trusted.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use ipnet::{IpNet, Ipv6Net};
 
 /// The other end: of a connection, or of the chain of proxies before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +36,9 @@ impl fmt::Display for Client {
 /// Whose `X-Forwarded-For` is believed.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies {
-    networks: Vec<Network>,
+    /// Those of IPv4 as the part of IPv6 that they are mapped to.
+    networks: Vec<Ipv6Net>,
     unix: bool,
-}
-
-/// The addresses that begin with the same bits. IPv4 is kept as the part of IPv6 that it is mapped to.
-#[derive(Debug, Clone, Copy)]
-struct Network {
-    address: u128,
-    /// 0 to 128.
-    prefix: u32,
 }
 
 impl TrustedProxies {
@@ -55,7 +50,7 @@ impl TrustedProxies {
             if part.eq_ignore_ascii_case("unix") {
                 trusted.unix = true;
             } else {
-                trusted.networks.push(Network::parse(part)?);
+                trusted.networks.push(network(part)?);
             }
         }
         Some(trusted)
@@ -79,35 +74,27 @@ impl TrustedProxies {
     /// True of a proxy that many clients may stand behind.
     pub fn trust(&self, client: Client) -> bool {
         match client {
-            Client::Ip(address) => self.networks.iter().any(|network| network.contains(address)),
+            Client::Ip(address) => self.networks.iter().any(|network| network.contains(&as_ipv6(address))),
             Client::Unix => self.unix,
         }
     }
 }
 
-impl Network {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix.parse::<u32>().ok()?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.unwrap_or(bits);
-        (prefix <= bits).then(|| Self { address: as_ipv6(address), prefix: 128 - bits + prefix })
-    }
-
-    fn contains(self, address: IpAddr) -> bool {
-        let difference = self.address ^ as_ipv6(address);
-        // To shift by all 128 bits is nothing that `>>` does.
-        difference.checked_shr(128 - self.prefix).unwrap_or(0) == 0
+/// A network, or the one of a single address.
+fn network(text: &str) -> Option<Ipv6Net> {
+    // `IpNet` alone takes 010 for 10, which others take for 8.
+    let address: IpAddr = text.split('/').next()?.parse().ok()?;
+    let network = if text.contains('/') { text.parse().ok()? } else { IpNet::from(address) };
+    match network {
+        IpNet::V4(network) => Ipv6Net::new(network.addr().to_ipv6_mapped(), 96 + network.prefix_len()).ok(),
+        IpNet::V6(network) => Some(network),
     }
 }
 
-fn as_ipv6(address: IpAddr) -> u128 {
+fn as_ipv6(address: IpAddr) -> Ipv6Addr {
     match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(address) => address.to_bits(),
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
     }
 }
 
@@ -171,9 +158,7 @@ mod tests {
 
     #[test]
     fn networks_hold_the_addresses_that_begin_alike() {
-        let holds = |network: &str, address: &str| {
-            Network::parse(network).unwrap().contains(address.parse::<IpAddr>().unwrap().to_canonical())
-        };
+        let holds = |network: &str, address: &str| TrustedProxies::parse(network).unwrap().trust(ip(address));
         assert!(holds("192.0.2.77/24", "192.0.2.1") && !holds("192.0.2.0/24", "192.0.3.1"));
         assert!(holds("192.0.2.128/25", "192.0.2.129") && !holds("192.0.2.128/25", "192.0.2.127"));
         assert!(holds("2001:db8::/32", "2001:db8:1::1") && !holds("2001:db8::/32", "2001:db9::1"));
@@ -186,7 +171,16 @@ mod tests {
         for good in ["", "unix", " UNIX , ::1 ,", "127.0.0.1,10.0.0.0/8,fd00::/8"] {
             assert!(TrustedProxies::parse(good).is_some(), "{good}");
         }
-        for bad in ["localhost", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.1:80", "10.0.0.0/8 ::1", "*"] {
+        for bad in [
+            "localhost",
+            "10.0.0.0/33",
+            "010.0.0.0/8",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.1:80",
+            "10.0.0.0/8 ::1",
+            "*",
+        ] {
             assert!(TrustedProxies::parse(bad).is_none(), "{bad}");
         }
     }

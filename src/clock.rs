@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::timestamp::civil_from_days;
+use time::UtcDateTime;
+
+use crate::timestamp::to_seconds;
 
 /// Now, as RFC 3339 in UTC with milliseconds: `2025-01-15T10:00:01.123Z`.
 pub fn now_rfc3339() -> String {
@@ -13,7 +15,8 @@ pub fn now_rfc3339() -> String {
     text
 }
 
-/// Appends `time` as [`now_rfc3339`] does. A clock set before 1970 reads as 1970.
+/// Appends `time` as [`now_rfc3339`] does. A clock set before 1970 reads as 1970, and one set
+/// behind the year 9999 as its end.
 pub fn write_rfc3339(out: &mut String, time: SystemTime) {
     // All but the milliseconds is the same for a whole second, and a busy second has many lines.
     thread_local!(static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) });
@@ -22,9 +25,8 @@ pub fn write_rfc3339(out: &mut String, time: SystemTime) {
     LAST.with_borrow_mut(|(of, text)| {
         if *of != seconds {
             *of = seconds;
-            let (year, month, day) = civil_from_days((seconds / 86_400) as i64);
-            let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-            *text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+            let time = UtcDateTime::from_unix_timestamp(seconds.try_into().unwrap_or(i64::MAX));
+            *text = to_seconds(time.unwrap_or(UtcDateTime::MAX));
         }
         out.push_str(text);
     });
@@ -42,5 +44,8 @@ mod tests {
         let mut text = String::new();
         write_rfc3339(&mut text, UNIX_EPOCH + Duration::from_millis(1_736_935_201_123));
         assert_eq!(text, "2025-01-15T10:00:01.123Z");
+        text.clear();
+        write_rfc3339(&mut text, UNIX_EPOCH + Duration::from_secs(1 << 62));
+        assert_eq!(text, "9999-12-31T23:59:59.000Z");
     }
 }

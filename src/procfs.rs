@@ -6,10 +6,7 @@ use std::fs;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Clock ticks per second in `/proc/self/stat`: fixed at 100 in the kernel's interface to user space.
-const TICKS_PER_SECOND: f64 = 100.0;
-/// The page size on the machines this is built for.
-const PAGE_BYTES: u64 = 4096;
+use rustix::param::{clock_ticks_per_second, page_size};
 
 /// Where descriptors have to be counted one by one, a figure of so long ago is as good: three thousand
 /// connections take five milliseconds.
@@ -48,13 +45,14 @@ impl Process {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         // proc(5) counts fields from 1 and `rest` begins with the third.
         let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<u64>().ok());
-        let seconds = |number: usize| field(number).map(|ticks| ticks as f64 / TICKS_PER_SECOND);
+        let seconds =
+            |number: usize| field(number).map(|ticks| ticks as f64 / clock_ticks_per_second() as f64);
         Self {
             cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, system)| user + system),
             threads: field(20),
             start_time_seconds: seconds(22),
             virtual_bytes: field(23),
-            resident_bytes: field(24).map(|pages| pages * PAGE_BYTES),
+            resident_bytes: field(24).map(|pages| pages * page_size() as u64),
             ..Self::default()
         }
     }
@@ -115,7 +113,7 @@ mod tests {
         assert_eq!(process.threads, Some(9));
         assert_eq!(process.start_time_seconds, Some(30.0));
         assert_eq!(process.virtual_bytes, Some(10_000_000));
-        assert_eq!(process.resident_bytes, Some(512 * 4096));
+        assert_eq!(process.resident_bytes, Some(512 * page_size() as u64));
         assert_eq!(Process::from_stat("nonsense"), Process::default());
     }
 

@@ -1,4 +1,5 @@
-//! `export`: messages as lines on stdout, in the form in which `import` reads them.
+//! `export` writes messages to stdout: as JSON, which `import` reads, or as comma-separated values for other
+//! programs.
 
 use std::io::{self, Write};
 
@@ -9,7 +10,6 @@ use serde_json::ser::{Formatter, Serializer};
 use super::streams::Stdout;
 use super::{EX_IOERR, Failure};
 use crate::advice;
-use crate::csv;
 use crate::filter::{Filter, PageQuery};
 use crate::os;
 use crate::store::{DatabasePath, Export, StoredMessage};
@@ -51,7 +51,8 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
     let mut export = Export::open(database, filter)?;
     let mut lines = Vec::new();
     if is_csv {
-        csv::write_row(&mut lines, &COLUMNS.map(Some));
+        lines.extend_from_slice(COLUMNS.join(",").as_bytes());
+        lines.push(b'\n');
     }
     let mut written = 0;
     while let Some(slice) = export.next_slice()? {
@@ -64,9 +65,8 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
                 ),
             )
         };
-        for message in &slice {
-            write_line(&mut lines, message, is_csv).map_err(failed)?;
-        }
+        let format = if is_csv { write_rows } else { write_objects };
+        format(&mut lines, &slice).map_err(failed)?;
         Stdout.write_all(&lines).map_err(failed)?;
         lines.clear();
         written += slice.len();
@@ -76,21 +76,30 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
     })
 }
 
-fn write_line(lines: &mut Vec<u8>, message: &StoredMessage, is_csv: bool) -> io::Result<()> {
+fn values(message: &StoredMessage) -> [Option<&str>; COLUMNS.len()] {
     let StoredMessage { message_id, from, to, ts, text, created_at } = message;
-    let values = [Some(message_id), Some(from), Some(to), Some(ts), text.as_ref(), created_at.as_ref()]
-        .map(|value| value.map(String::as_str));
-    if is_csv {
-        csv::write_row(lines, &values);
-        return Ok(());
+    [Some(message_id), Some(from), Some(to), Some(ts), text.as_ref(), created_at.as_ref()]
+        .map(|value| value.map(String::as_str))
+}
+
+fn write_rows(lines: &mut Vec<u8>, messages: &[StoredMessage]) -> io::Result<()> {
+    let mut rows = csv::Writer::from_writer(lines);
+    for message in messages {
+        rows.write_record(values(message).map(Option::unwrap_or_default))?;
     }
-    let mut serializer = Serializer::with_formatter(&mut *lines, OneLine);
-    let mut object = serializer.serialize_map(None)?;
-    for (name, value) in COLUMNS.iter().zip(values) {
-        object.serialize_entry(name, &value)?;
+    rows.flush()
+}
+
+fn write_objects(lines: &mut Vec<u8>, messages: &[StoredMessage]) -> io::Result<()> {
+    for message in messages {
+        let mut serializer = Serializer::with_formatter(&mut *lines, OneLine);
+        let mut object = serializer.serialize_map(None)?;
+        for (name, value) in COLUMNS.iter().zip(values(message)) {
+            object.serialize_entry(name, &value)?;
+        }
+        object.end()?;
+        lines.push(b'\n');
     }
-    object.end()?;
-    lines.push(b'\n');
     Ok(())
 }
 

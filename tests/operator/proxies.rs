@@ -1,4 +1,4 @@
-//! Caddy and nginx in front of the service, as the README sets them up: TLS, the bound on bodies, the
+//! Caddy and nginx in front of the service, as scripts/proxies.md sets them up: TLS, the bound on bodies, the
 //! Unix socket, and whom the log names as the client.
 
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
@@ -66,9 +66,9 @@ impl Proxy {
 /// Where the recipes let Prometheus in.
 const INSIDE: &str = "127.0.0.1:9101";
 
-/// The recipe of the README for this service: its host, socket and ports are the test's.
+/// The recipe for this service: its host, socket and ports are the test's.
 fn recipe(language: &str, service: &Service, host: &str, inside: u16) -> String {
-    let blocks = blocks("README.md", language);
+    let blocks = blocks("scripts/proxies.md", language);
     assert_eq!(blocks.len(), 1, "one recipe in {language}");
     let socket = service.path("http.sock").display().to_string();
     let recipe = replaced(&blocks[0], INSIDE, &format!("127.0.0.1:{inside}"));
