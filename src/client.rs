@@ -1,5 +1,5 @@
-//! Whom a request comes from: the peer of its connection or, where that is a proxy which the operator
-//! trusts, the client that the proxy names in `X-Forwarded-For`.
+//! The client of a request is the peer of its connection or, behind a trusted proxy, whom `X-Forwarded-For`
+//! names.
 //!
 //! Anybody can write that header. So it is read from its end, where the nearest proxy has added its
 //! own peer, and only as far as each hop was named by one that is trusted.

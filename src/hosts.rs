@@ -1,5 +1,7 @@
-//! The names that a request may be sent to: a browser that was led here under a name of somebody else's, whose
-//! address that is said to be this machine's (DNS rebinding), sends that name along.
+//! Allowed hosts are the names that a request may be sent to.
+//!
+//! A browser that was led here under a name of somebody else's, whose address that is said to be this
+//! machine's (DNS rebinding), sends that name along.
 
 use std::net::Ipv6Addr;
 
