@@ -38,7 +38,12 @@ impl Reactor {
             return false;
         }
         let is_proxy = newcomer.is_some_and(|client| self.app.trusted_proxies.trust(client));
-        let asks = number.filter(|_| !is_proxy).map_or(0, |number| self.sources.connections(number));
+        let asks = match newcomer {
+            // It may be more of the same.
+            None => usize::MAX,
+            Some(_) if is_proxy => 0,
+            Some(_) => number.map_or(0, |number| self.sources.connections(number)),
+        };
         let held: Vec<Candidate> = self.connections.iter().map(|(key, c)| standing(key, c, 1)).collect();
         for key in victims(&held, asks, now, CHOSEN_AT_ONCE) {
             if let Some(connection) = self.connections.get(key) {
