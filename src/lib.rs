@@ -12,7 +12,7 @@
 //! | 3 | [`secrets`] [`pace`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
-//! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] |
+//! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture.rs` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
@@ -27,7 +27,7 @@
 //! | Where is a batch committed? | `store/write/transactor.rs`, for `store/write/writer.rs` |
 //! | Who may touch a client's socket? | `server/reactor.rs` and its folder |
 //! | Who may ask the next? | `server/worker_pool.rs`, by `server/priorities.rs` |
-//! | Who is closed when there is no room? | `server/eviction.rs` |
+//! | Who is closed when there is no room? | `server/eviction_policy.rs` |
 //! | What does a query see while the index is being made? | `store/read/snapshot.rs`: the messages themselves, as the tail |
 //! | What stops the log from growing? | `store/checkpoint`, between two commits |
 //! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it |
@@ -40,7 +40,7 @@
 //! queue of `server::worker_pool` → `server::request_context` → `routes` finds the row of its table →
 //! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::write`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
-//! `server::completions` → `server::reactor` has `server::request_context` count, log and render it, and sends.
+//! `server::completions` → `server::reactor` has `server::access_log` count, log and render it, and sends.
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit.
 //!
 //! # The life of a query
@@ -116,6 +116,7 @@ mod timestamp;
 mod url;
 mod validation_error;
 mod version;
+mod waker;
 
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {

@@ -1,7 +1,6 @@
-//! The bytes that came on a connection, and the request they make: head, framing and body, wherever the bytes were
-//! cut on their way.
+//! The request reader makes a request of a connection's bytes, wherever they were cut on their way.
 //!
-//! No socket, so that tests and fuzzers can feed it.
+//! It knows no socket, so that tests and fuzzers can feed it.
 
 use super::chunked_body::{ChunkedBody, Decoded};
 use super::rejected_request::RejectedRequest;

@@ -8,5 +8,6 @@ mod last_close;
 mod log_watch;
 pub(in crate::store) mod tombstones;
 mod transactor;
+pub(in crate::store) mod waiter;
 pub(in crate::store) mod writer;
 mod writer_thread;

@@ -17,44 +17,18 @@ use super::checkpointer::Checkpointer;
 use super::commit_probe::CommitProbe;
 use super::last_close::LastConnection;
 use super::transactor::Transactor;
+use super::waiter::Waiter;
 use super::writer_thread::serve;
 use crate::limits::{PROBE_TIMEOUT, WRITER_QUEUE};
 use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
-use crate::store::database::insertion::Inserted;
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::read::queries::Queries;
 
 /// A failure to commit is reported to probes for this long before another try.
 const FAILURE_STANDS: Duration = Duration::from_millis(500);
-
-type Outcome = Result<Inserted, StoreError>;
-
-/// Who waits for one message. Answered exactly once: if nobody does, dropping it answers
-/// [`StoreError::Lost`].
-pub struct Waiter(Option<Box<dyn FnOnce(Outcome) + Send>>);
-
-impl Waiter {
-    pub fn new(answer: impl FnOnce(Outcome) + Send + 'static) -> Self {
-        Self(Some(Box::new(answer)))
-    }
-
-    pub(super) fn answer(mut self, outcome: Outcome) {
-        if let Some(answer) = self.0.take() {
-            answer(outcome);
-        }
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let Some(answer) = self.0.take() {
-            answer(Err(StoreError::Lost));
-        }
-    }
-}
 
 pub(super) enum WriteCommand {
     /// Boxed, because the queue holds a place of this size for every message that may ever wait.
@@ -217,9 +191,14 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use super::super::waiter::{Heard, OutcomeSender, outcomes};
+    use crossbeam_channel::Receiver;
+
     use super::*;
+    use crate::store::database::insertion::Inserted;
     use crate::store::database::prepare;
     use crate::store::index::indexer::Indexer;
+    use crate::waker::Waker;
 
     fn writer(path: &Path) -> Writer {
         let log = Log::start(crate::log::Level::Error).unwrap();
@@ -235,34 +214,29 @@ mod tests {
         Message::parse(body.as_bytes()).unwrap()
     }
 
-    #[test]
-    fn a_waiter_that_nobody_answers_hears_that_its_message_may_be_lost() {
-        let (sender, heard) = bounded(2);
-        let waiter = |sender: Sender<Outcome>| Waiter::new(move |outcome| sender.send(outcome).unwrap());
-        drop(waiter(sender.clone()));
-        assert_eq!(heard.try_recv(), Ok(Err(StoreError::Lost)));
-        waiter(sender).answer(Ok(Inserted::Created));
-        assert_eq!(heard.try_recv(), Ok(Ok(Inserted::Created)));
-        assert!(heard.try_recv().is_err(), "an answer is given once");
+    /// Something that panics on the writer's thread.
+    fn panic(writer: &Writer) {
+        writer.commands.send(WriteCommand::Job(Box::new(|_| panic!("on purpose")))).unwrap();
+    }
+
+    fn channel() -> (OutcomeSender, Receiver<Heard>) {
+        outcomes(Arc::new(Waker::new().unwrap()))
     }
 
     #[test]
-    fn a_panic_in_the_writer_answers_its_batch_and_the_next_one_is_stored() {
+    fn after_a_panic_in_the_writer_the_next_message_is_stored() {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder.path().join("app.db"));
-        let (sender, heard) = bounded(1);
-        // What answers on the writer's thread can panic like anything else there.
-        writer.insert(message("m1"), Waiter::new(|_| panic!("on purpose")));
-        writer.insert(message("m2"), Waiter::new(move |outcome| sender.send(outcome).unwrap()));
-        assert!(matches!(heard.recv(), Ok(Ok(Inserted::Created) | Err(StoreError::Lost))));
-        let (sender, heard) = bounded(1);
+        let (sender, heard) = channel();
+        writer.insert(message("m1"), sender.waiter(1));
+        panic(&writer);
+        assert_eq!(heard.recv(), Ok((1, Ok(Inserted::Created))));
         // The connection is opened anew after a pause; until then the answer is an error.
         let outcome = std::iter::repeat_with(|| {
-            let sender = sender.clone();
-            writer.insert(message("m3"), Waiter::new(move |outcome| sender.send(outcome).unwrap()));
+            writer.insert(message("m2"), sender.waiter(2));
             heard.recv().unwrap()
         });
-        assert!(outcome.take(100_000_000).any(|outcome| outcome == Ok(Inserted::Created)));
+        assert!(outcome.take(100_000_000).any(|outcome| outcome == (2, Ok(Inserted::Created))));
         writer.stop();
     }
 
@@ -272,16 +246,14 @@ mod tests {
         let writer = Arc::new(writer(&folder.path().join("app.db")));
         let (go_on, gone_on) = bounded::<()>(0);
         let (begins, begun) = bounded(1);
-        writer.insert(
-            message("m1"),
-            Waiter::new(move |_| {
-                begins.send(()).unwrap();
-                let _ = gone_on.recv();
-            }),
-        );
+        let hold_up = move |_: &mut Transactor| {
+            begins.send(()).unwrap();
+            let _ = gone_on.recv();
+        };
+        writer.commands.send(WriteCommand::Job(Box::new(hold_up))).unwrap();
         // While the writer is held up here, one that panics and the stop come to wait for it together.
         begun.recv().unwrap();
-        writer.insert(message("m2"), Waiter::new(|_| panic!("on purpose")));
+        panic(&writer);
         let (stopped, has_stopped) = bounded(1);
         let stopping = Arc::clone(&writer);
         thread::spawn(move || stopped.send(stopping.stop().is_some()).unwrap());

@@ -13,7 +13,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::transactor::Transactor;
-use super::writer::{Job, Waiter, WriteCommand};
+use super::waiter::Waiter;
+use super::writer::{Job, WriteCommand};
 use crate::limits::MAX_BATCH;
 use crate::message::Message;
 use crate::store::error::StoreError;
