@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 
+use super::deletion;
 use crate::limits::{BUSY_WEBHOOKS, DELETION_LOOK, EXPIRY_INTERVAL, EXPIRY_SLICE, REMOVAL_SLICE};
 use crate::log::{Level, Line, Log};
 use crate::metrics::{Metrics, Priority};
@@ -108,21 +109,11 @@ pub(in crate::store) fn delete(
     expired: &[ExpiredMessage],
     at: i64,
 ) -> rusqlite::Result<u64> {
-    let salt = tombstones::Salt::read(connection)?;
-    let mut delete = connection.prepare_cached(
-        "DELETE FROM messages WHERE rowid = ?1 AND CAST(message_id AS BLOB) IS ?2 AND CAST(created_at AS BLOB) IS ?3",
-    )?;
-    let mut deleted = 0;
-    for ExpiredMessage { row, message_id, created_at } in expired {
-        if delete.execute((row, message_id, created_at))? == 0 {
-            continue;
-        }
-        deleted += 1;
-        if let Some(message_id) = message_id {
-            tombstones::remember(connection, &salt, message_id, at)?;
-        }
-    }
-    Ok(deleted)
+    let target = |one: &ExpiredMessage| (one.row, one.created_at.clone(), one.message_id.clone());
+    let targets: Vec<_> = expired.iter().map(target).collect();
+    const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
+    deletion::overwrite_texts(connection, TELLS, &targets)?;
+    deletion::delete(connection, TELLS, &targets, at)
 }
 
 struct RetentionLoop {
