@@ -24,11 +24,11 @@
 //! |---|---|
 //! | Where is a signature checked? | `routes/webhook.rs`, with the keys of `signature.rs` |
 //! | Where is a message judged? | `message.rs` |
-//! | Where is a batch committed? | `store/write/transactor.rs`, for `store/write/writer.rs` |
+//! | Where is a batch committed? | `store/write/transactor.rs`, for the loop in `store/write/writer_thread.rs` |
 //! | Who may touch a client's socket? | `server/reactor.rs` and its folder |
 //! | Who may ask the next? | `server/worker_pool.rs`, by `server/priorities.rs` |
 //! | Who is closed when there is no room? | `server/eviction_policy.rs` |
-//! | What does a query see while the index is being made? | `store/read/snapshot.rs`: the messages themselves, as the tail |
+//! | What does a query see while the index is being made? | `store/read/queries.rs`: the messages themselves, as the tail |
 //! | What stops the log from growing? | `store/checkpoint`, between two commits |
 //! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it |
 //! | Who answers when something goes wrong? | `routes/problem.rs`, `store/error.rs` |
