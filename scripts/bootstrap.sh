@@ -26,6 +26,7 @@ package_of() {
 	case $1 in
 	# --no-install-recommends leaves the C library's headers out of gcc.
 	cc) echo gcc libc6-dev ;;
+	c++) echo g++ ;;
 	curl) echo curl ca-certificates ;;
 	ldd) echo libc-bin ;;
 	dpkg-deb) echo dpkg ;;

@@ -1,4 +1,4 @@
-//! What a route may reach: the parts of the running service, and no logic.
+//! The app holds the parts of the running service that a route may reach.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,4 +1,4 @@
-//! An authority names a host and perhaps a port (RFC 3986, section 3.2), as `Host` and a URL carry it.
+//! An authority names a host, perhaps with a port, as `Host` or a URL carries it (RFC 3986, section 3.2).
 //!
 //! Strict: a name that two parsers could take for two hosts is none. So there is no user before an `@`, which
 //! HTTP does not know (RFC 9110, section 4.2.4), and no comma, with which an intermediary joins two headers.

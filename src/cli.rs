@@ -1,5 +1,6 @@
-//! The command line: what each command does, and the exit codes (sysexits.h) that tell a script or
-//! systemd what kind of failure it was.
+//! The command line runs what its arguments name.
+//!
+//! Exit codes (sysexits.h) tell a script or systemd what kind of failure it was.
 
 mod check;
 mod erase;

@@ -1,5 +1,5 @@
-//! Whom a request comes from: the peer of its connection or, where that is a proxy which the operator
-//! trusts, the client that the proxy names in `X-Forwarded-For`.
+//! The client of a request is the peer of its connection or, behind a trusted proxy, whom `X-Forwarded-For`
+//! names.
 //!
 //! Anybody can write that header. So it is read from its end, where the nearest proxy has added its
 //! own peer, and only as far as each hop was named by one that is trusted.
@@ -42,8 +42,8 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Addresses and networks (`10.0.0.0/8`) and the word `unix`, separated by commas. `None` for
-    /// anything else.
+    /// Addresses and networks (`10.0.0.0/8`) and the word `unix`, separated by commas; nothing at all for nobody.
+    /// `None` for anything else, such as a list that names nobody.
     pub fn parse(text: &str) -> Option<Self> {
         let mut trusted = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -53,7 +53,8 @@ impl TrustedProxies {
                 trusted.networks.push(network(part)?);
             }
         }
-        Some(trusted)
+        let names_somebody = trusted.unix || !trusted.networks.is_empty();
+        (names_somebody || text.is_empty()).then_some(trusted)
     }
 
     /// Who is at the far end, given the values of `X-Forwarded-For` in the order they came. What is
@@ -172,6 +173,8 @@ mod tests {
             assert!(TrustedProxies::parse(good).is_some(), "{good}");
         }
         for bad in [
+            " ",
+            ",",
             "localhost",
             "10.0.0.0/33",
             "010.0.0.0/8",

@@ -1,4 +1,4 @@
-//! The wall clock, in the one form in which the service writes it down.
+//! The wall clock has one form in which the service writes it down.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! The environment, read at the start and at a reload into a [`Config`], or refused in one clear line.
+//! The environment is read into a [`Config`], or refused in one clear line.
 //!
 //! Each command reads what it uses: a setting of the service is no reason for `export` to fail.
 

@@ -1,4 +1,4 @@
-//! Characters that end, hide or rearrange a line of text for whoever looks at it.
+//! Escapes stand for characters that would end, hide or rearrange a line of text for whoever looks at it.
 
 /// Unicode's general category Cf, format characters (Unicode 16.0, DerivedGeneralCategory.txt).
 const FORMAT: [(u32, u32); 21] = [

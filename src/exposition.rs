@@ -1,4 +1,6 @@
-//! Prometheus text format 0.0.4 (prometheus.io/docs/instrumenting/exposition_formats), by hand.
+//! An exposition is a page of metrics in Prometheus text format 0.0.4.
+//!
+//! See prometheus.io/docs/instrumenting/exposition_formats.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The query of `GET /messages`: filters, page and cursor (contract, section 3).
+//! A page query says which messages `GET /messages` shows (contract, section 3).
 //!
 //! [`PageQuery::parse`] checks every parameter once and reports all errors together. An empty
 //! `from`, `since`, `q` or `after` is no filter; of a repeated parameter the last counts; unknown

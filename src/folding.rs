@@ -1,4 +1,4 @@
-//! The one definition of "the same text, whatever its case": Unicode full case folding.
+//! Unicode full case folding decides which texts are the same whatever their case.
 //!
 //! `ÉCOLE` finds `école` and `STRASSE` finds `straße`, because both sides are folded before they
 //! are compared (Unicode Standard, section 3.13, toCasefold). Nothing is normalised: a letter and a

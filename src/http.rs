@@ -1,4 +1,4 @@
-//! Requests and responses as plain data.
+//! A request or a response is plain data here, apart from any socket.
 //!
 //! Nothing here knows a socket or a library: routes are called with a [`Request`] and answer with a
 //! [`Response`], whoever made the one and sends the other.

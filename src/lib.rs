@@ -1,21 +1,38 @@
-//! `lyftr-webhook`: takes signed messages over HTTP, stores each exactly once in SQLite, and answers
-//! queries, analytics, health and metrics.
+//! The library stores signed messages exactly once; the program around it speaks HTTP.
 //!
 //! # The house
 //!
 //! | floor | rooms |
 //! |---|---|
-//! | 7 | `cli`: arguments, environment, lifecycle |
-//! | 6 | [`server`]: sockets, the pool; the only home of tiny_http and threadpool |
-//! | 5 | [`routes`]: decides; knows no socket and no SQL |
-//! | 4 | [`app`]: what a route may reach |
-//! | 3 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`secrets`] |
+//! | 8 | [`cli`]: arguments, environment, lifecycle, a file for each command |
+//! | 7 | [`server`]: sockets, the pool; the only home of tiny_http and threadpool |
+//! | 6 | [`routes`]: decides, a file for each path; knows no socket and no SQL |
+//! | 5 | [`app`]: what a route may reach |
+//! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment |
+//! | 3 | [`secrets`] [`pace`] |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
-//! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] |
+//! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
-//! `tests/architecture.rs` keeps this.
+//! `tests/architecture.rs` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
+//! `checkpoint`, `database`; the one thread of `index` looks at what `read` does.
+//!
+//! # Where is it?
+//!
+//! | | |
+//! |---|---|
+//! | Where is a signature checked? | `routes/webhook.rs`, with the keys of `signature.rs` |
+//! | Where is a message judged? | `message.rs` |
+//! | Where is a batch committed? | `store/write/transactor.rs`, for `store/write/writer.rs` |
+//! | Who may touch a client's socket? | `server/reactor.rs` and its folder |
+//! | Who may ask the next? | `server/worker_pool.rs`, by `server/priorities.rs` |
+//! | Who is closed when there is no room? | `server/eviction.rs` |
+//! | What does a query see while the index is being made? | `store/read/snapshot.rs`: the messages themselves, as the tail |
+//! | What stops the log from growing? | `store/checkpoint`, between two commits |
+//! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it |
+//! | Who answers when something goes wrong? | `routes/problem.rs`, `store/error.rs` |
+//! | What happens at a signal? | `cli/signals.rs`, then `server/reactor/drain.rs`, then `store/write/last_close.rs` |
 //!
 //! # The life of a `POST /webhook`
 //!
@@ -25,6 +42,37 @@
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
 //! `server::completions` → `server::reactor` has `server::request_context` count, log and render it, and sends.
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit.
+//!
+//! # The life of a query
+//!
+//! `server::reactor` → the queue for queries → a thread of `server::worker_pool` → `routes` → `store::read`
+//! borrows a read connection and takes one snapshot of index and database → the rows, and the total, from what the index
+//! covers and from the tail behind it → `server::completions` → `server::reactor` sends. At most two are at work;
+//! a query is given up at its deadline, at a stop, or when it has kept the log from starting over.
+//!
+//! # The life of a stop
+//!
+//! `cli::signals` tells the server → `server::reactor::drain`: readiness is 503, nothing new is accepted, what was begun is
+//! answered → the reactor ends, and the pool with it → `store`: deletion ends, the writer commits what waits, the read
+//! connections and the index close → the last connection moves the log into the file.
+//!
+//! # Threads
+//!
+//! | | owns |
+//! |---|---|
+//! | `reactor` | every client's socket, the listening one, every deadline |
+//! | `worker`, a fixed number | nothing but the request at hand |
+//! | `writer` | the connection that changes the database |
+//! | `checkpointer` | a connection that moves the log while commits go on |
+//! | `indexer` | the index file |
+//! | `retention` | the decision what is too old |
+//! | `log` | stdout |
+//! | `signals`, `watchdog` | what the process is told, and what its supervisor hears |
+//!
+//! # What is absent on purpose
+//!
+//! An async runtime; a thread for each connection; a second writer; a lock that a scrape shares with a request; a handing
+//! over of sockets between processes; a cache of answers; TLS, compression and a resolver.
 //!
 //! # What always holds
 //!
@@ -68,6 +116,7 @@ mod timestamp;
 mod url;
 mod validation_error;
 mod version;
+mod waker;
 
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {

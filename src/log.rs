@@ -1,4 +1,6 @@
-//! One JSON line on stdout per request, and for what happens to the service itself (contract, section 8).
+//! The log is lines of JSON on stdout (contract, section 8).
+//!
+//! One is for each request, others are for what happens to the service itself.
 //!
 //! A line is put into a bounded buffer and a thread of its own writes it out, so nothing that
 //! serves a request ever waits for whoever reads stdout: past the bound lines are dropped and

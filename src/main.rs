@@ -1,4 +1,4 @@
-//! Arguments in, exit code out.
+//! The program hands its arguments to the command line, whose exit code it returns.
 
 use std::process::ExitCode;
 

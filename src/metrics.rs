@@ -1,4 +1,4 @@
-//! What is counted while the service runs: atomic counters, gauges and histograms.
+//! Metrics count what happens while the service runs, in atomics that nobody has to lock.
 //!
 //! Counting is one relaxed atomic addition and reading takes no lock, so a scrape never holds up a
 //! request. Labels come from the closed sets below, so no client can add a time series.

@@ -1,5 +1,5 @@
-//! What the operating system hands over, and the only `unsafe` of the program, each behind a small
-//! safe function.
+//! Calls of the operating system stand behind small safe functions here, with the only `unsafe` of the
+//! program.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

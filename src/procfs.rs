@@ -1,4 +1,4 @@
-//! What the kernel says of this process: `/proc/self` (proc(5)), for the `process_*` metrics.
+//! `/proc/self` says what the `process_*` metrics tell of this process (proc(5)).
 //!
 //! Every figure is optional: a host without `/proc` loses the figure, not the scrape.
 

@@ -1,5 +1,6 @@
-//! What the service keeps to itself, and the place where every thread finds what holds now: a reload
-//! replaces it while requests go on.
+//! Secrets are what the service keeps to itself.
+//!
+//! Every thread finds here what holds now: a reload replaces it while requests go on.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,4 +1,4 @@
-//! The signature of a webhook: hex HMAC-SHA256 of the raw body (contract, section 2; RFC 2104).
+//! The signature of a webhook is the hex HMAC-SHA256 of its raw body (contract, section 2; RFC 2104).
 //!
 //! Comparison takes the same time whatever is wrong (`Mac::verify_slice`). A secret never leaves
 //! this file: [`Keys`] has no accessor and its `Debug` shows nothing.

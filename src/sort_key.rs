@@ -1,4 +1,5 @@
-//! The sort key of a message: its place in the one total order that every list and every cursor follows.
+//! The sort key of a message is its place in the one total order that every list follows, as does every
+//! cursor.
 //!
 //! The order is by instant, then by id bytewise, as the contract says (section 3). Old files, and people with
 //! sqlite3, have ids that are NULL, BLOBs or not UTF-8; those have their places too: no id comes before every

@@ -1,4 +1,4 @@
-//! Instants as text: the forms in which they arrive, and the one form in which they compare.
+//! Instants arrive as text in several forms, of which one compares.
 //!
 //! An [`InstantKey`] is a UTC time `YYYY-MM-DDTHH:MM:SS[.fraction]` with everything cut off its end
 //! that does not change which instant it names (`Z`, zeros, a dot). Two keys compare bytewise as

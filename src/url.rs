@@ -1,4 +1,4 @@
-//! The percent-encoding of URLs, read as Python's `urllib.parse` reads it (RFC 3986, section 2.1).
+//! Percent-encoding is read as Python's `urllib.parse` reads it (RFC 3986, section 2.1).
 
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 

@@ -1,4 +1,4 @@
-//! What this program is: its version and the commit it was built from.
+//! The version says what this program is, with the commit that it was built from.
 
 /// The version in `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

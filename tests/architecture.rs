@@ -13,7 +13,21 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (3, &["pace", "secrets"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
     (1, &["advice", "client", "clock", "cursor", "hosts", "inherited", "notify", "validation_error"]),
-    (0, &["authority", "escape", "folding", "timestamp", "url", "limits", "os", "sort_key", "version"]),
+    (
+        0,
+        &[
+            "authority",
+            "escape",
+            "folding",
+            "timestamp",
+            "url",
+            "limits",
+            "os",
+            "sort_key",
+            "version",
+            "waker",
+        ],
+    ),
 ];
 
 /// The map of the house: it names every room, and nobody imports it.

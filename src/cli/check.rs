@@ -1,4 +1,4 @@
-//! `check`: whether a database is sound, told on stdout and by the exit status.
+//! `check` tells on stdout, as by its exit status, whether a database is sound.
 
 use super::Failure;
 use super::streams::print;

@@ -1,4 +1,4 @@
-//! `erase`: which senders, and how thoroughly.
+//! `erase` deletes what the named senders have sent.
 
 use std::io::IsTerminal;
 

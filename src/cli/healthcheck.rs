@@ -1,4 +1,4 @@
-//! `healthcheck`: asks the service on this machine whether it is ready, for containers without curl.
+//! `healthcheck` asks the service on this machine whether it is ready, for containers without curl.
 
 use std::process;
 

@@ -1,5 +1,6 @@
-//! `import`: takes messages from a file or stdin, by the rules of `POST /webhook`, and says which lines it
-//! refused.
+//! `import` takes messages from a file or stdin by the rules of `POST /webhook`.
+//!
+//! It says which lines it refused.
 
 mod lines;
 

@@ -1,4 +1,4 @@
-//! How far a copy has come, on stderr, where somebody is looking.
+//! Progress says on stderr how far a copy has come, where somebody is looking.
 
 use std::io::{IsTerminal, stderr};
 use std::path::Path;

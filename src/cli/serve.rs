@@ -1,5 +1,4 @@
-//! `serve`: from settings to a running service, and from a signal to a clean end (contract,
-//! section 10).
+//! `serve` runs the service from its settings to a clean end (contract, section 10).
 
 use std::io;
 use std::panic;

@@ -1,5 +1,7 @@
-//! Signals: `SIGTERM` and `SIGINT` end the service, `SIGHUP` has it read its secrets again. `SIGUSR2`, with
-//! which other servers, formerly this one as well, are upgraded, does nothing: by default it would kill.
+//! A thread of its own waits for signals.
+//!
+//! `SIGTERM` and `SIGINT` end the service, `SIGHUP` has it read its secrets again. `SIGUSR2` does nothing: by
+//! default it would kill.
 
 use std::io::{self, IsTerminal};
 use std::process;

@@ -1,4 +1,4 @@
-//! The line about the service that its supervisor shows (`systemctl status`).
+//! The status is the line about the service that its supervisor shows (`systemctl status`).
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,4 +1,4 @@
-//! The standard streams of a command, whatever they are connected to.
+//! The standard streams of a command work whatever they are connected to.
 //!
 //! stderr is for people and decides nothing: what cannot be written there is left out, and nobody is waited
 //! for without end. stdout and stdin carry data: a failure there is the command's. All three may share their

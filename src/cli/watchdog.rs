@@ -1,5 +1,6 @@
-//! The supervisor's watchdog (sd_watchdog_enabled(3)): as long as there is progress it hears from us, and
-//! when it hears nothing it ends the service and starts it anew.
+//! The supervisor's watchdog hears from the service as long as there is progress (sd_watchdog_enabled(3)).
+//!
+//! When it hears nothing it ends the service and starts it anew.
 //!
 //! Progress is that a connection of our own is accepted and answered, or that others were accepted
 //! meanwhile, as in a flood; and that the writer takes up batch after batch. A disk that fails is no

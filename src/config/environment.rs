@@ -1,4 +1,4 @@
-//! Environment variables are looked up here, one at a time, and refused in one clear line.
+//! An environment variable is looked up by its name, or refused in one clear line.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A raw message holds the fields of a body as they stand in it, undecoded and unjudged.
+//! A raw message holds the fields of a body as they stand in it, neither decoded nor judged.
 //!
 //! Only here is a body read. Names compare after their escapes were read; of a field given twice the last
 //! counts, whatever the earlier one held; a field of another name may hold any JSON. What is passed over is

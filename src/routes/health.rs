@@ -1,4 +1,4 @@
-//! `GET /health/live` and `GET /health/ready` (contract, section 5).
+//! The health routes say whether the process serves, or whether it can store as well (contract, section 5).
 
 use std::sync::atomic::Ordering::Relaxed;
 

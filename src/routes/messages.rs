@@ -1,4 +1,4 @@
-//! `GET /messages` (contract, section 3).
+//! `GET /messages` answers with one page of messages (contract, section 3).
 
 use super::{Answer, problem};
 use crate::app::App;

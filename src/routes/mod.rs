@@ -1,4 +1,4 @@
-//! The dispatcher: from a request to an answer, by one table.
+//! The dispatcher leads a request to its answer by one table.
 //!
 //! Path, method, metric label, the work it takes and whether a token is asked for all come from
 //! [`TABLE`]; so do 307, 401, 404, 405 with `Allow`, and `HEAD`. A handler is a plain function that knows

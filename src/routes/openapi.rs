@@ -1,4 +1,4 @@
-//! `GET /openapi.json` (contract, section 7): the contract for programs.
+//! `GET /openapi.json` tells programs the contract (contract, section 7).
 
 use super::Answer;
 use crate::app::App;

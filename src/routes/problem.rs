@@ -1,4 +1,4 @@
-//! Every answer that is not a success, in one place.
+//! A problem is an answer that is not a success.
 
 use serde_json::json;
 

@@ -1,5 +1,7 @@
-//! `GET /stats` (contract, section 4), and `messages_since`: how many messages there are at each of
-//! some instants or later, which is what a chart over time is made of.
+//! `GET /stats` answers with exact figures of what is stored (contract, section 4).
+//!
+//! `messages_since` adds how many messages there are at each of some instants or later, which is what a chart
+//! over time is made of.
 
 use serde_json::{Value, json};
 

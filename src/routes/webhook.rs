@@ -1,5 +1,6 @@
-//! `POST /webhook`: the order of its checks, and what is said of a message that was committed
-//! (contract, section 2).
+//! `POST /webhook` checks the signature of a body before its content (contract, section 2).
+//!
+//! What passes is for the writer to commit; [`committed`] is the answer after that.
 
 use super::{Answer, Reply, problem};
 use crate::app::App;

@@ -1,9 +1,9 @@
-//! The chunked coding of a request body (RFC 9112, section 7.1), decoded as its bytes arrive.
+//! A chunked body is decoded as its bytes arrive (RFC 9112, section 7.1).
 //!
 //! Strict: a chunk size is hex digits and nothing else before an optional extension, and every line
 //! ends in CRLF. Extensions and trailer fields have to be such, and are read over.
 
-use super::request_head::{is_token_byte, parse_field};
+use super::header_field::{is_token_byte, parse_field};
 use crate::limits::{MAX_CHUNK_LINE_BYTES, MAX_HEAD_BYTES};
 use crate::routes::RequestError;
 

@@ -1,4 +1,4 @@
-//! The listening socket: bound by us to TCP or a Unix path, or inherited from systemd.
+//! The listener is bound to TCP or a Unix path, or inherited from systemd.
 
 use std::fmt;
 use std::io;

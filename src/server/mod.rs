@@ -1,28 +1,33 @@
-//! HTTP: from bytes on a socket to a [`crate::http::Request`] and back, and nothing of what the
-//! service is for.
+//! The server speaks HTTP to its clients: bytes become a [`crate::http::Request`], a [`crate::http::Response`]
+//! becomes bytes. It knows nothing of what the service is for.
 //!
-//! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, whose bytes become requests in
-//! [`request_reader`] → [`worker_pool`] →
-//! [`request_context`] → routes; the answer goes through [`completions`] back to the reactor.
+//! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, which speaks its
+//! [`protocol`]; its bytes become requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through
+//! [`completions`] back to the reactor.
 //!
-//! The only home of `tiny_http` and `threadpool`. tiny_http parses header fields ([`request_head`]) and
-//! writes responses ([`response_writer`]); reading from strangers is done here, because its own reader has no
-//! bound on time or size, hangs for ever on HTTP/2.0, and trims away what tells a folded header
-//! from a smuggled one.
+//! The only home of `tiny_http` and `threadpool`. tiny_http's are the method and the version of a
+//! [`request_line`], the [`header_field`]s, and the printing of a response ([`response_writer`]). Binding,
+//! accepting and reading are done here: its own reader has no bound on time or size, hangs for ever on
+//! HTTP/2.0, and trims away what tells a folded header from a smuggled one, and what its `Listener` accepts is
+//! private to that reader.
 
+mod access_log;
+mod buffered_bytes;
 mod chunked_body;
-mod connection;
-
 mod completions;
-mod eviction;
+mod connection;
+mod eviction_policy;
 mod fair_queue;
+mod header_field;
 mod listener;
 mod priorities;
+mod protocol;
 mod reactor;
 mod rejected_request;
 mod request_context;
 mod request_head;
 mod request_id;
+mod request_line;
 mod request_reader;
 mod response_writer;
 mod sources;
@@ -39,11 +44,11 @@ use crate::app::App;
 use crate::http::Body;
 use crate::limits::REACTOR_LOOK;
 use crate::routes::{self, RequestError};
+use crate::waker::Waker;
 
 pub use listener::{BindError, Listener};
 pub use reactor::Bounds;
 
-use completions::Waker;
 use reactor::Reactor;
 use worker_pool::WorkerPool;
 
@@ -124,7 +129,12 @@ pub fn read_request(pieces: &[&[u8]], max_body_bytes: usize) -> Result<Option<Re
         match reader.advance(max_body_bytes) {
             request_reader::Step::Request(head, body) => {
                 let consumed = pushed - reader.len();
-                return Ok(Some(ReadRequest { consumed, method: head.method, path: head.path, body }));
+                return Ok(Some(ReadRequest {
+                    consumed,
+                    method: head.method.to_string(),
+                    path: head.path,
+                    body,
+                }));
             }
             request_reader::Step::Rejected(rejected) => return Err(rejected.error),
             request_reader::Step::More | request_reader::Step::SayContinue => {}

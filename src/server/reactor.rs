@@ -14,8 +14,9 @@ mod accept;
 mod connection_io;
 mod deadlines;
 mod drain;
-mod evict;
+mod eviction;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,7 +28,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use slab::Slab;
 
-use evict::Chosen;
+use eviction::Chosen;
 
 use super::completions::{CompletionQueue, CompletionSender, ConnectionId};
 use super::connection::Connection;
@@ -68,8 +69,8 @@ pub(super) struct Reactor {
     chosen: Chosen,
     next_serial: u64,
     buffered: usize,
-    /// Connections whose turn was cut short.
-    unfinished: Vec<usize>,
+    /// Connections for which more can be done than their fair share was.
+    unfinished: BTreeSet<usize>,
     /// When free memory is given back next; `None` while nothing happens.
     tidy_at: Option<Instant>,
     next_tick: Instant,
@@ -105,7 +106,7 @@ impl Reactor {
             chosen: Chosen::default(),
             next_serial: 0,
             buffered: 0,
-            unfinished: Vec::new(),
+            unfinished: BTreeSet::new(),
             tidy_at: None,
             next_tick: Instant::now(),
             closed: [0; CloseCause::ALL.len()],
@@ -135,8 +136,7 @@ impl Reactor {
                 self.handle(event.data.u64(), event.flags);
             }
             for key in std::mem::take(&mut self.unfinished) {
-                if let Some(connection) = self.connections.get_mut(key) {
-                    connection.unfinished = false;
+                if let Some(connection) = self.connections.get(key) {
                     let to = ConnectionId { key, serial: connection.serial };
                     self.guarded(Some(to), |reactor| reactor.drive(key));
                 }

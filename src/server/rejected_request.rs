@@ -1,11 +1,20 @@
-//! A rejected request is read once more, for whose it was: its answer carries its id, and the log its client.
+//! A rejected request is read once more for whose it was: its answer carries its id, the log its client.
 //!
 //! A field line that is none makes a head that two parsers read in two ways. Of that the id alone is believed,
 //! which decides nothing.
 
-use super::request_head::{self, RequestHead};
+use std::time::Instant;
+
+use super::access_log::AccessRecord;
+use super::request_head::RequestHead;
+use super::request_line::RequestLine;
+use super::response_writer::{Next, RenderedResponse};
+use super::{header_field, request_id};
+use crate::app::App;
+use crate::client::Client;
 use crate::http::Headers;
-use crate::routes::RequestError;
+use crate::metrics::Route;
+use crate::routes::{self, Reply, RequestError, webhook};
 
 const REQUEST_ID: &str = "X-Request-ID";
 /// What is looked for among the fields, however many there are.
@@ -26,7 +35,7 @@ impl RejectedRequest {
     pub(super) fn of(error: RequestError, head: Option<RequestHead>) -> Self {
         match head {
             Some(RequestHead { method, path, headers, .. }) => {
-                Self { error, line: Some((method, path)), headers }
+                Self { error, line: Some((method.to_string(), path)), headers }
             }
             None => error.into(),
         }
@@ -37,13 +46,13 @@ impl RejectedRequest {
         let text = String::from_utf8_lossy(bytes);
         let whole_lines = text.rfind("\r\n").map_or("", |end| &text[..end]);
         let mut lines = whole_lines.split("\r\n");
-        let line = lines.next().and_then(request_head::method_and_path);
+        let line = lines.next().and_then(method_and_path);
         let mut headers = Headers::default();
         let mut is_in_order = true;
         for field in lines.take_while(|line| !line.is_empty()) {
-            match request_head::field_name(field) {
+            match header_field::field_name(field) {
                 Some(name) if WANTED.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)) => {
-                    if let Ok((name, value)) = request_head::parse_field(field) {
+                    if let Ok((name, value)) = header_field::parse_field(field) {
                         headers.push(name, value);
                     }
                 }
@@ -58,10 +67,31 @@ impl RejectedRequest {
     }
 }
 
+impl RejectedRequest {
+    /// The answer, counted and logged like any other. The connection ends with it.
+    pub(super) fn answer(&self, app: &App, peer: Client) -> RenderedResponse {
+        let request_id = request_id::of(&self.headers);
+        let line = self.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
+        let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
+        let reply: Reply = match (route, self.error) {
+            (Route::Webhook, RequestError::Overloaded) => webhook::shed(),
+            (_, error) => routes::rejected(error).into(),
+        };
+        let (headers, received) = (&self.headers, Instant::now());
+        let record = AccessRecord { route, request_id: &request_id, line, peer, headers, received };
+        record.answer(app, &reply, Next::Close)
+    }
+}
+
 impl From<RequestError> for RejectedRequest {
     fn from(error: RequestError) -> Self {
         Self { error, line: None, headers: Headers::default() }
     }
+}
+
+fn method_and_path(line: &str) -> Option<(String, String)> {
+    let line = RequestLine::parse(line).ok()?;
+    Some((line.method.to_string(), line.path))
 }
 
 #[cfg(test)]

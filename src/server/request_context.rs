@@ -1,5 +1,4 @@
-//! A request context is one whole request, its way through the routes, and exactly one answer, which is
-//! counted and logged on its way out.
+//! A request context carries one whole request through the routes to exactly one answer.
 //!
 //! Invariant: every request that was begun is answered once. A panic in a handler is answered with
 //! 500 and goes no further; a request that is dropped unanswered answers 503.
@@ -7,21 +6,17 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
-use super::completions::{Completion, CompletionSender, ConnectionId, OutgoingResponse};
-use super::rejected_request::RejectedRequest;
-use super::request_id;
-use super::response_writer::{Next, RenderedResponse, render};
+use super::access_log::AccessRecord;
+use super::completions::{CompletionSender, ConnectionId, OutgoingResponse};
+use super::response_writer::Next;
 use crate::app::App;
-use crate::client::Client;
-use crate::http::{Body, Headers, Request};
-use crate::log::{Level, Line};
-use crate::metrics::{Priority, Route, WebhookResult};
-use crate::routes::{self, Answer, Reply, RequestError, Resolved, Work, webhook};
-use crate::store::{Inserted, StoreError, Waiter};
+use crate::http::{Body, Request};
+use crate::metrics::Priority;
+use crate::routes::{self, Answer, Reply, Resolved, Work, webhook};
+use crate::store::Outcome;
 
-/// A request on its way to its answer.
+/// A request on its way to its answer, which is counted and logged as it leaves.
 pub(super) struct RequestContext {
     app: Arc<App>,
     request: Request,
@@ -75,7 +70,10 @@ impl RequestContext {
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
         if self.priority() == Priority::Read
-            && self.completions.as_ref().is_some_and(|completions| completions.is_full_for(self.source))
+            && self
+                .completions
+                .as_ref()
+                .is_some_and(|completions| completions.buffered().is_full_for(self.source))
         {
             return self.shed();
         }
@@ -86,12 +84,9 @@ impl RequestContext {
                 self.request.body = Body::Whole(Vec::new());
                 self.message_id = Some(message.message_id().to_owned());
                 let (app, completions) = (Arc::clone(&self.app), self.completions.clone());
-                let waiter = Waiter::new(move |outcome| {
-                    if let Some(completions) = completions {
-                        completions.send(Completion::Committed(self, outcome));
-                    }
-                });
-                app.store.insert(message, waiter);
+                if let Some(waiter) = completions.and_then(|completions| completions.wait_for_commit(self)) {
+                    app.store.insert(message, waiter);
+                }
             }
             Err(_) => {
                 self.app.metrics.panics.fetch_add(1, Relaxed);
@@ -101,10 +96,7 @@ impl RequestContext {
     }
 
     /// The writer has spoken.
-    pub(super) fn committed(
-        mut self: Box<Self>,
-        outcome: &Result<Inserted, StoreError>,
-    ) -> Option<OutgoingResponse> {
+    pub(super) fn committed(mut self: Box<Self>, outcome: &Outcome) -> Option<OutgoingResponse> {
         let reply = webhook::committed(self.message_id.take(), outcome);
         self.completions.take().map(|_| self.answer(&reply))
     }
@@ -122,13 +114,13 @@ impl RequestContext {
 
     fn send(&mut self, reply: &Reply) {
         if let Some(completions) = self.completions.take() {
-            completions.send(Completion::Response(self.answer(reply)));
+            completions.send(self.answer(reply));
         }
     }
 
     /// Counts, logs, and renders.
     fn answer(&self, reply: &Reply) -> OutgoingResponse {
-        let record = Record {
+        let record = AccessRecord {
             route: self.resolved.route,
             request_id: &self.request.id,
             line: Some((&self.request.method, &self.request.path)),
@@ -136,10 +128,9 @@ impl RequestContext {
             headers: &self.request.headers,
             received: self.request.received,
         };
-        record.count_and_log(&self.app, reply);
         self.app.metrics.in_flight(self.priority()).fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
-        let rendered = render(&reply.response, &self.request.id, self.request.method == "HEAD", next);
+        let rendered = record.answer(&self.app, reply, next);
         OutgoingResponse { to: self.to, rendered, close: next == Next::Close }
     }
 }
@@ -164,86 +155,20 @@ impl Drop for RequestContext {
     }
 }
 
-/// Answers what is no request: counted and logged like any other. The connection ends with it.
-pub(super) fn reject(app: &App, rejected: &RejectedRequest, peer: Client) -> RenderedResponse {
-    let request_id = request_id::of(&rejected.headers);
-    let line = rejected.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
-    let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
-    let reply: Reply = match (route, rejected.error) {
-        (Route::Webhook, RequestError::Overloaded) => webhook::shed(),
-        (_, error) => routes::rejected(error).into(),
-    };
-    let head_only = line.is_some_and(|(method, _)| method == "HEAD");
-    let (headers, received) = (&rejected.headers, Instant::now());
-    let record = Record { route, request_id: &request_id, line, peer, headers, received };
-    record.count_and_log(app, &reply);
-    render(&reply.response, &request_id, head_only, Next::Close)
-}
-
-/// What is known of a request when it is answered.
-struct Record<'a> {
-    route: Route,
-    request_id: &'a str,
-    /// Method and path, if they could be read.
-    line: Option<(&'a str, &'a str)>,
-    peer: Client,
-    headers: &'a Headers,
-    received: Instant,
-}
-
-impl Record<'_> {
-    fn count_and_log(&self, app: &App, reply: &Reply) {
-        let took = self.received.elapsed();
-        let status = reply.response.status;
-        app.metrics.request(self.route, status, took);
-        if let Some(facts) = &reply.webhook {
-            app.metrics.webhook(facts.result);
-        }
-        let level = match level(status, reply.webhook.as_ref().map(|facts| facts.result)) {
-            Level::Info if self.request_id == app.watchdog_id => Level::Debug,
-            level => level,
-        };
-        if !app.log.wants(level) {
-            return;
-        }
-        let client = app.trusted_proxies.client(self.peer, self.headers.all("X-Forwarded-For"));
-        let line = Line::new(level)
-            .text("request_id", self.request_id)
-            .client("client", client)
-            .maybe_text("method", self.line.map(|(method, _)| method))
-            .maybe_text("path", self.line.map(|(_, path)| path))
-            .number("status", status.into())
-            .thousandths("latency_ms", took.as_micros() as u64);
-        app.log.write(&match (self.route, &reply.webhook) {
-            (Route::Webhook, facts) => line
-                .maybe_text("message_id", facts.as_ref().and_then(|facts| facts.message_id.as_deref()))
-                .boolean("dup", facts.as_ref().is_some_and(|facts| facts.result == WebhookResult::Duplicate))
-                .maybe_text("result", facts.as_ref().map(|facts| facts.result.label())),
-            _ => line,
-        });
-    }
-}
-
-/// Contract, section 8.
-fn level(status: u16, result: Option<WebhookResult>) -> Level {
-    match status {
-        500.. => Level::Error,
-        _ if result == Some(WebhookResult::InvalidSignature) => Level::Error,
-        400.. => Level::Warning,
-        _ => Level::Info,
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::path::Path;
     use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
 
-    use super::super::completions::{self, CompletionQueue};
+    use super::super::completions::{self, Completion, CompletionQueue};
     use super::*;
-    use crate::client::TrustedProxies;
+    use crate::client::{Client, TrustedProxies};
     use crate::hosts::AllowedHosts;
-    use crate::log::Log;
+    use crate::http::Headers;
+    use crate::log::{Level, Log};
+    use crate::message::Message;
+    use crate::metrics::WebhookResult;
     use crate::secrets::{CurrentSecrets, Secrets};
     use crate::store::{DatabasePath, Store};
 
@@ -297,7 +222,7 @@ pub(super) mod tests {
 
     pub(in super::super) fn answers(queue: &CompletionQueue) -> Vec<String> {
         let text = |answer: OutgoingResponse| String::from_utf8(answer.rendered.bytes).unwrap();
-        queue.take().filter_map(Completion::finish).map(text).collect()
+        queue.take().into_iter().filter_map(Completion::finish).map(text).collect()
     }
 
     #[test]
@@ -317,7 +242,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_exchange_that_is_dropped_answers_503() {
+    fn a_request_that_is_dropped_answers_503() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
         let (context, queue) = context(&app, "POST", "/webhook");
@@ -332,12 +257,42 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn an_exchange_is_answered_once() {
+    fn a_request_is_answered_once() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
         let (context, queue) = context(&app, "GET", "/health/live");
         context.run(routes::answer);
         assert_eq!(answers(&queue).len(), 1);
         assert!(answers(&queue).is_empty());
+    }
+
+    fn to_be_stored(_: &App, _: &Request, _: Resolved) -> Answer {
+        let body = br#"{"message_id":"m1","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}"#;
+        Answer::AfterCommit(Message::parse(body).unwrap())
+    }
+
+    #[test]
+    fn a_message_is_answered_by_what_became_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        for result in [WebhookResult::Created, WebhookResult::Duplicate] {
+            let (context, queue) = context(&app, "POST", "/webhook");
+            context.run(to_be_stored);
+            let answers =
+                std::iter::repeat_with(|| answers(&queue)).find(|answers| !answers.is_empty()).unwrap();
+            assert!(answers.len() == 1 && answers[0].starts_with("HTTP/1.1 200 "), "{answers:?}");
+            assert_eq!(app.metrics.webhooks_total(result), 1);
+        }
+    }
+
+    #[test]
+    fn once_the_reactor_is_gone_a_request_is_counted_and_nothing_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let (context, queue) = context(&app, "POST", "/webhook");
+        drop(queue);
+        context.run(to_be_stored);
+        let waiting = app.metrics.in_flight(Priority::Ingest).load(Relaxed);
+        assert_eq!((app.metrics.webhooks_total(WebhookResult::Unavailable), waiting), (1, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! The id by which a request is found in the log: the client's own, or a fresh one.
+//! A request id is what a request is found by in the log: the client's own, or a fresh one.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

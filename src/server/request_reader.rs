@@ -1,5 +1,5 @@
-//! The bytes that came on a connection, and the request they make: head, framing and body, wherever
-//! the bytes were cut on their way. No socket, so that tests and fuzzers can feed it.
+//! The request reader makes a request of a connection's bytes, wherever they were cut on their way. It knows no
+//! socket, so that tests and fuzzers can feed it.
 
 use super::chunked_body::{ChunkedBody, Decoded};
 use super::rejected_request::RejectedRequest;

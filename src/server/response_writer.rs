@@ -1,10 +1,10 @@
-//! A response as bytes: tiny_http writes it, with what the connection adds.
+//! The response writer has tiny_http print a response, with what the connection adds.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tiny_http::{HTTPVersion, Header, Headers, StatusCode};
+use tiny_http::{HTTPVersion, Header, HeaderError, Headers, StatusCode};
 
 use crate::http::Response;
 
@@ -37,17 +37,20 @@ impl RenderedResponse {
     }
 }
 
-/// The bytes of a response. For a `HEAD` request the body is left out and its length is not.
-pub(super) fn render(response: &Response, request_id: &str, head_only: bool, next: Next) -> RenderedResponse {
+/// The bytes of a response. For a `HEAD` request the body is left out and its length is not. Fails where a header
+/// holds what tiny_http does not send: anything but visible ASCII and spaces.
+pub(super) fn render(
+    response: &Response,
+    request_id: &str,
+    head_only: bool,
+    next: Next,
+) -> Result<RenderedResponse, HeaderError> {
     let mut headers = Headers::with_capacity(8);
     let date = date();
     let own = [("Server", "lyftr-webhook"), ("Date", date.as_str()), ("X-Request-ID", request_id)];
     let theirs = response.headers.iter().map(|(name, value)| (*name, value.as_ref()));
     for (name, value) in own.into_iter().chain(theirs) {
-        // Every value is made here or checked to be visible ASCII, which tiny_http accepts.
-        if let Ok(header) = Header::from_bytes(name, value) {
-            headers.push(header);
-        }
+        headers.push(Header::from_str(name, value)?);
     }
     let length = response.body.len();
     let shared: &'static [u8] = match &response.body {
@@ -63,7 +66,7 @@ pub(super) fn render(response: &Response, request_id: &str, head_only: bool, nex
         .raw_print(&mut bytes, HTTPVersion(1, 1), None, !is_copied, None)
         .expect("writing into a Vec does not fail");
     say_what_follows(&mut bytes, next);
-    RenderedResponse { bytes, shared }
+    Ok(RenderedResponse { bytes, shared })
 }
 
 /// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here.
@@ -97,7 +100,7 @@ mod tests {
     fn text(head_only: bool, next: Next) -> String {
         let response =
             Response::json(200, br#"{"a":1}"#.as_slice()).header("Link", "</x?after=%7E>; rel=\"next\"");
-        String::from_utf8(render(&response, "id-1", head_only, next).bytes).unwrap()
+        String::from_utf8(render(&response, "id-1", head_only, next).unwrap().bytes).unwrap()
     }
 
     #[test]
@@ -134,10 +137,10 @@ mod tests {
     fn a_large_body_of_the_program_is_not_copied() {
         static PAGE: [u8; COPIED_BYTES + 1] = [b'x'; COPIED_BYTES + 1];
         let response = Response::json(200, PAGE.as_slice());
-        let whole = render(&response, "id-1", false, Next::KeepOpen);
+        let whole = render(&response, "id-1", false, Next::KeepOpen).unwrap();
         assert!(whole.bytes.ends_with(b"\r\n\r\n") && whole.shared.len() == PAGE.len());
         assert!(whole.held() < COPIED_BYTES);
-        let head = render(&response, "id-1", true, Next::KeepOpen);
+        let head = render(&response, "id-1", true, Next::KeepOpen).unwrap();
         assert!(head.bytes == whole.bytes && head.shared.is_empty());
     }
 }

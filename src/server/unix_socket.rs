@@ -1,4 +1,4 @@
-//! A Unix socket has a file of its own: made with the rights that it is to have, and removed by whom it belongs to.
+//! A Unix socket has a file of its own, which whoever made it removes.
 //!
 //! - A file that a stopped service has left behind is taken over, one behind which somebody listens is not. Between
 //!   looking and binding no other process of ours does the same, by a lock on the folder.

@@ -1,5 +1,5 @@
 //! The worker pool answers requests on a fixed number of threads, each of which takes the next one by its
-//! [`super::priorities`], and of these the sources in turn.
+//! [`super::priorities`]; of these the sources come in turn.
 //!
 //! A thread is woken when none is on its way already, and wakes the next one where more is to be done: a
 //! flood of short requests keeps few threads busy instead of waking all in turn. A full queue gives the

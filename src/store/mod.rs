@@ -41,7 +41,7 @@ pub use maintenance::import::{Import, Incoming};
 pub use maintenance::restore::restore;
 pub use read::page::{Page, StoredMessage};
 pub use read::stats::Stats;
-pub use write::writer::Waiter;
+pub use write::waiter::{Heard, Outcome, OutcomeSender, Waiter, outcomes};
 
 use database::lock::Lock;
 use database::{files, open_error, prepare};

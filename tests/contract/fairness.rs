@@ -38,6 +38,27 @@ fn one_address_that_holds_every_connection_does_not_lock_the_others_out() {
 }
 
 #[test]
+fn one_address_whose_requests_are_all_at_work_does_not_lock_the_others_out() {
+    let service = Setup::new().with("MAX_CONNECTIONS", &CONNECTIONS.to_string()).start();
+    let address = address(&service);
+    // None of them can be committed for a while.
+    let lock = service.database();
+    lock.execute_batch("BEGIN IMMEDIATE").expect("it can be locked");
+    let hoard: Vec<_> = (0..CONNECTIONS)
+        .map(|number| {
+            let mut client = service.connect();
+            client.send(&signed_post(SECRET, &message_with(&format!("m{number}"), &serde_json::json!({}))));
+            client
+        })
+        .collect();
+    for _ in 0..CONNECTIONS / 2 {
+        Client::connect_from(ELSEWHERE, &address).get("/health/live").expect(200);
+    }
+    drop(hoard);
+    drop(lock);
+}
+
+#[test]
 fn answers_that_nobody_reads_do_not_keep_the_others_from_theirs() {
     let service = Service::start();
     let text = "long ".repeat(800);

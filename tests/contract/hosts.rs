@@ -120,16 +120,17 @@ fn a_host_that_is_missing_or_there_twice_is_never_the_right_one() {
     assert_eq!(asked(&service, "GET /stats HTTP/1.0", &[]), 421);
     assert_eq!(asked(&service, "GET /stats HTTP/1.0", &["Host: localhost"]), 200);
     assert_eq!(asked(&service, "GET /health/live HTTP/1.0", &[]), 200);
-    for open in ["", " , "] {
-        let service = serving(open);
-        assert_eq!(with_host(&service, "evil.example"), 200);
-        assert_eq!(asked(&service, "GET /stats HTTP/1.0", &[]), 200);
-    }
+    let service = serving("");
+    assert_eq!(with_host(&service, "evil.example"), 200);
+    assert_eq!(asked(&service, "GET /stats HTTP/1.0", &[]), 200);
 }
 
 #[test]
 fn a_name_that_no_host_can_have_stops_the_start() {
-    for bad in ["localhost:8000", "*", "*.example.org", "http://localhost", "a b", "localhost;127.0.0.1"] {
+    // A list that names nobody would let everybody in.
+    for bad in
+        [",", " , ", "localhost:8000", "*", "*.example.org", "http://localhost", "a b", "localhost;127.0.0.1"]
+    {
         Setup::new().with("ALLOWED_HOSTS", bad).is_refused(78, &["ALLOWED_HOSTS", bad]);
     }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::fixtures::SECRET;
 use crate::output::Lines;
-use crate::skip::{has, is_root};
+use crate::skip::{can_mount, has, is_root};
 use crate::tools::run;
 
 /// Who the image says that the service is.
@@ -33,7 +33,7 @@ pub(crate) struct Image {
 impl Image {
     /// Saved from the executable under test; `None` where the machine cannot make or run containers.
     pub(crate) fn new() -> Option<Self> {
-        if !has(&["buildah", "crun", "docker-compose", "python3", "unshare"]) || !is_root() {
+        if !has(&["buildah", "crun", "docker-compose", "python3", "unshare"]) || !is_root() || !can_mount() {
             return None;
         }
         let folder = TempDir::new().expect("the machine has a folder for temporary files");

@@ -272,7 +272,7 @@ fn what_is_erased_beside_it_is_gone_once_it_has_begun_anew() {
     replication.has("erased");
     let finished = service.setup().run(&["erase", "--sender", "+2"]);
     assert_eq!(finished.code, Some(69), "{finished:?}");
-    assert!(finished.stderr.contains("somebody is reading it"), "{finished:?}");
+    assert!(finished.stderr.contains("another process reads the database"), "{finished:?}");
 
     replication.kill();
     let finished = service.setup().run(&["erase", "--sender", "+2"]);

@@ -8,6 +8,7 @@ use std::env;
 use std::fmt::{self, Display};
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::process::Command;
 
 /// What a machine may lack and no package brings: the only reasons for a skip with `STRICT=1`.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +68,17 @@ pub(crate) fn is_root() -> bool {
         lacks(Lack::Root);
     }
     root
+}
+
+/// Whether this process may mount something, tried where nobody else sees it.
+pub(crate) fn can_mount() -> bool {
+    let mount = ["--mount", "mount", "-t", "tmpfs", "none", "/mnt"];
+    let tried = Command::new("unshare").args(mount).output();
+    let can = tried.is_ok_and(|output| output.status.success());
+    if !can {
+        lacks(Lack::Mounts);
+    }
+    can
 }
 
 /// Says that the machine lacks something; the test ends here.

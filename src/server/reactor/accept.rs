@@ -1,4 +1,4 @@
-//! Accepting connections, within their number.
+//! Connections are accepted within their number.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown};
 
 use super::super::connection::{Connection, SEND_FLAGS};
-use super::super::request_context::reject;
+use super::super::rejected_request::RejectedRequest;
 use super::{LISTENER, Reactor};
 use crate::client::Client;
 use crate::limits::ACCEPT_PAUSE;
@@ -64,7 +64,7 @@ impl Reactor {
     /// Answers somebody for whom there is no place. Best effort: this client costs nothing more than these
     /// few calls.
     fn turn_away(&mut self, socket: &OwnedFd, peer: Client) {
-        let answer = reject(&self.app, &RequestError::Overloaded.into(), peer);
+        let answer = RejectedRequest::from(RequestError::Overloaded).answer(&self.app, peer);
         let _ = rustix::net::send(socket, &answer.bytes, SEND_FLAGS);
         let _ = rustix::net::shutdown(socket, Shutdown::Write);
         // To close upon what was not read would reset the connection, and the answer with it.

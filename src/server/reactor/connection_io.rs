@@ -1,14 +1,15 @@
-//! A connection's input and output: whatever can be done for it without waiting.
+//! The reactor does for a connection whatever input or output can be done without waiting.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use rustix::event::epoll;
 
-use super::super::completions::{Completion, ConnectionId, OutgoingResponse};
-use super::super::connection::{AfterResponse, Phase, ReadOutcome};
+use super::super::completions::{ConnectionId, OutgoingResponse};
+use super::super::connection::ReadOutcome;
+use super::super::protocol::{AfterResponse, Phase, Task};
 use super::super::rejected_request::RejectedRequest;
-use super::super::request_context::{RequestContext, reject};
+use super::super::request_context::RequestContext;
 use super::super::request_head::RequestHead;
 use super::super::request_id;
 use super::super::request_reader::Step;
@@ -21,11 +22,11 @@ use crate::routes::RequestError;
 
 impl Reactor {
     pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
-        // The connection may have been closed by an earlier event of the same turn.
+        // The connection may have been closed by an earlier event of the same wait.
         if let Some(connection) = self.connections.get_mut(key) {
             let hang_up = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
-            connection.hung_up |= flags.intersects(hang_up);
-            connection.readable |= connection.hung_up || flags.intersects(epoll::EventFlags::IN);
+            let has_hung_up = flags.intersects(hang_up);
+            connection.note_event(flags.intersects(epoll::EventFlags::IN), has_hung_up);
             self.drive(key);
         }
     }
@@ -37,26 +38,22 @@ impl Reactor {
             let Some(connection) = self.connections.get_mut(key) else {
                 return;
             };
-            let goes_on = match connection.phase {
-                Phase::Idle { .. } | Phase::Receiving { .. } => self.receive(key),
-                Phase::Sending { .. } => self.send(key),
-                Phase::Lingering { cause, .. } => self.linger(key, cause),
-                Phase::Busy { .. } => false,
+            let goes_on = match connection.protocol.task() {
+                Task::Receive => self.receive(key),
+                Task::Send => self.send(key),
+                Task::Discard(cause) => self.discard(key, cause),
+                Task::Wait => false,
             };
             self.count_bytes(key);
             if !goes_on {
                 return;
             }
         }
-        if let Some(connection) = self.connections.get_mut(key)
-            && !std::mem::replace(&mut connection.unfinished, true)
-        {
-            self.unfinished.push(key);
-        }
+        self.unfinished.insert(key);
     }
 
-    fn linger(&mut self, key: usize, cause: CloseCause) -> bool {
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.readable) else {
+    fn discard(&mut self, key: usize, cause: CloseCause) -> bool {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_readable()) else {
             return false;
         };
         match connection.discard(&mut self.buffer) {
@@ -70,12 +67,12 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key) else {
             return false;
         };
-        let step = connection.reader.advance(self.bounds.max_body_bytes);
+        let step = connection.protocol.reader.advance(self.bounds.max_body_bytes);
         let made = match &step {
             Step::Request(head, body) => held(head, body),
             _ => 0,
         };
-        let (held, source) = (connection.held() + made, connection.source);
+        let (held, source) = (connection.protocol.held() + made, connection.source);
         let has_room = held <= SMALL_BUFFER_BYTES || self.has_room(source);
         match step {
             Step::Rejected(rejected) => {
@@ -87,7 +84,7 @@ impl Reactor {
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
             Step::More | Step::SayContinue if !has_room => {
-                let head = self.connections.get_mut(key).and_then(|c| c.reader.give_up());
+                let head = self.connections.get_mut(key).and_then(|c| c.protocol.reader.give_up());
                 let rejected = RejectedRequest::of(RequestError::Overloaded, head);
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
@@ -100,17 +97,17 @@ impl Reactor {
     }
 
     fn read(&mut self, key: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.readable) else {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_readable()) else {
             return false;
         };
         match connection.read(&mut self.buffer) {
             ReadOutcome::Some => true,
             ReadOutcome::Nothing => false,
             ReadOutcome::Failed => self.close(key, CloseCause::Error),
-            ReadOutcome::End if connection.reader.is_empty() => self.close(key, CloseCause::Client),
+            ReadOutcome::End if connection.protocol.reader.is_empty() => self.close(key, CloseCause::Client),
             ReadOutcome::End => {
                 let error = RequestError::Malformed("the request ended before it was whole");
-                let rejected = RejectedRequest::of(error, connection.reader.give_up());
+                let rejected = RejectedRequest::of(error, connection.protocol.reader.give_up());
                 self.reject(key, &rejected, AfterResponse::Close(CloseCause::Malformed))
             }
         }
@@ -122,9 +119,9 @@ impl Reactor {
             return false;
         };
         let received = Instant::now();
-        connection.phase = Phase::Busy { since: received, bytes };
+        connection.protocol.phase = Phase::Busy { since: received, bytes };
         // Behind a body that is not read to its end there is no next request.
-        let next = match (head.keep_alive && body != Body::TooLarge, head.is_1_0) {
+        let next = match (head.keep_alive && body != Body::TooLarge, head.version == (1, 0)) {
             (false, _) => Next::Close,
             (true, true) => Next::SayKeepOpen,
             (true, false) => Next::KeepOpen,
@@ -134,6 +131,7 @@ impl Reactor {
         let (peer, source) = (connection.peer, connection.source);
         let to = ConnectionId { key, serial: connection.serial };
         let own = (!connection.is_proxy).then_some(source);
+        let method = method.to_string();
         let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
         let context = RequestContext::new(&self.app, request, next, (to, own), &self.completion_sender);
         // These answers are large; the others are small, or take no memory.
@@ -148,15 +146,15 @@ impl Reactor {
 
     pub(super) fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> bool {
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.answer(reject(&self.app, rejected, connection.peer), then);
+            let response = rejected.answer(&self.app, connection.peer);
+            connection.protocol.answer(response, then, Instant::now());
         }
         true
     }
 
     pub(super) fn take_completions(&mut self) {
         // As many as are there now: what is sent meanwhile wakes the loop again.
-        let completions: Vec<Completion> = self.completions.take().collect();
-        for completion in completions {
+        for completion in self.completions.take() {
             let to = completion.to();
             self.guarded(Some(to), |reactor| {
                 if let Some(answer) = completion.finish() {
@@ -172,11 +170,11 @@ impl Reactor {
         if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.serial == to.serial) {
             let then =
                 if close { AfterResponse::Linger(CloseCause::Answered) } else { AfterResponse::Receive };
-            connection.answer(rendered, then);
+            connection.protocol.answer(rendered, then, Instant::now());
             let source = connection.source;
             self.drive(to.key);
             // What is left of it waits for its reader. Those who have not read for long give way.
-            if self.completion_sender.is_full() {
+            if self.completion_sender.buffered().is_full() {
                 self.has_room(source);
             }
         }
@@ -192,12 +190,11 @@ impl Reactor {
             Err(_) => self.close(key, CloseCause::Client),
             Ok(Some(AfterResponse::Close(cause))) => self.close(key, cause),
             Ok(Some(AfterResponse::Linger(cause))) => {
-                let now = Instant::now();
-                connection.linger(now, now + linger_time, cause);
+                connection.linger(Instant::now(), linger_time, cause);
                 true
             }
             Ok(Some(AfterResponse::Receive)) => {
-                connection.receive_again();
+                connection.protocol.receive_again(Instant::now());
                 true
             }
         }
@@ -207,7 +204,7 @@ impl Reactor {
         if let Some(connection) = self.connections.try_remove(key) {
             self.sources.remove(connection.source);
             self.buffered = self.buffered.saturating_sub(connection.counted);
-            self.completions.now_held(self.buffered);
+            self.completions.buffered().now_held(self.buffered);
             self.app.metrics.connections.fetch_sub(1, Relaxed);
             self.app.metrics.closed(cause);
             if cause.is_containment() {
@@ -219,11 +216,11 @@ impl Reactor {
 
     fn count_bytes(&mut self, key: usize) {
         if let Some(connection) = self.connections.get_mut(key) {
-            let held = connection.held();
+            let held = connection.protocol.held();
             if held != connection.counted {
                 self.buffered = (self.buffered + held).saturating_sub(connection.counted);
                 connection.counted = held;
-                self.completions.now_held(self.buffered);
+                self.completions.buffered().now_held(self.buffered);
             }
         }
     }

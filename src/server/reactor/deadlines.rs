@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
-use super::super::connection::{AfterResponse, Connection, Phase};
+use super::super::connection::Connection;
+use super::super::protocol::{AfterResponse, Expiry};
 use super::super::rejected_request::RejectedRequest;
-use super::{Bounds, Reactor};
+use super::Reactor;
 use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_LINGER, LINGER};
 use crate::log::{Level, Line};
 use crate::metrics::CloseCause;
@@ -15,7 +16,7 @@ use crate::routes::RequestError;
 impl Reactor {
     pub(super) fn enforce_deadlines(&mut self, now: Instant) {
         let bounds = self.bounds;
-        let is_due = |c: &Connection| deadline(&c.phase, &bounds).is_some_and(|deadline| deadline <= now);
+        let is_due = |c: &Connection| c.protocol.deadline(&bounds).is_some_and(|deadline| deadline <= now);
         let late: Vec<ConnectionId> = self
             .connections
             .iter()
@@ -31,26 +32,17 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key) else {
             return;
         };
-        match connection.phase {
-            Phase::Idle { .. } => {
-                self.close(key, CloseCause::Idle);
+        match connection.protocol.expire() {
+            Some(Expiry::Close(cause)) => {
+                self.close(key, cause);
             }
-            // Nothing but empty lines.
-            Phase::Receiving { .. } if connection.reader.is_empty() => {
-                self.close(key, CloseCause::Idle);
-            }
-            Phase::Receiving { .. } => {
-                let rejected = RejectedRequest::of(RequestError::TimedOut, connection.reader.give_up());
+            Some(Expiry::TimedOut) => {
+                let head = connection.protocol.reader.give_up();
+                let rejected = RejectedRequest::of(RequestError::TimedOut, head);
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::SlowRequest));
                 self.drive(key);
             }
-            Phase::Sending { .. } => {
-                self.close(key, CloseCause::SlowReader);
-            }
-            Phase::Lingering { cause, .. } => {
-                self.close(key, cause);
-            }
-            Phase::Busy { .. } => {}
+            None => {}
         }
     }
 
@@ -81,15 +73,5 @@ impl Reactor {
             self.connections.shrink_to_fit();
             os::give_back_free_memory();
         }
-    }
-}
-
-/// When the phase is given up. The pool and the writer have deadlines of their own.
-fn deadline(phase: &Phase, bounds: &Bounds) -> Option<Instant> {
-    match phase {
-        Phase::Idle { since } => Some(*since + bounds.idle_timeout),
-        Phase::Receiving { since } | Phase::Sending { since, .. } => Some(*since + bounds.request_timeout),
-        Phase::Lingering { until, .. } => Some(*until),
-        Phase::Busy { .. } => None,
     }
 }

@@ -11,7 +11,8 @@ use std::time::Instant;
 use rustix::event::epoll;
 
 use super::super::completions::ConnectionId;
-use super::super::connection::{Connection, Phase};
+use super::super::connection::Connection;
+use super::super::protocol::Phase;
 use super::Reactor;
 use crate::limits::{DRAIN_LINGER, DRAIN_QUIET_TIME, DRAIN_TIMEOUT, LISTEN_BACKLOG};
 use crate::metrics::CloseCause;
@@ -28,7 +29,7 @@ impl Reactor {
             let _ = epoll::delete(&self.poll, &listener);
         }
         for (_, connection) in &mut self.connections {
-            if let Phase::Lingering { until, .. } = &mut connection.phase {
+            if let Phase::Lingering { until, .. } = &mut connection.protocol.phase {
                 *until = (*until).min(now + DRAIN_LINGER);
             }
         }
@@ -41,8 +42,10 @@ impl Reactor {
         if self.drain_until.is_none() {
             return;
         }
-        let is_quiet = |c: &Connection| match c.phase {
-            Phase::Idle { since } => now.saturating_duration_since(since) >= DRAIN_QUIET_TIME,
+        let is_quiet = |c: &Connection| match c.protocol.phase {
+            Phase::Fresh { since } | Phase::Idle { since } => {
+                now.saturating_duration_since(since) >= DRAIN_QUIET_TIME
+            }
             _ => false,
         };
         let quiet: Vec<ConnectionId> = self
@@ -59,11 +62,11 @@ impl Reactor {
     fn end_quiet_connection(&mut self, key: usize, now: Instant) {
         // What came in this very moment is answered. To close upon it would reset the connection.
         if let Some(connection) = self.connections.get_mut(key) {
-            connection.readable = true;
+            connection.note_event(true, false);
             self.drive(key);
         }
-        if let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_idle()) {
-            connection.linger(now, now + DRAIN_LINGER, CloseCause::Idle);
+        if let Some(connection) = self.connections.get_mut(key).filter(|c| c.protocol.is_idle()) {
+            connection.linger(now, DRAIN_LINGER, CloseCause::Idle);
             self.drive(key);
         }
     }

@@ -7,4 +7,5 @@ mod last_close;
 mod log_watch;
 mod mover;
 pub(in crate::store) mod transactor;
+pub(in crate::store) mod waiter;
 pub(in crate::store) mod writer;

@@ -3,7 +3,7 @@
 //! It takes what waits, has it put into one transaction ([`super::transactor`]), and answers every
 //! waiter once that is committed and synced. Invariants:
 //!
-//! - A waiter hears [`Inserted`] only after the commit that holds its message.
+//! - A waiter hears [`Inserted`](crate::store::Inserted) only after the commit that holds its message.
 //! - A failed transaction answers every waiter of its batch with the error; where one message alone
 //!   could be at fault, each is tried once more by itself.
 //! - A panic answers its batch with [`StoreError::Lost`], and the thread goes on.
@@ -23,11 +23,11 @@ use rusqlite::Connection;
 use super::last_close::LastConnection;
 use super::mover::Mover;
 use super::transactor::{Proof, Transactor};
+use super::waiter::Waiter;
 use crate::limits::{FAILURE_STANDS, HELD_QUERY_LOOK, MAX_BATCH, PROBE_TIMEOUT, WRITER_QUEUE};
 use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
-use crate::store::database::insertion::Inserted;
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::read::readers::Readers;
@@ -35,32 +35,6 @@ use crate::store::read::readers::Readers;
 /// How often an idle writer looks whether another process has committed: so long may a total be wrong that
 /// somebody has made wrong past the triggers.
 const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
-
-type Outcome = Result<Inserted, StoreError>;
-
-/// Who waits for one message. Answered exactly once: if nobody does, dropping it answers
-/// [`StoreError::Lost`].
-pub struct Waiter(Option<Box<dyn FnOnce(Outcome) + Send>>);
-
-impl Waiter {
-    pub fn new(answer: impl FnOnce(Outcome) + Send + 'static) -> Self {
-        Self(Some(Box::new(answer)))
-    }
-
-    fn answer(mut self, outcome: Outcome) {
-        if let Some(answer) = self.0.take() {
-            answer(outcome);
-        }
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        if let Some(answer) = self.0.take() {
-            answer(Err(StoreError::Lost));
-        }
-    }
-}
 
 enum Command {
     /// Boxed, because the queue holds a place of this size for every message that may ever wait.
@@ -308,9 +282,12 @@ fn commit_all(transactor: &mut Transactor, messages: &[Message], waiters: Vec<Wa
 
 #[cfg(test)]
 mod tests {
+    use super::super::waiter::{Heard, OutcomeSender, outcomes};
     use super::*;
+    use crate::store::database::insertion::Inserted;
     use crate::store::database::prepare;
     use crate::store::index::indexer::Indexer;
+    use crate::waker::Waker;
 
     fn writer(path: &Path) -> Writer {
         let log = Log::start(crate::log::Level::Error).unwrap();
@@ -326,34 +303,29 @@ mod tests {
         Message::parse(body.as_bytes()).unwrap()
     }
 
-    #[test]
-    fn a_waiter_that_nobody_answers_hears_that_its_message_may_be_lost() {
-        let (sender, heard) = bounded(2);
-        let waiter = |sender: Sender<Outcome>| Waiter::new(move |outcome| sender.send(outcome).unwrap());
-        drop(waiter(sender.clone()));
-        assert_eq!(heard.try_recv(), Ok(Err(StoreError::Lost)));
-        waiter(sender).answer(Ok(Inserted::Created));
-        assert_eq!(heard.try_recv(), Ok(Ok(Inserted::Created)));
-        assert!(heard.try_recv().is_err(), "an answer is given once");
+    /// Something that panics on the writer's thread.
+    fn panic(writer: &Writer) {
+        writer.commands.send(Command::Chore(Box::new(|_| panic!("on purpose")))).unwrap();
+    }
+
+    fn channel() -> (OutcomeSender, Receiver<Heard>) {
+        outcomes(Arc::new(Waker::new().unwrap()))
     }
 
     #[test]
-    fn a_panic_in_the_writer_answers_its_batch_and_the_next_one_is_stored() {
+    fn after_a_panic_in_the_writer_the_next_message_is_stored() {
         let folder = tempfile::tempdir().unwrap();
         let writer = writer(&folder.path().join("app.db"));
-        let (sender, heard) = bounded(1);
-        // What answers on the writer's thread can panic like anything else there.
-        writer.insert(message("m1"), Waiter::new(|_| panic!("on purpose")));
-        writer.insert(message("m2"), Waiter::new(move |outcome| sender.send(outcome).unwrap()));
-        assert!(matches!(heard.recv(), Ok(Ok(Inserted::Created) | Err(StoreError::Lost))));
-        let (sender, heard) = bounded(1);
+        let (sender, heard) = channel();
+        writer.insert(message("m1"), sender.waiter(1));
+        panic(&writer);
+        assert_eq!(heard.recv(), Ok((1, Ok(Inserted::Created))));
         // The connection is opened anew after a pause; until then the answer is an error.
         let outcome = std::iter::repeat_with(|| {
-            let sender = sender.clone();
-            writer.insert(message("m3"), Waiter::new(move |outcome| sender.send(outcome).unwrap()));
+            writer.insert(message("m2"), sender.waiter(2));
             heard.recv().unwrap()
         });
-        assert!(outcome.take(100_000_000).any(|outcome| outcome == Ok(Inserted::Created)));
+        assert!(outcome.take(100_000_000).any(|outcome| outcome == (2, Ok(Inserted::Created))));
         writer.stop();
     }
 
@@ -363,16 +335,14 @@ mod tests {
         let writer = Arc::new(writer(&folder.path().join("app.db")));
         let (go_on, gone_on) = bounded::<()>(0);
         let (begins, begun) = bounded(1);
-        writer.insert(
-            message("m1"),
-            Waiter::new(move |_| {
-                begins.send(()).unwrap();
-                let _ = gone_on.recv();
-            }),
-        );
+        let hold_up = move |_: &mut Transactor| {
+            begins.send(()).unwrap();
+            let _ = gone_on.recv();
+        };
+        writer.commands.send(Command::Chore(Box::new(hold_up))).unwrap();
         // While the writer is held up here, one that panics and the stop come to wait for it together.
         begun.recv().unwrap();
-        writer.insert(message("m2"), Waiter::new(|_| panic!("on purpose")));
+        panic(&writer);
         let (stopped, has_stopped) = bounded(1);
         let stopping = Arc::clone(&writer);
         thread::spawn(move || stopped.send(stopping.stop().is_some()).unwrap());

@@ -1,11 +1,12 @@
-//! Room for newcomers and for memory is made by closing what [`super::super::eviction`] chooses.
+//! Eviction closes what [`super::super::eviction_policy`] chooses, to make room for others.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::completions::ConnectionId;
-use super::super::connection::{Connection, Phase};
-use super::super::eviction::{Activity, Candidate, victims};
+use super::super::connection::Connection;
+use super::super::eviction_policy::{Activity, Candidate, victims};
+use super::super::protocol::Phase;
 use super::Reactor;
 use crate::client::Client;
 use crate::metrics::CloseCause;
@@ -38,12 +39,17 @@ impl Reactor {
             return false;
         }
         let is_proxy = newcomer.is_some_and(|client| self.app.trusted_proxies.trust(client));
-        let asks = number.filter(|_| !is_proxy).map_or(0, |number| self.sources.connections(number));
+        let asks = match newcomer {
+            // It may be more of the same.
+            None => usize::MAX,
+            Some(_) if is_proxy => 0,
+            Some(_) => number.map_or(0, |number| self.sources.connections(number)),
+        };
         let held: Vec<Candidate> = self.connections.iter().map(|(key, c)| standing(key, c, 1)).collect();
         for key in victims(&held, asks, now, CHOSEN_AT_ONCE) {
             if let Some(connection) = self.connections.get(key) {
                 let to = ConnectionId { key, serial: connection.serial };
-                self.chosen.connections.push_back((to, connection.state().1));
+                self.chosen.connections.push_back((to, connection.protocol.activity().1));
             }
         }
         let found = self.close_chosen();
@@ -54,7 +60,11 @@ impl Reactor {
     /// Closes the next one that was chosen. What has gone on since then may stay.
     fn close_chosen(&mut self) -> bool {
         while let Some((to, since)) = self.chosen.connections.pop_front() {
-            if self.connections.get(to.key).is_some_and(|c| c.serial == to.serial && c.state().1 == since) {
+            if self
+                .connections
+                .get(to.key)
+                .is_some_and(|c| c.serial == to.serial && c.protocol.activity().1 == since)
+            {
                 self.close(to.key, CloseCause::Capacity);
                 return true;
             }
@@ -66,25 +76,26 @@ impl Reactor {
     /// do not read their answers or do not come to an end with their requests.
     pub(super) fn has_room(&mut self, source: usize) -> bool {
         let now = Instant::now();
-        while self.completion_sender.is_full() {
+        while self.completion_sender.buffered().is_full() {
             if !self.may_look(Some(source), now) {
-                return !self.completion_sender.is_full_for(Some(source));
+                return !self.completion_sender.buffered().is_full_for(Some(source));
             }
             let is_holding = |c: &Connection| {
-                c.counted > 0 && matches!(c.phase, Phase::Sending { .. } | Phase::Receiving { .. })
+                c.counted > 0 && matches!(c.protocol.phase, Phase::Sending { .. } | Phase::Receiving { .. })
             };
             let holding = self.connections.iter().filter(|(_, c)| is_holding(c));
             let held: Vec<Candidate> = holding.map(|(key, c)| standing(key, c, c.counted)).collect();
             let own = held.iter().filter(|one| one.source == source && !one.is_proxy);
             let asks = own.map(|one| one.share).sum();
-            self.completions.now_hoarding(hoarder(&held));
+            self.completions.buffered().now_hoarding(hoarder(&held));
             let keys = victims(&held, asks, now, CHOSEN_AT_ONCE);
             self.note_look(Some(source), !keys.is_empty(), now);
             for key in keys {
-                if !self.completion_sender.is_full() {
+                if !self.completion_sender.buffered().is_full() {
                     break;
                 }
-                let is_unread = self.connections.get(key).is_some_and(|c| c.state().0 == Activity::Unread);
+                let is_unread =
+                    self.connections.get(key).is_some_and(|c| c.protocol.activity().0 == Activity::Unread);
                 self.close(key, if is_unread { CloseCause::SlowReader } else { CloseCause::SlowRequest });
             }
         }
@@ -118,7 +129,7 @@ fn hoarder(held: &[Candidate]) -> usize {
 }
 
 fn standing(key: usize, connection: &Connection, share: usize) -> Candidate {
-    let (state, since) = connection.state();
+    let (state, since) = connection.protocol.activity();
     let (source, is_proxy) = (connection.source, connection.is_proxy);
     Candidate { key, source, is_proxy, share, state, since }
 }

@@ -6,11 +6,11 @@
 //!    that has been left unread for half a second, a client that does not close;
 //! 2. a connection on which nothing was ever asked;
 //! 3. one that was served and is idle;
-//! 4. one that has just begun, if somebody who holds less asks for the room.
+//! 4. one that has just begun, if somebody who holds less asks for the room;
+//! 5. one whose request is at work, on the same condition.
 //!
-//! In each the one that has been so for longest comes first. What is being answered is never closed. Behind
-//! a proxy that is trusted stand many clients: its connections are chosen from whatever it holds, and only
-//! by this order.
+//! In each the one that has been so for longest comes first. Behind a proxy that is trusted stand many
+//! clients: its connections are chosen from whatever it holds, and only from the first three.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
@@ -55,6 +55,7 @@ enum Class {
     Fresh,
     Idle,
     Young,
+    Busy,
 }
 
 /// Chooses up to `most` connections to be closed, the first one first, for somebody who holds `asks`.
@@ -73,8 +74,8 @@ pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize
         .filter(|one| one.is_proxy || shares[one.source] == top)
         .filter_map(|one| {
             let share = shares[one.source];
-            let class = class(one, now)?;
-            let is_fair = class != Class::Young || (!one.is_proxy && share > asks + 1);
+            let class = class(one, now);
+            let is_fair = class < Class::Young || (!one.is_proxy && share > asks.saturating_add(1));
             is_fair.then_some((class, Reverse(share), one.since, one))
         })
         .collect();
@@ -96,17 +97,16 @@ pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize
     candidates.into_iter().map(|(.., one)| one.key).collect()
 }
 
-/// `None` if it must not be closed.
-fn class(one: &Candidate, now: Instant) -> Option<Class> {
+fn class(one: &Candidate, now: Instant) -> Class {
     let patience = match one.state {
-        Activity::Busy => return None,
-        Activity::Fresh => return Some(Class::Fresh),
-        Activity::Idle => return Some(Class::Idle),
+        Activity::Busy => return Class::Busy,
+        Activity::Fresh => return Class::Fresh,
+        Activity::Idle => return Class::Idle,
         Activity::Receiving => SLOW_SENDER,
         Activity::Unread | Activity::Lingering => SLOW_READER,
     };
     let is_slow = now.saturating_duration_since(one.since) >= patience;
-    Some(if is_slow { Class::Slow } else { Class::Young })
+    if is_slow { Class::Slow } else { Class::Young }
 }
 
 #[cfg(test)]
@@ -136,9 +136,12 @@ mod tests {
 
     #[test]
     fn room_is_made_by_whoever_holds_most_and_in_order() {
-        let cases: [(&str, &[Row], usize, &[usize]); 14] = [
+        let cases: [(&str, &[Row], usize, &[usize]); 17] = [
             ("nobody is there", &[], 0, &[]),
-            ("what is being answered stays", &[('a', Busy, 9000), ('a', Busy, 9000)], 0, &[]),
+            ("what is at work, for others", &[('a', Busy, 8000), ('a', Busy, 9000), ('b', Busy, 9)], 0, &[1]),
+            ("but not for more of the same", &[('a', Busy, 9000), ('a', Busy, 9000)], 2, &[]),
+            ("nor behind a proxy", &[('P', Busy, 9000), ('P', Busy, 9000)], 0, &[]),
+            ("what is at work last", &[('a', Busy, 9000), ('a', Receiving, 10), ('a', Busy, 9000)], 0, &[1]),
             ("a slow sender", &[('a', Idle, 9000), ('a', Receiving, 1001), ('b', Receiving, 9000)], 0, &[1]),
             ("an unread answer", &[('a', Idle, 9000), ('a', Unread, 501), ('b', Unread, 9000)], 0, &[1]),
             ("who does not close", &[('a', Fresh, 9000), ('a', Lingering, 501)], 0, &[1]),

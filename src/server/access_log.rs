@@ -1,0 +1,101 @@
+//! The access log has one line for each request that was answered, whatever came of it.
+
+use std::time::Instant;
+
+use super::response_writer::{Next, RenderedResponse, render};
+use crate::app::App;
+use crate::client::Client;
+use crate::http::Headers;
+use crate::log::{Level, Line};
+use crate::metrics::{Route, WebhookResult};
+use crate::routes::{self, Reply};
+
+/// What is known of a request when it is answered.
+pub(super) struct AccessRecord<'a> {
+    pub(super) route: Route,
+    pub(super) request_id: &'a str,
+    /// Method and path, if they could be read.
+    pub(super) line: Option<(&'a str, &'a str)>,
+    pub(super) peer: Client,
+    pub(super) headers: &'a Headers,
+    pub(super) received: Instant,
+}
+
+impl AccessRecord<'_> {
+    /// The answer as bytes. It is counted and logged with the status that goes out.
+    pub(super) fn answer(&self, app: &App, reply: &Reply, next: Next) -> RenderedResponse {
+        let head_only = self.line.is_some_and(|(method, _)| method == "HEAD");
+        let rendered = render(&reply.response, self.request_id, head_only, next);
+        if let Ok(rendered) = rendered {
+            self.count_and_log(app, reply);
+            return rendered;
+        }
+        let reply = routes::internal_error().into();
+        self.count_and_log(app, &reply);
+        render(&reply.response, self.request_id, head_only, next)
+            .expect("its headers are literals, and an id is visible ASCII")
+    }
+
+    fn count_and_log(&self, app: &App, reply: &Reply) {
+        let took = self.received.elapsed();
+        let status = reply.response.status;
+        app.metrics.request(self.route, status, took);
+        if let Some(facts) = &reply.webhook {
+            app.metrics.webhook(facts.result);
+        }
+        let level = match level(status, reply.webhook.as_ref().map(|facts| facts.result)) {
+            Level::Info if self.request_id == app.watchdog_id => Level::Debug,
+            level => level,
+        };
+        if !app.log.wants(level) {
+            return;
+        }
+        let client = app.trusted_proxies.client(self.peer, self.headers.all("X-Forwarded-For"));
+        let line = Line::new(level)
+            .text("request_id", self.request_id)
+            .client("client", client)
+            .maybe_text("method", self.line.map(|(method, _)| method))
+            .maybe_text("path", self.line.map(|(_, path)| path))
+            .number("status", status.into())
+            .thousandths("latency_ms", took.as_micros() as u64);
+        app.log.write(&match (self.route, &reply.webhook) {
+            (Route::Webhook, facts) => line
+                .maybe_text("message_id", facts.as_ref().and_then(|facts| facts.message_id.as_deref()))
+                .boolean("dup", facts.as_ref().is_some_and(|facts| facts.result == WebhookResult::Duplicate))
+                .maybe_text("result", facts.as_ref().map(|facts| facts.result.label())),
+            _ => line,
+        });
+    }
+}
+
+/// Contract, section 8.
+fn level(status: u16, result: Option<WebhookResult>) -> Level {
+    match status {
+        500.. => Level::Error,
+        _ if result == Some(WebhookResult::InvalidSignature) => Level::Error,
+        400.. => Level::Warning,
+        _ => Level::Info,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request_context::tests::app;
+    use super::*;
+    use crate::http::Response;
+
+    #[test]
+    fn an_answer_whose_header_cannot_be_sent_is_a_500() {
+        let folder = tempfile::tempdir().unwrap();
+        let app = app(folder.path());
+        let headers = &Headers::default();
+        let (peer, received) = (Client::Unix, Instant::now());
+        let line = Some(("GET", "/stats"));
+        let record = AccessRecord { route: Route::Stats, request_id: "id-1", line, peer, headers, received };
+        for value in ["é", "a\r\nb: c"] {
+            let reply = Response::json(200, b"{}".as_slice()).header("Link", value).into();
+            let text = String::from_utf8(record.answer(&app, &reply, Next::KeepOpen).bytes).unwrap();
+            assert!(text.starts_with("HTTP/1.1 500 ") && text.contains("X-Request-ID: id-1\r\n"), "{text}");
+        }
+    }
+}

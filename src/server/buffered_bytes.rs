@@ -1,0 +1,71 @@
+//! Buffered bytes are what the service holds for its clients, wherever it is.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use crate::limits::MAX_BUFFERED_BYTES;
+
+#[derive(Default)]
+pub(super) struct BufferedBytes {
+    by_reactor: AtomicUsize,
+    on_the_way: AtomicUsize,
+    /// The number of the source that held most when it was last looked for.
+    hoarder: AtomicUsize,
+}
+
+impl BufferedBytes {
+    /// So much is held for clients already that an answer which may be large must not be added.
+    pub(super) fn is_full(&self) -> bool {
+        self.held() > MAX_BUFFERED_BYTES
+    }
+
+    /// The same for an answer to this source, and twice as much for whoever is not the one that holds most: of
+    /// that one the reactor takes the room for it.
+    pub(super) fn is_full_for(&self, source: Option<usize>) -> bool {
+        let is_hoarder = source.is_none_or(|source| self.hoarder.load(SeqCst) == source);
+        self.held() > if is_hoarder { MAX_BUFFERED_BYTES } else { 2 * MAX_BUFFERED_BYTES }
+    }
+
+    fn held(&self) -> usize {
+        self.by_reactor.load(SeqCst) + self.on_the_way.load(SeqCst)
+    }
+
+    /// An answer of so many bytes is on its way to the reactor.
+    pub(super) fn sets_out(&self, bytes: usize) {
+        self.on_the_way.fetch_add(bytes, SeqCst);
+    }
+
+    /// It has come there.
+    pub(super) fn arrives(&self, bytes: usize) {
+        self.on_the_way.fetch_sub(bytes, SeqCst);
+    }
+
+    /// What the reactor holds now.
+    pub(super) fn now_held(&self, bytes: usize) {
+        self.by_reactor.store(bytes, SeqCst);
+    }
+
+    /// Who holds most.
+    pub(super) fn now_hoarding(&self, source: usize) {
+        self.hoarder.store(source, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_most_meets_the_bound_first() {
+        let buffered = BufferedBytes::default();
+        buffered.now_hoarding(3);
+        buffered.now_held(MAX_BUFFERED_BYTES);
+        assert!(!buffered.is_full());
+        buffered.sets_out(1);
+        assert!(buffered.is_full() && buffered.is_full_for(Some(3)) && buffered.is_full_for(None));
+        assert!(!buffered.is_full_for(Some(4)));
+        buffered.sets_out(MAX_BUFFERED_BYTES);
+        assert!(buffered.is_full_for(Some(4)));
+        buffered.arrives(MAX_BUFFERED_BYTES + 1);
+        assert!(!buffered.is_full());
+    }
+}
