@@ -86,17 +86,17 @@ impl Headers {
 
 /// With every body: it is as it is now, what it is called, and for who has asked, not for a page of another
 /// origin that embeds it (Fetch, section 3.7).
-const FOR_THE_ASKER: [(&str, &str); 3] = [
-    ("Cache-Control", "no-store"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Cross-Origin-Resource-Policy", "same-origin"),
-];
+const FOR_THE_ASKER: &str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
+     Cross-Origin-Resource-Policy: same-origin\r\n";
 
 /// An answer, before the connection adds `Date`, `Server`, framing and `X-Request-ID`.
 #[derive(Debug, Clone)]
 pub struct Response {
     pub status: u16,
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// More headers, as the lines that they are sent as: what is in every answer of a kind is not put together
+    /// for each.
+    pub fixed: &'static str,
     pub body: Cow<'static, [u8]>,
 }
 
@@ -106,13 +106,12 @@ impl Response {
     }
 
     pub fn with_type(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
-        let mut headers = vec![("Content-Type", Cow::Borrowed(content_type))];
-        headers.extend(FOR_THE_ASKER.map(|(name, value)| (name, Cow::Borrowed(value))));
-        Self { status, headers, body: body.into() }
+        let headers = vec![("Content-Type", Cow::Borrowed(content_type))];
+        Self { status, headers, fixed: FOR_THE_ASKER, body: body.into() }
     }
 
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Cow::Borrowed(&[]) }
+        Self { status, headers: Vec::new(), fixed: "", body: Cow::Borrowed(&[]) }
     }
 
     pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {

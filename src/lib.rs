@@ -27,7 +27,7 @@
 //! | Where is a batch committed? | `store/write/transactor.rs`, for `store/write/writer.rs` |
 //! | Who may touch a client's socket? | `server/reactor.rs` and its folder |
 //! | Who may ask the next? | `server/worker_pool.rs`, by `server/priorities.rs` |
-//! | Who is closed when there is no room? | `server/eviction.rs` |
+//! | Who is closed when there is no room? | `server/eviction_policy.rs` |
 //! | What does a query see while the index is being made? | `store/read/snapshot.rs`: the messages themselves, as the tail |
 //! | What stops the log from growing? | `store/checkpoint`, between two commits |
 //! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it |
@@ -40,7 +40,7 @@
 //! queue of `server::worker_pool` → `server::request_context` → `routes` finds the row of its table →
 //! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::write`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
-//! `server::completions` → `server::reactor` has `server::request_context` count, log and render it, and sends.
+//! `server::completions` → `server::reactor` has `server::access_log` count, log and render it, and sends.
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit.
 //!
 //! # The life of a query

@@ -1,4 +1,4 @@
-//! Every number that bounds the service, with its unit and its reason, in one place.
+//! Limits are numbers that bound the service, each with its unit, each with its reason.
 //!
 //! What an operator may have to tune is a setting (see `config`) whose default and range stand here.
 //! The relations between the numbers are checked when the program is compiled.

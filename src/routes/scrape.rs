@@ -1,4 +1,4 @@
-//! `GET /metrics` (contract, section 6): which families there are, and what they say.
+//! `GET /metrics` renders every family of metrics (contract, section 6).
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,5 +1,7 @@
-//! The server speaks HTTP to its clients: bytes become a [`crate::http::Request`], a [`crate::http::Response`]
-//! becomes bytes. It knows nothing of what the service is for.
+//! The server speaks HTTP to its clients: bytes become a [`crate::http::Request`], a
+//! [`crate::http::Response`] becomes bytes.
+//!
+//! It knows nothing of what the service is for.
 //!
 //! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, which speaks its
 //! [`protocol`]; its bytes become requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through
@@ -90,7 +92,8 @@ impl Stopper {
 impl Server {
     /// Starts all threads. Connections are served from here on.
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
-        let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let pool = WorkerPool::start(workers, processors, &app.metrics, routes::answer)?;
         let (sender, completions) = completions::channel()?;
         let waker = sender.waker();
         let reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, (sender, completions))?;

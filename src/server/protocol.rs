@@ -1,4 +1,6 @@
-//! The protocol of a connection is a state machine over bytes. It knows no socket.
+//! The protocol of a connection is a state machine over bytes.
+//!
+//! It knows no socket.
 //!
 //! Requests are taken one at a time: what a client sends behind an unanswered request stays in the
 //! kernel, so pipelining cannot pile anything up here.

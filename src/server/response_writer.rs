@@ -61,23 +61,29 @@ pub(super) fn render(
     let printed =
         tiny_http::Response::new(StatusCode(response.status), headers, &*response.body, Some(length), None)
             .with_chunked_threshold(usize::MAX);
-    let mut bytes = Vec::with_capacity(320 + if is_copied { length } else { 0 });
+    let mut bytes = Vec::with_capacity(384 + if is_copied { length } else { 0 });
     printed
         .raw_print(&mut bytes, HTTPVersion(1, 1), None, !is_copied, None)
         .expect("writing into a Vec does not fail");
-    say_what_follows(&mut bytes, next);
+    put_in_front(&mut bytes, next, response.fixed);
     Ok(RenderedResponse { bytes, shared })
 }
 
-/// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here.
-fn say_what_follows(bytes: &mut Vec<u8>, next: Next) {
-    let header: &[u8] = match next {
-        Next::KeepOpen => return,
-        Next::SayKeepOpen => b"Connection: keep-alive\r\n",
-        Next::Close => b"Connection: close\r\n",
+/// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here, and with it what
+/// needs no putting together.
+fn put_in_front(bytes: &mut Vec<u8>, next: Next, fixed: &str) {
+    let connection = match next {
+        Next::KeepOpen => "",
+        Next::SayKeepOpen => "Connection: keep-alive\r\n",
+        Next::Close => "Connection: close\r\n",
     };
     let status_line = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-    bytes.splice(status_line..status_line, header.iter().copied());
+    let (added, end) = (connection.len() + fixed.len(), bytes.len());
+    bytes.resize(end + added, 0);
+    bytes.copy_within(status_line..end, status_line + added);
+    let (first, second) = bytes[status_line..status_line + added].split_at_mut(connection.len());
+    first.copy_from_slice(connection.as_bytes());
+    second.copy_from_slice(fixed.as_bytes());
 }
 
 /// The time for the `Date` header, formatted once a second on each thread.

@@ -1,9 +1,11 @@
-//! The worker pool answers requests on a fixed number of threads, each of which takes the next one by its
-//! [`super::priorities`]; of these the sources come in turn.
+//! The worker pool answers requests on a fixed number of threads.
 //!
-//! A thread is woken when none is on its way already, and wakes the next one where more is to be done: a
-//! flood of short requests keeps few threads busy instead of waking all in turn. A full queue gives the
-//! request back at once.
+//! Each thread takes the next one by its [`super::priorities`], and of these the sources in turn.
+//!
+//! A thread is woken when none looks already, and wakes the next one where more is to be done. What is done in a
+//! moment does not wake all of them in turn: it keeps as many at work as there are processors, and more only
+//! where much waits. Of the threads that have found nothing one goes on looking for some microseconds before it
+//! sleeps, as the next request is mostly that near. A full queue gives the request back at once.
 
 use std::array;
 use std::io;
@@ -12,10 +14,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crossbeam_utils::Backoff;
 use threadpool::ThreadPool;
 
 use super::fair_queue::FairQueue;
-use super::priorities::{Counts, Role, Threads, next};
+use super::priorities::{Counts, Role, Threads, is_worth_waking, next};
 use super::request_context::RequestContext;
 use crate::app::App;
 use crate::http::Request;
@@ -45,6 +48,7 @@ struct Shared {
     wake_up: [Condvar; 2],
     metrics: Arc<Metrics>,
     threads: Threads,
+    processors: usize,
     routes: Routes,
 }
 
@@ -53,8 +57,7 @@ type Routes = fn(&App, &Request, Resolved) -> Answer;
 
 #[derive(Default)]
 struct Queues {
-    /// By source; all that comes through proxies counts as of one.
-    waiting: [FairQueue<Option<usize>, Box<RequestContext>>; Priority::ALL.len()],
+    waiting: [FairQueue<Box<RequestContext>>; Priority::ALL.len()],
     at_work: Counts,
     sleep: [Sleep; 2],
     is_closed: bool,
@@ -64,14 +67,20 @@ struct Queues {
 #[derive(Default)]
 struct Sleep {
     threads: usize,
-    /// One was woken, and has not come to look yet.
-    is_waking: bool,
+    /// One looks for it, or was woken and has not come to look yet.
+    is_looking: bool,
 }
 
 impl Queues {
+    fn counts(&self) -> Counts {
+        array::from_fn(|priority| self.waiting[priority].len())
+    }
+
     /// Gives the request back if there is no place for it.
     fn push(&mut self, priority: Priority, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
-        let (source, bound) = (context.source(), bound(priority));
+        // All that comes through proxies counts as of one source.
+        let source = context.source().map_or(0, |number| number + 1);
+        let bound = bound(priority);
         let queue = &mut self.waiting[priority as usize];
         if queue.len_of(source) >= bound || queue.len() >= 2 * bound {
             return Err(context);
@@ -84,13 +93,19 @@ impl Queues {
 impl WorkerPool {
     /// Starts `workers` threads, and one for each kind of work at the least. Fails if the system does not
     /// allow that many.
-    pub(super) fn start(workers: usize, metrics: &Arc<Metrics>, routes: Routes) -> io::Result<Self> {
+    pub(super) fn start(
+        workers: usize,
+        processors: usize,
+        metrics: &Arc<Metrics>,
+        routes: Routes,
+    ) -> io::Result<Self> {
         let threads = Threads::of(workers);
         let shared = Arc::new(Shared {
             queues: Mutex::default(),
             wake_up: array::from_fn(|_| Condvar::new()),
             metrics: Arc::clone(metrics),
             threads,
+            processors,
             routes,
         });
         let pool = threadpool::Builder::new()
@@ -164,32 +179,64 @@ impl Shared {
             {
                 queues.at_work[priority as usize] += 1;
                 self.metrics.waiting(priority).fetch_sub(1, Relaxed);
-                if self.next(&queues, role).is_some() {
-                    self.wake_one(queues, role);
-                }
+                self.wake_one(queues, role);
                 return Some((priority, context));
             }
             if queues.is_closed {
                 return None;
             }
-            queues.sleep[role as usize].threads += 1;
-            queues = self.wake_up[role as usize].wait(queues).unwrap_or_else(PoisonError::into_inner);
-            let sleep = &mut queues.sleep[role as usize];
-            sleep.threads -= 1;
-            sleep.is_waking = false;
+            queues = if queues.sleep[role as usize].is_looking {
+                self.sleep(queues, role)
+            } else {
+                self.look_out(queues, role)
+            };
         }
     }
 
-    fn next(&self, queues: &Queues, role: Role) -> Option<Priority> {
-        let waiting = array::from_fn(|priority| queues.waiting[priority].len());
-        next(role, &waiting, &queues.at_work, self.threads)
+    /// Looks for something to do for a moment, in which nobody else is woken for it, and then sleeps.
+    fn look_out<'a>(&'a self, mut queues: MutexGuard<'a, Queues>, role: Role) -> MutexGuard<'a, Queues> {
+        queues.sleep[role as usize].is_looking = true;
+        drop(queues);
+        let backoff = Backoff::new();
+        while !backoff.is_completed() && !self.is_anything_waiting(role) {
+            backoff.snooze();
+        }
+        let mut queues = self.lock();
+        queues.sleep[role as usize].is_looking = false;
+        // Under the lock, as nobody was woken for what came meanwhile.
+        if self.next(&queues, role).is_some() || queues.is_closed { queues } else { self.sleep(queues, role) }
     }
 
-    /// Wakes a thread if there is one to be woken and none on its way.
-    fn wake_one(&self, mut queues: MutexGuard<'_, Queues>, role: Role) {
+    fn sleep<'a>(&'a self, mut queues: MutexGuard<'a, Queues>, role: Role) -> MutexGuard<'a, Queues> {
+        queues.sleep[role as usize].threads += 1;
+        queues = self.wake_up[role as usize].wait(queues).unwrap_or_else(PoisonError::into_inner);
         let sleep = &mut queues.sleep[role as usize];
-        let wakes = sleep.threads > 0 && !sleep.is_waking;
-        sleep.is_waking |= wakes;
+        sleep.threads -= 1;
+        sleep.is_looking = false;
+        queues
+    }
+
+    /// As it is seen without the lock.
+    fn is_anything_waiting(&self, role: Role) -> bool {
+        let mut priorities = Priority::ALL.iter().filter(|priority| Role::of(**priority) == role);
+        priorities.any(|priority| self.metrics.waiting(*priority).load(Relaxed) > 0)
+    }
+
+    fn next(&self, queues: &Queues, role: Role) -> Option<Priority> {
+        next(role, &queues.counts(), &queues.at_work, self.threads)
+    }
+
+    fn has_work(&self, queues: &Queues, role: Role) -> bool {
+        let next = self.next(queues, role);
+        next.is_some_and(|next| is_worth_waking(next, &queues.counts(), &queues.at_work, self.processors))
+    }
+
+    /// Wakes a thread if there is something for it to do, one to be woken, and none that looks.
+    fn wake_one(&self, mut queues: MutexGuard<'_, Queues>, role: Role) {
+        let sleep = &queues.sleep[role as usize];
+        let wakes = sleep.threads > 0 && !sleep.is_looking && self.has_work(&queues, role);
+        let sleep = &mut queues.sleep[role as usize];
+        sleep.is_looking |= wakes;
         drop(queues);
         if wakes {
             self.wake_up[role as usize].notify_one();
@@ -240,7 +287,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
         let (sender, queue) = completions::channel().unwrap();
-        let pool = WorkerPool::start(8, &app.metrics, slowly).unwrap();
+        let pool = WorkerPool::start(8, 8, &app.metrics, slowly).unwrap();
         let submit = |path: &str| {
             assert!(pool.submit(asking(&app, "GET", path, &sender)).is_ok());
         };

@@ -129,6 +129,26 @@ fn of_what_the_service_has_stored_nothing_is_left_though_the_file_is_not_written
 }
 
 #[test]
+fn no_text_is_left_where_others_moved_together_because_many_went() {
+    let mut lines = String::new();
+    for number in 0_usize..3000 {
+        let is_theirs = number * number % 7 < 3;
+        let (from, text) = match is_theirs {
+            true => (PERSON, format!("zugzwang{}", "pad".repeat(number * 31 % 40))),
+            false => (OTHER, "fine".to_owned()),
+        };
+        let message = message_with(&format!("m{number}"), &json!({"from": from, "text": text}));
+        lines.push_str(&message.to_string());
+        lines.push('\n');
+    }
+    let mut setup = Setup::new();
+    assert_eq!(setup.run_with_input(&["import"], lines.as_bytes()).code, Some(0));
+    erase(&mut setup, &[PERSON]);
+    let database = fs::read(setup.folder.path().join("app.db")).expect("it is there");
+    assert!(!database.windows(8).any(|part| part == b"zugzwang"));
+}
+
+#[test]
 fn it_is_erased_while_the_service_runs_and_others_send() {
     let mut service = store(4000).start();
     is_indexed(&service);

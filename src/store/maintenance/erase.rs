@@ -2,9 +2,10 @@
 //! own, whether the service runs or not.
 //!
 //! - Small transactions, so that a running service waits a moment for each and no webhook for more.
-//! - What was deleted is overwritten with zeros where it stood (`secure_delete`); the log is emptied, and the
-//!   index is made anew. A file that was written without that care can hold older copies of a row in unused
-//!   places, so it is written anew on request (`VACUUM`).
+//! - Texts are overwritten first, all of them ([`super::deletion`]), and what is deleted once more where it stood
+//!   (`secure_delete`); the log is emptied, and the index is made anew. Unused places of the file can hold ids and
+//!   numbers still, and of a file that was written without that care whole rows, so it is written anew on request
+//!   (`VACUUM`).
 //! - The ids stay known for a while as hashes ([`crate::store::write::forgotten`]): sent again, a message stays erased.
 //! - Cut short it has erased a part; done again it erases the rest.
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, Row};
 
+use super::deletion::{self, Target};
 use super::log_room;
 use super::retention::due;
 use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
@@ -28,7 +30,6 @@ use crate::store::database::open_error::from_sqlite;
 use crate::store::database::schema;
 use crate::store::database::temporary;
 use crate::store::index::{self, changes};
-use crate::store::write::forgotten;
 use crate::store::write::transactor::in_transaction;
 
 /// Erases every message of these senders that was stored before; `to_the_last_byte` also writes the file anew,
@@ -60,6 +61,10 @@ pub fn erase(
             break;
         }
         let all = erased + found.len() as u64;
+        for rows in found.chunks(ERASE_SLICE) {
+            let overwrite = |connection: &Connection| deletion::overwrite_texts(connection, SENT_BY, rows);
+            slice(&connection, &lock, overwrite).map_err(failed)?;
+        }
         for rows in found.chunks(ERASE_SLICE) {
             erased += slice(&connection, &lock, |connection| delete(connection, rows)).map_err(failed)?;
             progress(erased, all);
@@ -159,8 +164,9 @@ fn rewrite(connection: &Connection) -> rusqlite::Result<()> {
     patiently(|| connection.execute_batch("VACUUM"))
 }
 
+const SENT_BY: &str = "from_msisdn = ?2";
 /// Of a message: its row, its sender and its id.
-type Found = (i64, String, Option<Vec<u8>>);
+type Found = Target<String>;
 
 /// The messages of the senders, up to a row.
 fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Result<Vec<Found>> {
@@ -179,23 +185,9 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
 
 /// Deletes those that are still what they were, and remembers their ids.
 fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
-    let salt = forgotten::Salt::read(connection)?;
     // A clock that was set back is no reason to forget an id at once.
     let at = due::now().max(due::read(connection)?.unwrap_or(0));
-    let mut delete = connection.prepare_cached(
-        "DELETE FROM messages WHERE rowid = ?1 AND from_msisdn = ?2 AND CAST(message_id AS BLOB) IS ?3",
-    )?;
-    let mut deleted = 0;
-    for (row, sender, message_id) in rows {
-        if delete.execute((row, sender, message_id))? == 0 {
-            continue;
-        }
-        deleted += 1;
-        if let Some(message_id) = message_id {
-            forgotten::remember(connection, &salt, message_id, at)?;
-        }
-    }
-    Ok(deleted)
+    deletion::delete(connection, SENT_BY, rows, at)
 }
 
 /// Removes the index. One that a running service uses loses its name, and the service, which looks for it

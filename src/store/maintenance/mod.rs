@@ -2,6 +2,7 @@
 
 pub(in crate::store) mod backup;
 pub(in crate::store) mod check;
+mod deletion;
 pub(in crate::store) mod erase;
 pub(in crate::store) mod export;
 pub(in crate::store) mod import;

@@ -39,6 +39,8 @@ use crate::store::read::readers::Readers;
 use crate::store::write::forgotten;
 use crate::store::write::writer::Chores;
 use crate::timestamp::InstantKey;
+
+use super::deletion;
 use age::{Calendar, Leaving};
 use due::Verdict;
 
@@ -93,21 +95,11 @@ pub(in crate::store) fn delete(
     leaving: &[Leaving],
     at: i64,
 ) -> rusqlite::Result<u64> {
-    let salt = forgotten::Salt::read(connection)?;
-    let mut delete = connection.prepare_cached(
-        "DELETE FROM messages WHERE rowid = ?1 AND CAST(message_id AS BLOB) IS ?2 AND CAST(created_at AS BLOB) IS ?3",
-    )?;
-    let mut deleted = 0;
-    for Leaving { row, message_id, created_at } in leaving {
-        if delete.execute((row, message_id, created_at))? == 0 {
-            continue;
-        }
-        deleted += 1;
-        if let Some(message_id) = message_id {
-            forgotten::remember(connection, &salt, message_id, at)?;
-        }
-    }
-    Ok(deleted)
+    let target = |one: &Leaving| (one.row, one.created_at.clone(), one.message_id.clone());
+    let targets: Vec<_> = leaving.iter().map(target).collect();
+    const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
+    deletion::overwrite_texts(connection, TELLS, &targets)?;
+    deletion::delete(connection, TELLS, &targets, at)
 }
 
 struct Work {

@@ -1,0 +1,71 @@
+//! Deletion takes messages out of the table with nothing of their texts left behind.
+//!
+//! `secure_delete` overwrites a row where it stood. But where pages grow empty SQLite moves rows together, and
+//! what a moved row leaves in its old place is overwritten by nobody. So each text is overwritten in place, by
+//! one of the same length (SQLite then writes to the same bytes of the same pages), before any row beside it
+//! goes.
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ToSql};
+
+use crate::store::write::forgotten;
+
+/// A message that is to go: its row, what tells that this still is the same message, and its id.
+pub(super) type Target<K> = (i64, K, Option<Vec<u8>>);
+
+/// Deletes the messages of which `tells`, a condition on `?2`, still holds, and remembers their ids as gone
+/// `at` this second. To be called in a transaction. Gives their number.
+pub(super) fn delete<K: ToSql>(
+    connection: &Connection,
+    tells: &str,
+    messages: &[Target<K>],
+    at: i64,
+) -> rusqlite::Result<u64> {
+    let is_same = is_same(tells);
+    let salt = forgotten::Salt::read(connection)?;
+    let mut delete = connection.prepare_cached(&format!("DELETE FROM messages WHERE {is_same}"))?;
+    let mut deleted = 0;
+    for (row, known, message_id) in messages {
+        if delete.execute((row, known, message_id))? == 0 {
+            continue;
+        }
+        deleted += 1;
+        if let Some(message_id) = message_id {
+            forgotten::remember(connection, &salt, message_id, at)?;
+        }
+    }
+    Ok(deleted)
+}
+
+/// Overwrites the texts of messages that are about to be deleted, under the same condition.
+pub(super) fn overwrite_texts<K: ToSql>(
+    connection: &Connection,
+    tells: &str,
+    messages: &[Target<K>],
+) -> rusqlite::Result<()> {
+    let is_same = is_same(tells);
+    let overwrite = format!(
+        "UPDATE messages SET text = printf('%.*c', octet_length(text), '0') \
+         WHERE typeof(text) = 'text' AND text <> '' AND {is_same}"
+    );
+    without_triggers(connection, || {
+        let mut overwrite = connection.prepare(&overwrite)?;
+        let mut one = |(row, known, message_id): &Target<K>| overwrite.execute((row, known, message_id));
+        messages.iter().try_for_each(|message| one(message).map(drop))
+    })
+}
+
+fn is_same(tells: &str) -> String {
+    format!("rowid = ?1 AND {tells} AND CAST(message_id AS BLOB) IS ?3")
+}
+
+/// The index need not hear of a text that is on its way out: it hears of the deletion.
+fn without_triggers<T>(
+    connection: &Connection,
+    work: impl FnOnce() -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    let done = work();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)?;
+    done
+}
