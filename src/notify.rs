@@ -1,5 +1,7 @@
-//! What the service says to the supervisor that started it (sd_notify(3)): one datagram each, to the
-//! socket that `NOTIFY_SOCKET` names. Without one there is nobody to tell, and nothing is said.
+//! What the service says to the supervisor that started it (sd_notify(3)): one datagram each, to the socket that
+//! `NOTIFY_SOCKET` names.
+//!
+//! Without one there is nobody to tell, and nothing is said.
 
 use std::ffi::OsStr;
 use std::io;

@@ -10,7 +10,7 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (6, &["routes"]),
     (5, &["app"]),
     (4, &["store", "config"]),
-    (3, &["pace", "secrets"]),
+    (3, &["secrets", "throttle"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
     (1, &["advice", "client", "clock", "cursor", "hosts", "inherited", "notify", "validation_error"]),
     (
@@ -30,6 +30,29 @@ const FLOORS: [(u8, &[&str]); 9] = [
     ),
 ];
 
+/// The floors inside the store, each a folder or a file of it. The thread that keeps the index up looks at what
+/// queries do, so it is above them, though what it writes is below.
+const STORE_FLOORS: [&[&str]; 9] = [
+    &["error"],
+    &["database"],
+    &["checkpoint"],
+    &["index"],
+    &["read"],
+    &["index/indexer"],
+    &["write"],
+    &["maintenance"],
+    &["mod", "oracle"],
+];
+
+/// A file is read at one sitting.
+const MAX_LINES: usize = 400;
+
+/// Types that share a name until one of the two finds a better one. Names may leave, and none may come.
+const SHARED_NAMES: [&str; 12] = [
+    "Answer", "Counts", "Entry", "Held", "Incoming", "Line", "Options", "Page", "Random", "Shared", "Source",
+    "State",
+];
+
 /// The map of the house: it names every room, and nobody imports it.
 const MAP: &str = "lib";
 
@@ -40,6 +63,8 @@ const HOMES: [(&str, &str); 4] =
 struct Source {
     /// Below `src`, with slashes.
     path: String,
+    /// As it stands.
+    text: String,
     /// Without comments, and with every string emptied.
     code: String,
 }
@@ -72,9 +97,10 @@ fn sources() -> Vec<Source> {
     let mut found = Vec::new();
     files(&root, &mut found);
     found.sort();
-    let read = |path: PathBuf| Source {
-        path: path.strip_prefix(&root).expect("it was found there").to_string_lossy().replace('\\', "/"),
-        code: code_of(&fs::read_to_string(&path).expect("a source is UTF-8")),
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).expect("a source is UTF-8");
+        let path = path.strip_prefix(&root).expect("it was found there").to_string_lossy().replace('\\', "/");
+        Source { path, code: code_of(&text), text }
     };
     found.into_iter().map(read).collect()
 }
@@ -248,6 +274,106 @@ fn imports_lead_down() {
     assert!(wrong.is_empty(), "not from a lower floor: {wrong:#?}");
 }
 
+/// The floor of a path below `store/`: that of the longest entry of the table that it begins with.
+fn store_floor(path: &str) -> Option<usize> {
+    let is_at =
+        |entry: &str| path.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let entries = STORE_FLOORS
+        .iter()
+        .enumerate()
+        .flat_map(|(floor, entries)| entries.iter().map(move |entry| (floor, *entry)));
+    entries.filter(|(_, entry)| is_at(entry)).max_by_key(|(_, entry)| entry.len()).map(|(floor, _)| floor)
+}
+
+/// What a file of the store names of other rooms there: `room`, or `room/file` where that has a floor of its own.
+fn store_imports(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    for room in names_after(&source.code, "crate::store::") {
+        found.push(room.to_owned());
+        let files = names_after(&source.code, &format!("crate::store::{room}::"));
+        found.extend(files.into_iter().map(|file| format!("{room}/{file}")));
+    }
+    found
+}
+
+#[test]
+fn imports_lead_down_inside_the_store_as_well() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let Some(path) = source.path.strip_prefix("store/").and_then(|path| path.strip_suffix(".rs")) else {
+            continue;
+        };
+        let room = path.split('/').next().unwrap_or_default();
+        let Some(own) = store_floor(path) else {
+            wrong.push(format!("{path} is in no room of the table"));
+            continue;
+        };
+        for target in store_imports(&source) {
+            let is_own = target.split('/').next() == Some(room);
+            if !is_own && store_floor(&target).is_none_or(|floor| floor >= own) {
+                wrong.push(format!("{path} imports {target}"));
+            }
+        }
+        // A path that climbs out of its room would pass by what is looked at here.
+        let depth = path.matches('/').count() + usize::from(source.code.contains("mod tests"));
+        if path.contains('/') && source.code.contains(&"super::".repeat(depth + 1)) {
+            wrong.push(format!("{path} climbs out of its room"));
+        }
+    }
+    assert!(wrong.is_empty(), "not from a lower floor: {wrong:#?}");
+}
+
+/// The names of the types that a file defines, its tests apart: these are read alone.
+fn types(source: &Source) -> Vec<&str> {
+    let code = source.code.split("mod tests").next().unwrap_or_default();
+    let defined = ["struct ", "enum ", "trait ", "union ", "\ntype ", ") type ", "pub type "];
+    defined.iter().flat_map(|keyword| names_after(code, keyword)).collect()
+}
+
+#[test]
+fn no_two_types_share_a_name() {
+    let mut homes = std::collections::BTreeMap::<String, Vec<String>>::new();
+    for source in sources() {
+        for name in types(&source) {
+            homes.entry(name.to_owned()).or_default().push(source.path.clone());
+        }
+    }
+    homes.retain(|_, files| files.len() > 1);
+    let shared: Vec<_> = homes.iter().filter(|(name, _)| !SHARED_NAMES.contains(&name.as_str())).collect();
+    assert!(shared.is_empty(), "one word for one thing: {shared:#?}");
+}
+
+#[test]
+fn a_file_is_read_at_one_sitting() {
+    let long: Vec<_> = sources()
+        .iter()
+        .filter(|source| source.text.lines().count() > MAX_LINES)
+        .map(|source| source.path.clone())
+        .collect();
+    assert!(long.is_empty(), "over {MAX_LINES} lines: {long:?}");
+}
+
+/// The first paragraph of what a file says of itself, on one line.
+fn opening(text: &str) -> String {
+    let lines = text.lines().map_while(|line| line.strip_prefix("//! "));
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+fn is_one_sentence(text: &str) -> bool {
+    let ends_inside = |(at, _): (usize, &str)| text[at + 2..].starts_with(char::is_uppercase);
+    text.ends_with('.') && !text.match_indices(". ").any(ends_inside)
+}
+
+#[test]
+fn every_file_opens_with_one_sentence() {
+    let wrong: Vec<_> = sources()
+        .iter()
+        .filter(|source| !is_one_sentence(&opening(&source.text)))
+        .map(|source| format!("{}: {}", source.path, opening(&source.text)))
+        .collect();
+    assert!(wrong.is_empty(), "no sentence of its own: {wrong:#?}");
+}
+
 #[test]
 fn foreign_crates_and_unsafe_code_have_one_home() {
     let mut wrong = Vec::new();
@@ -277,14 +403,24 @@ fn the_reader_of_sources_sees_code_and_nothing_else() {
         use super::http;
         fn f() { crate::limits::BODY; $crate::os::peer(); not_crate::x(); }
     "####;
-    let source = Source { path: "signature.rs".to_owned(), code: code_of(text) };
+    let source = Source { path: "signature.rs".to_owned(), text: text.to_owned(), code: code_of(text) };
     assert!(!has_word(&source.code, "unsafe"), "{}", source.code);
     assert!(has_word(&code_of("let x = unsafe { y };"), "unsafe"));
     assert_eq!(imports(&source), ["log", "metrics", "clock", "limits", "os", "http"]);
 
-    let inner = Source {
-        path: "store/page.rs".to_owned(),
-        code: "use super::super::app; use super::writer;".to_owned(),
-    };
+    let file =
+        |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned(), code: code_of(text) };
+    let inner = file("store/read/page.rs", "use super::super::app; use super::writer;");
     assert_eq!(imports(&inner), ["app"]);
+    let inner = file(
+        "store/read/page.rs",
+        "use crate::store::index::{self, indexer::Wake}; crate::store::write::f();",
+    );
+    assert_eq!(store_imports(&inner), ["index", "index/self", "index/indexer", "write", "write/f"]);
+    assert_eq!(store_floor("index/indexer"), Some(5));
+    assert!(store_floor("index/self") < store_floor("index/indexer") && store_floor("elsewhere").is_none());
+    let types_of = "pub(super) struct A<'a>(&'a str);\nenum B {}\ntype C = u8; impl I for A { type D = C; }\nmod tests { struct E; }";
+    assert_eq!(types(&file("some.rs", types_of)), ["A", "B", "C"]);
+    assert!(is_one_sentence(&opening("//! A gate\n//! opens, as in 4.1. of it.\n//!\n//! More. And more.")));
+    assert!(!is_one_sentence("One. Two.") && !is_one_sentence("No end") && !is_one_sentence(""));
 }

@@ -1,5 +1,6 @@
-//! `SIGHUP`: secrets and the level of the log are read again, from the files that hold them. Nothing
-//! else changes, and no connection notices. What cannot be used changes nothing at all.
+//! `SIGHUP`: secrets and the level of the log are read again, from the files that hold them.
+//!
+//! Nothing else changes, and no connection notices. What cannot be used changes nothing at all.
 
 use rustix::time::{ClockId, clock_gettime};
 

@@ -1,5 +1,6 @@
-//! `GET /` and `GET /docs`: two pages for people, one of what is stored and what comes in, one of the
-//! API. All they show they ask of the API, with the visitor's token.
+//! `GET /` and `GET /docs`: two pages for people, one of what is stored and what comes in, one of the API.
+//!
+//! All they show they ask of the API, with the visitor's token.
 //!
 //! They are put together from the files in `page/` and load nothing else. What a page may do is said by
 //! its policy: run this one script, ask this service, and never make markup of a string.

@@ -34,7 +34,7 @@ fn readiness(page: &mut Exposition, app: &App) {
     let help = "1 if a secret is set, the last commit succeeded, and the service is not stopping.";
     page.single("service_ready", "gauge", help, f64::from(u8::from(ready)));
     // So that the next scrape knows of a disk that fails while nobody sends anything, or is mended.
-    app.store.prove_soon();
+    app.store.probe_commit_soon();
 }
 
 /// What whoever looks at the head of the page wants to see: webhooks first, which take eight lines.

@@ -1,5 +1,6 @@
-//! A connection is a client's socket with the state of its protocol. It reads and writes without ever
-//! waiting; [`super::reactor`] says when.
+//! A connection is a client's socket with the state of its protocol.
+//!
+//! It reads and writes without ever waiting; [`super::reactor`] says when.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -1,5 +1,6 @@
-//! The request reader makes a request of a connection's bytes, wherever they were cut on their way. It knows no
-//! socket, so that tests and fuzzers can feed it.
+//! The request reader makes a request of a connection's bytes, wherever they were cut on their way.
+//!
+//! It knows no socket, so that tests and fuzzers can feed it.
 
 use super::chunked_body::{ChunkedBody, Decoded};
 use super::rejected_request::RejectedRequest;

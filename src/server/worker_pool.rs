@@ -25,7 +25,7 @@ use crate::http::Request;
 use crate::limits::{LONG_QUERY, WORKER_STACK_BYTES};
 use crate::metrics::{Metrics, Priority};
 use crate::routes::{Answer, Resolved};
-use crate::{os, pace};
+use crate::{os, throttle};
 
 /// Requests of one source that may wait for a thread; past it they are shed. Of all sources together twice as
 /// many may. Webhooks and what costs next to nothing are gone through in a moment.
@@ -160,7 +160,7 @@ impl Shared {
                 if began.elapsed() >= LONG_QUERY {
                     os::give_back_free_memory();
                 }
-                pace::make_way(&self.metrics);
+                throttle::throttle(&self.metrics);
             }
             done = Some(priority);
         }

@@ -1,4 +1,4 @@
-//! The messages on disk: the one door to SQLite.
+//! The store keeps the messages on disk behind one door to SQLite.
 //!
 //! - One thread owns the write connection ([`mod@write`]); queries borrow one of a few read
 //!   connections ([`read`]) and see one snapshot each.
@@ -47,7 +47,7 @@ use database::lock::Lock;
 use database::{files, open_error, prepare};
 use index::indexer::Indexer;
 use maintenance::retention::{self, Retention};
-use read::readers::Readers;
+use read::queries::Queries;
 use read::{page, stats};
 use write::writer::Writer;
 
@@ -57,7 +57,7 @@ pub struct Store {
     writer: Writer,
     indexer: Indexer,
     retention: Retention,
-    readers: Arc<Readers>,
+    queries: Arc<Queries>,
     log: Log,
     /// Tells other processes that the database is in use, whatever becomes of the connections.
     _lock: Lock,
@@ -95,14 +95,14 @@ impl Store {
             Err(OpenError::Full(_)) => Err(StoreError::DiskFull),
             Err(error) => return Err(error),
         };
-        let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
+        let queries = Arc::new(Queries::new(path, Arc::clone(&metrics)));
         let unusable = |error: std::io::Error| open_error::no_thread(&error);
-        let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone());
+        let indexer = Indexer::start(path, Arc::clone(&queries), Arc::clone(&metrics), log.clone());
         let indexer = indexer.map_err(unusable)?;
         let writer = Writer::start(
             path,
             connection,
-            Arc::clone(&readers),
+            Arc::clone(&queries),
             indexer.wake(),
             Arc::clone(&metrics),
             log.clone(),
@@ -111,14 +111,14 @@ impl Store {
         let retention = Retention::start(retention::Parts {
             database: path.to_path_buf(),
             days: retention_days,
-            chores: writer.chores(),
-            readers: Arc::clone(&readers),
+            jobs: writer.jobs(),
+            queries: Arc::clone(&queries),
             indexer: indexer.wake(),
             metrics,
             log: log.clone(),
         });
         let retention = retention.map_err(unusable)?;
-        Ok(Self { path: path.to_path_buf(), writer, indexer, retention, readers, log, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), writer, indexer, retention, queries, log, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -130,20 +130,20 @@ impl Store {
     /// Given up when too much time has passed since `asked`.
     pub fn page(&self, query: &PageQuery, asked: Instant) -> Result<Page, StoreError> {
         let goes_through_texts = query.filter.q.is_some();
-        self.readers.with(asked, goes_through_texts, |snapshot| page::read(snapshot, query))
+        self.queries.with(asked, goes_through_texts, |snapshot| page::read(snapshot, query))
     }
 
     /// The figures of `/stats`, and the messages since each of `instants`, from one snapshot.
     /// Given up when too much time has passed since `asked`.
     pub fn stats(&self, instants: &[InstantKey], asked: Instant) -> Result<Stats, StoreError> {
-        self.readers.with(asked, false, |snapshot| stats::read(snapshot, instants))
+        self.queries.with(asked, false, |snapshot| stats::read(snapshot, instants))
     }
 
     /// Ok if the database answers with its schema applied and the writer can commit. Returns
     /// within a second whatever the database does.
     pub fn ready(&self) -> Result<(), StoreError> {
-        self.writer.prove()?;
-        self.readers.answer()
+        self.writer.probe_commit()?;
+        self.queries.answer()
     }
 
     /// True if the writer is not stuck: it takes up its next batch in time, also where it cannot commit.
@@ -152,8 +152,8 @@ impl Store {
     }
 
     /// Has the writer try to commit, and waits for nothing: [`Metrics::degraded`] says how it went.
-    pub fn prove_soon(&self) {
-        self.writer.prove_soon();
+    pub fn probe_commit_soon(&self) {
+        self.writer.probe_commit_soon();
     }
 
     /// Messages that wait for the writer.
@@ -182,11 +182,11 @@ impl Store {
     /// file, and no log is beside it. Queries that are running are given up, within [`CLOSE_PATIENCE`];
     /// whatever comes after this is answered with an error.
     ///
-    /// [`CLOSE_PATIENCE`]: read::readers::CLOSE_PATIENCE
+    /// [`CLOSE_PATIENCE`]: read::queries::CLOSE_PATIENCE
     pub fn stop(&self) {
         self.retention.stop();
         let last = self.writer.stop();
-        self.readers.close();
+        self.queries.close();
         self.indexer.stop();
         if let Some(last) = last {
             last.close(&self.log);

@@ -129,7 +129,9 @@ fn a_start_without_threads_is_refused_in_one_line() {
         for room in [1, 2, 3, 5, 20, 60] {
             let script = format!(r#"exec prlimit --nproc={room} "$0" "$@""#);
             let setup = Setup::new().without_stdout().by_user(LONELY_USER).through_shell(script);
-            let mut setup = setup.with("LISTEN_ADDR", &format!("127.0.0.1:{}", free_port()));
+            let setup = setup.with("LISTEN_ADDR", &format!("127.0.0.1:{}", free_port()));
+            // More threads than there is ever room for.
+            let mut setup = setup.with("WORKERS", "64");
             let mut child = setup.command(&["serve"]).spawn().expect("the machine has sh");
             let end = Instant::now() + 10 * SECOND;
             let status = loop {

@@ -1,4 +1,4 @@
-//! Checkpoints keep a write-ahead log within its bounds: it is moved into the database file, and starts over.
+//! A keeper holds a write-ahead log within its bounds: it is moved into the database file, then starts over.
 //!
 //! - A [`Keeper`] does what the [`Pressure`] of its log asks for, between two transactions of whoever commits
 //!   to it: the writer for the database, the indexer for the index.
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::pressure::{Action, Outcome, Pressure};
-use super::reader_gate::{Closed, Gate};
+use super::pressure::{Action, CheckpointOutcome, Pressure};
+use super::reader_gate::{ClosedGate, ReaderGate};
 use crate::limits::LOG_HELD_BY_QUERY;
 use crate::log::{Level, Line, Log};
-use crate::store::database::log_bounds::Bounds;
+use crate::store::database::log_bounds::LogBounds;
 use crate::store::database::wal::{self, Folded};
 
 /// How long a transaction waits for the log to be moved, and then for queries to end. They are given up when
@@ -29,9 +29,9 @@ const RESTART_LOOK: Duration = Duration::from_millis(2);
 /// Keeps one log within its bounds.
 pub(in crate::store) struct Keeper {
     pressure: Pressure,
-    gate: Arc<Gate>,
+    gate: Arc<ReaderGate>,
     /// New queries wait. Whoever loses the keeper lets them go on.
-    closed: Option<Closed>,
+    closed: Option<ClosedGate>,
     report: Arc<Report>,
 }
 
@@ -74,7 +74,11 @@ pub(in crate::store) enum Kept {
 }
 
 impl Keeper {
-    pub(in crate::store) fn new(bounds: &'static Bounds, gate: &Arc<Gate>, report: Arc<Report>) -> Self {
+    pub(in crate::store) fn new(
+        bounds: &'static LogBounds,
+        gate: &Arc<ReaderGate>,
+        report: Arc<Report>,
+    ) -> Self {
         Self { pressure: Pressure::new(bounds), gate: Arc::clone(gate), closed: None, report }
     }
 
@@ -115,37 +119,41 @@ impl Keeper {
             }
             Action::Fold => {
                 wal::passive(connection)?;
-                Outcome::Tried
+                CheckpointOutcome::Tried
             }
             Action::HoldQueries => {
                 let closed = self.closed.get_or_insert_with(|| self.gate.close());
                 if !closed.is_quiet() {
                     return Ok(Kept::Nothing);
                 }
-                if wal::restart(connection)? == Folded::All { Outcome::StartsOver } else { Outcome::Tried }
+                if wal::restart(connection)? == Folded::All {
+                    CheckpointOutcome::StartsOver
+                } else {
+                    CheckpointOutcome::Tried
+                }
             }
             Action::GiveUpQueries => self.start_over(connection)?,
         };
         self.closed = None;
         self.pressure.ended(outcome, Instant::now());
         match outcome {
-            Outcome::StartsOver => {
+            CheckpointOutcome::StartsOver => {
                 self.report.started_over();
                 return Ok(Kept::StartsOver);
             }
-            Outcome::Held => self.report.held(live),
-            Outcome::Tried => {}
+            CheckpointOutcome::Held => self.report.held(live),
+            CheckpointOutcome::Tried => {}
         }
         Ok(Kept::Nothing)
     }
 
     /// Does what it takes, and waits for it.
-    fn start_over(&mut self, connection: &Connection) -> rusqlite::Result<Outcome> {
+    fn start_over(&mut self, connection: &Connection) -> rusqlite::Result<CheckpointOutcome> {
         // Most of it is moved while queries go on.
         let deadline = Instant::now() + QUIET_PATIENCE;
         while wal::passive(connection)? == Folded::Elsewhere {
             if Instant::now() >= deadline {
-                return Ok(Outcome::Tried);
+                return Ok(CheckpointOutcome::Tried);
             }
             thread::sleep(RESTART_LOOK);
         }
@@ -171,27 +179,27 @@ impl Keeper {
         let closed = self.gate.close();
         let outcome = match closed.wait_until_quiet(Instant::now() + QUIET_PATIENCE) {
             true => restart(connection, true)?,
-            false => Outcome::Tried,
+            false => CheckpointOutcome::Tried,
         };
         drop(closed);
         self.pressure.ended(outcome, Instant::now());
         match outcome {
-            Outcome::Tried => return Ok(false),
-            Outcome::Held => self.report.held(live),
-            Outcome::StartsOver => self.report.started_over(),
+            CheckpointOutcome::Tried => return Ok(false),
+            CheckpointOutcome::Held => self.report.held(live),
+            CheckpointOutcome::StartsOver => self.report.started_over(),
         }
         Ok(true)
     }
 }
 
 /// Tries for a while. When no query of ours is running, it is somebody else who is in the way.
-fn restart(connection: &Connection, is_quiet: bool) -> rusqlite::Result<Outcome> {
+fn restart(connection: &Connection, is_quiet: bool) -> rusqlite::Result<CheckpointOutcome> {
     let deadline = Instant::now() + RESTART_PATIENCE;
     loop {
         match wal::restart(connection)? {
-            Folded::All => return Ok(Outcome::StartsOver),
-            Folded::Part if is_quiet && Instant::now() >= deadline => return Ok(Outcome::Held),
-            _ if Instant::now() >= deadline => return Ok(Outcome::Tried),
+            Folded::All => return Ok(CheckpointOutcome::StartsOver),
+            Folded::Part if is_quiet && Instant::now() >= deadline => return Ok(CheckpointOutcome::Held),
+            _ if Instant::now() >= deadline => return Ok(CheckpointOutcome::Tried),
             _ => thread::sleep(RESTART_LOOK),
         }
     }

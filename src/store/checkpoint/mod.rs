@@ -1,4 +1,4 @@
-//! Checkpoints keep a write-ahead log within its bounds: it is moved into the database file, then starts over.
+//! A checkpoint moves a write-ahead log into the database file, so that it can start over.
 
 pub(in crate::store) mod keeper;
 mod pressure;

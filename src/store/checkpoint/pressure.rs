@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::store::database::log_bounds::Bounds;
+use crate::store::database::log_bounds::LogBounds;
 
 /// While another process reads the log, how long until it is tried again to have it start over: at first, and
 /// at most. Each try costs queries of half a second, and it may read for hours.
@@ -30,7 +30,7 @@ pub(super) enum Action {
 
 /// How an action ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum CheckpointOutcome {
     /// The next transaction begins at the start.
     StartsOver,
     /// It may have, or there is time until it has grown by some more.
@@ -41,7 +41,7 @@ pub(super) enum Outcome {
 
 #[derive(Debug)]
 pub(super) struct Pressure {
-    bounds: &'static Bounds,
+    bounds: &'static LogBounds,
     /// The longest since it started over.
     live: u64,
     /// The next lengths for [`Action::Move`] and [`Action::Fold`].
@@ -54,7 +54,7 @@ pub(super) struct Pressure {
 }
 
 impl Pressure {
-    pub(super) fn new(bounds: &'static Bounds) -> Self {
+    pub(super) fn new(bounds: &'static LogBounds) -> Self {
         let [pause, _] = OTHER_READER_PAUSES;
         Self { bounds, live: 0, move_at: bounds.moved, fold_at: bounds.folded, held_until: None, pause }
     }
@@ -86,11 +86,11 @@ impl Pressure {
         self.move_at = if self.live < last { last } else { self.live + self.bounds.folded };
     }
 
-    pub(super) fn ended(&mut self, outcome: Outcome, now: Instant) {
+    pub(super) fn ended(&mut self, outcome: CheckpointOutcome, now: Instant) {
         match outcome {
-            Outcome::StartsOver => *self = Self::new(self.bounds),
-            Outcome::Tried => self.fold_at = self.live + self.bounds.step,
-            Outcome::Held => {
+            CheckpointOutcome::StartsOver => *self = Self::new(self.bounds),
+            CheckpointOutcome::Tried => self.fold_at = self.live + self.bounds.step,
+            CheckpointOutcome::Held => {
                 self.fold_at = self.live + self.bounds.folded / 4;
                 self.held_until = Some(now + self.pause);
                 let [_, longest] = OTHER_READER_PAUSES;
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_was_tried_is_tried_again_when_the_log_has_grown_or_time_has_passed() {
         use Action::{Fold, GiveUpQueries, HoldQueries, Move, Nothing};
-        use Outcome::{Held, StartsOver, Tried};
+        use CheckpointOutcome::{Held, StartsOver, Tried};
         let (began, second) = (Instant::now(), Duration::from_secs(1));
         let mut pressure = Pressure::new(&DATABASE);
         for (mib, action, outcome, at) in [

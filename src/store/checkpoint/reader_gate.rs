@@ -1,8 +1,7 @@
-//! The reader gate keeps new queries back while a log has to start over: a query that runs keeps it from
-//! that.
+//! The reader gate keeps new queries back while a log has to start over: a query that runs keeps it from that.
 //!
 //! - Any number of those who keep a log may have it closed. It is open again when the last of them has
-//!   dropped its [`Closed`], so whoever fails opens it.
+//!   dropped its [`ClosedGate`], so whoever fails opens it.
 //! - Whoever closes it can wait until no query is running, and have long ones given up.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,8 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 #[derive(Default)]
-pub(in crate::store) struct Gate {
-    state: Mutex<State>,
+pub(in crate::store) struct ReaderGate {
+    state: Mutex<GateState>,
     changed: Condvar,
     /// What `state` says, for queries that are running and look at it all the time.
     is_closed: AtomicBool,
@@ -19,7 +18,7 @@ pub(in crate::store) struct Gate {
 }
 
 #[derive(Default)]
-struct State {
+struct GateState {
     /// Those who have it closed, and those of them who want long queries to be given up.
     closed: usize,
     giving_up: usize,
@@ -27,16 +26,16 @@ struct State {
     running: usize,
 }
 
-impl Gate {
+impl ReaderGate {
     /// Waits until it is open. `None` if it is not until the deadline.
-    pub(in crate::store) fn pass(&self, deadline: Instant) -> Option<Running<'_>> {
+    pub(in crate::store) fn pass(&self, deadline: Instant) -> Option<RunningQuery<'_>> {
         let mut state = self.state();
         while state.closed > 0 {
             let left = deadline.checked_duration_since(Instant::now())?;
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.running += 1;
-        Some(Running(self))
+        Some(RunningQuery(self))
     }
 
     /// True while new queries wait for those that are running: these should take no rest.
@@ -49,16 +48,16 @@ impl Gate {
         self.gives_up.load(Relaxed)
     }
 
-    pub(in crate::store) fn close(self: &Arc<Self>) -> Closed {
+    pub(in crate::store) fn close(self: &Arc<Self>) -> ClosedGate {
         self.change(|state| state.closed += 1);
-        Closed { gate: Arc::clone(self), gives_up: false }
+        ClosedGate { gate: Arc::clone(self), gives_up: false }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut GateState)) {
         let mut state = self.state();
         change(&mut state);
         self.is_closed.store(state.closed > 0, Relaxed);
@@ -69,9 +68,9 @@ impl Gate {
 }
 
 /// A query that has passed.
-pub(in crate::store) struct Running<'a>(&'a Gate);
+pub(in crate::store) struct RunningQuery<'a>(&'a ReaderGate);
 
-impl Drop for Running<'_> {
+impl Drop for RunningQuery<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.running -= 1;
@@ -82,12 +81,12 @@ impl Drop for Running<'_> {
 }
 
 /// As long as it is there, no new query passes.
-pub(in crate::store) struct Closed {
-    gate: Arc<Gate>,
+pub(in crate::store) struct ClosedGate {
+    gate: Arc<ReaderGate>,
     gives_up: bool,
 }
 
-impl Closed {
+impl ClosedGate {
     /// True when no query is running.
     pub(in crate::store) fn is_quiet(&self) -> bool {
         self.gate.state().running == 0
@@ -113,7 +112,7 @@ impl Closed {
     }
 }
 
-impl Drop for Closed {
+impl Drop for ClosedGate {
     fn drop(&mut self) {
         let gave_up = usize::from(self.gives_up);
         self.gate.change(|state| {
@@ -131,7 +130,7 @@ mod tests {
 
     #[test]
     fn it_is_open_when_the_last_who_closed_it_is_gone() {
-        let gate = Arc::<Gate>::default();
+        let gate = Arc::<ReaderGate>::default();
         let at_once = Instant::now();
         let (first, mut second) = (gate.close(), gate.close());
         second.give_up_long_queries();

@@ -1,5 +1,5 @@
-//! A database of unknown origin is judged before the first change to it: by what is there and by a trial,
-//! not by a number that it carries.
+//! A database of unknown origin is judged before the first change to it: by what is there, by a trial, never by a
+//! number that it carries.
 //!
 //! | `user_version` | our own tables | what it is |
 //! |---|---|---|

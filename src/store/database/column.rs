@@ -1,4 +1,4 @@
-//! What stands in a column, whoever wrote it.
+//! A column is read as what stands in it, whoever wrote it.
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;

@@ -1,4 +1,4 @@
-//! Files beside a database: their names, how they are opened, and to whom they belong.
+//! The files beside a database have names, owners, ways to be opened.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -1,4 +1,4 @@
-//! A frozen database is one that nobody can write to for want of room, and that is read all the same.
+//! A frozen database is read although nobody can write to it for want of room.
 //!
 //! A connection to a database with a log needs memory that it shares with others, in a file of 32 KiB. Where there
 //! is no room for that, SQLite can be told that nobody writes (`immutable`, sqlite.org/uri.html): it then

@@ -1,4 +1,4 @@
-//! A statement that SQLite has ignored, and has not said why, is an error.
+//! A statement that SQLite has ignored without saying why is an error.
 
 use rusqlite::{Error, ErrorCode, ffi};
 

@@ -1,8 +1,8 @@
-//! The bounds of a write-ahead log are the lengths at which more and more is done to have it start over.
+//! The bounds of a write-ahead log are the lengths at which ever more is done to have it start over.
 
 /// The lengths, in bytes, at which more is done.
 #[derive(Debug)]
-pub(in crate::store) struct Bounds {
+pub(in crate::store) struct LogBounds {
     /// Worth waking the thread that moves it.
     pub(in crate::store) moved: u64,
     /// Whoever commits moves the rest, so that it starts over if nobody reads it just now.
@@ -17,13 +17,13 @@ pub(in crate::store) struct Bounds {
 
 /// Of the database. Every sync of a file that grows has more to write than its data, and takes half as long
 /// again: so the log is long, and then starts over. At twice these lengths commits were no faster.
-pub(in crate::store) const DATABASE: Bounds =
-    Bounds { moved: 32 << 20, folded: 64 << 20, step: 4 << 20, held: 80 << 20, most: 96 << 20 };
+pub(in crate::store) const DATABASE: LogBounds =
+    LogBounds { moved: 32 << 20, folded: 64 << 20, step: 4 << 20, held: 80 << 20, most: 96 << 20 };
 
 /// Of the index, which is not synced at each commit. Whoever writes it can wait: queries are held only at
 /// the end, and none is given up for it.
-pub(in crate::store) const INDEX: Bounds =
-    Bounds { moved: 16 << 20, folded: 16 << 20, step: 4 << 20, held: 32 << 20, most: 32 << 20 };
+pub(in crate::store) const INDEX: LogBounds =
+    LogBounds { moved: 16 << 20, folded: 16 << 20, step: 4 << 20, held: 32 << 20, most: 32 << 20 };
 
 const _: () = {
     let mut all = [&DATABASE, &INDEX].as_slice();

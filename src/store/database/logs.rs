@@ -1,4 +1,4 @@
-//! Logs beside a database: what SQLite would take for a part of whatever file has the name.
+//! A log beside a database is what SQLite would take for a part of whatever file has the name.
 //!
 //! None that holds something is ever removed. It is folded into the database that it belongs to, or whoever
 //! has moved that away is asked to put the two together again.

@@ -17,6 +17,7 @@ pub(in crate::store) mod prepare;
 pub(in crate::store) mod schema;
 pub(in crate::store) mod sort_columns;
 pub(in crate::store) mod temporary;
+pub(in crate::store) mod transaction;
 mod trial;
 pub(in crate::store) mod wal;
 mod word_function;

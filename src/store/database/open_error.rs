@@ -1,4 +1,4 @@
-//! An error at opening says why a database cannot be used, and what to do about that cause.
+//! An error at opening says why a database cannot be used, with what to do about that cause.
 
 use std::fmt;
 use std::fs;

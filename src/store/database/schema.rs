@@ -1,4 +1,4 @@
-//! The file's shape: what is accepted, how it is migrated, and how connections to it are opened.
+//! The schema of a file is looked at, brought up to date, then served by connections of a few kinds.
 //!
 //! A file is looked at before it is written to. One that is not ours, or is newer than this
 //! program, is refused and stays as it was, to the byte.
@@ -21,10 +21,20 @@ use super::logs;
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite};
 use super::{wal, word_function};
-use crate::limits::{
-    CACHED_STATEMENTS, COMMIT_BUSY_TIMEOUT, LARGEST_CHECKED_BYTES, READ_BUSY_TIMEOUT, READ_CACHE_KIB,
-    START_BUSY_TIMEOUT, WRITE_AGAIN_BUSY_TIMEOUT, WRITE_CACHE_KIB,
-};
+use crate::limits::{COMMIT_BUSY_TIMEOUT, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
+
+/// Page cache of the write connection, in KiB: the upper levels of the index of a hundred million ids.
+const WRITE_CACHE_KIB: i64 = 6 << 10;
+/// A file of an earlier implementation up to this size is checked for damage before it is migrated,
+/// which takes two seconds for that many bytes.
+const MAX_CHECKED_BYTES: u64 = 1 << 30;
+/// How long a start waits for another process that holds the database, say one that has not ended yet on
+/// a disk that stalls.
+const START_BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a start waits for another process that reads the log. One that replicates does so for ever.
+const WRITE_AGAIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
+/// Prepared statements that a connection keeps: every form of query that it is asked, several times over.
+const CACHED_STATEMENTS: usize = 64;
 
 /// How long it is waited to be alone with a database that nobody seems to have open.
 const ALONE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
@@ -47,7 +57,7 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
         looked => looked,
     };
     let version = version.map_err(|rejection| refused(path, rejection))?;
-    if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= LARGEST_CHECKED_BYTES) {
+    if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
         let quick_check = || open_existing(path)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
         let verdict: Result<String, OpenError> = quick_check().map_err(|error| failed(&error));

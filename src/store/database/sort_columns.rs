@@ -1,4 +1,4 @@
-//! The sort key of a message in SQL ([`crate::sort_key`]): how it is computed, compared, read and bound.
+//! Sort columns are the sort key of a message ([`crate::sort_key`]) in SQL: how it is computed, compared, read, bound.
 //!
 //! This is its one definition. Statements name the table of messages `m`, and the columns of a key `instant`,
 //! `message_id` and `message_row`. In the index each stands as it is: text as text, a BLOB as a BLOB, and in the

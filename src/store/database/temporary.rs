@@ -1,4 +1,4 @@
-//! A file is made under a name that nobody else has, and takes its own name when it is whole and synced.
+//! A temporary file has a name that nobody else has until it is whole, then takes its own.
 //!
 //! - It is new, a regular file of mode 0600, whatever somebody has put at the names that it might take.
 //! - Whoever makes it holds a lock (flock(2)) on it. One that nobody holds is what a killed process has left

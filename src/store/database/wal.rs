@@ -1,4 +1,4 @@
-//! A write-ahead log has a length in bytes, whatever the size of a page, and is folded by checkpoints
+//! A write-ahead log has a length in bytes, whatever the size of a page; checkpoints fold it into the file
 //! (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_wal_checkpoint).
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The search for `q` as an SQL function, so that going through rows stays inside SQLite.
+//! The word function searches a text for `q` inside SQLite, so that going through rows stays there.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;

@@ -1,5 +1,5 @@
-//! Messages that somebody else has changed or deleted: taken out of the index as they were, and put
-//! in as they are.
+//! A change is a message that somebody else has changed or deleted: it is taken out of the index as it was, then put in
+//! as it is.
 //!
 //! Triggers note in `messages_changes` what stood in a row before. Until it is taken account of, the
 //! index is not to be read ([`are_pending`]). Afterwards it is removed ([`remove`]): of the last that was
@@ -9,36 +9,42 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::top::Top;
-use super::{Marks, order, rank, search};
+use super::top_senders::TopSenders;
+use super::{Watermarks, order, rank, search};
 use crate::sort_key::{RawText, SortKey};
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, sort_key};
 
 /// True if the index does not reflect every change that this state of the database knows of.
-pub(in crate::store) fn are_pending(messages: &Connection, marks: &Marks) -> rusqlite::Result<bool> {
+pub(in crate::store) fn are_pending(
+    messages: &Connection,
+    watermarks: &Watermarks,
+) -> rusqlite::Result<bool> {
     messages
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1)")?
-        .query_row([marks.changes_through], |row| row.get(0))
+        .query_row([watermarks.changes_through], |row| row.get(0))
 }
 
 /// No more than so many changes are pending.
 pub(in crate::store) fn are_at_most(
     messages: &Connection,
-    marks: &Marks,
+    watermarks: &Watermarks,
     most: usize,
 ) -> rusqlite::Result<bool> {
     messages
         .prepare_cached(
             "SELECT NOT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1 LIMIT 1 OFFSET ?2)",
         )?
-        .query_row((marks.changes_through, most as i64), |row| row.get(0))
+        .query_row((watermarks.changes_through, most as i64), |row| row.get(0))
 }
 
 /// True if changes were removed that the index has not taken account of. It has to be made anew.
-pub(in crate::store) fn were_missed(messages: &Connection, marks: &Marks) -> rusqlite::Result<bool> {
+pub(in crate::store) fn were_missed(
+    messages: &Connection,
+    watermarks: &Watermarks,
+) -> rusqlite::Result<bool> {
     messages
         .prepare_cached("SELECT changes_removed_through > ?1 FROM messages_store")?
-        .query_row([marks.changes_through], |row| row.get(0))
+        .query_row([watermarks.changes_through], |row| row.get(0))
 }
 
 /// Removes up to `most` changes, from the first on and none behind `through`. To be called in a transaction of
@@ -76,39 +82,39 @@ struct Change {
 pub(in crate::store) fn apply(
     messages: &Connection,
     index: &Connection,
-    marks: &mut Marks,
+    watermarks: &mut Watermarks,
     most: usize,
 ) -> rusqlite::Result<()> {
-    // Numbers of rows at the end are given again, to messages that the marks must not cover: also by
+    // Numbers of rows at the end are given again, to messages that the watermarks must not cover: also by
     // changes of a later slice, which this state of the database has been through already.
     let (last, after_deletion): (Option<i64>, Option<i64>) = messages
         .prepare_cached(
             "SELECT (SELECT max(rowid) FROM messages), \
                 (SELECT min(last_row) FROM messages_changes WHERE change > ?1)",
         )?
-        .query_row([marks.changes_through], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([watermarks.changes_through], |row| Ok((row.get(0)?, row.get(1)?)))?;
     // Where nothing was deleted, the end is where the messages end; `None` is before all of them.
     let last = after_deletion.map_or(last, |row| last.min(Some(row)));
-    marks.ordered_through = marks.ordered_through.min(last);
-    marks.searchable_through = marks.searchable_through.min(last);
+    watermarks.ordered_through = watermarks.ordered_through.min(last);
+    watermarks.searchable_through = watermarks.searchable_through.min(last);
     let mut rows = BTreeSet::new();
-    let mut top = Top::kept(index)?;
-    for change in read(messages, marks.changes_through, most)? {
-        marks.changes_through = change.number;
-        // Whatever the marks say: an earlier slice of these changes may have lowered them.
-        take_out(index, marks, &mut top, &change)?;
+    let mut top = TopSenders::kept(index)?;
+    for change in read(messages, watermarks.changes_through, most)? {
+        watermarks.changes_through = change.number;
+        // Whatever the watermarks say: an earlier slice of these changes may have lowered them.
+        take_out(index, watermarks, &mut top, &change)?;
         rows.insert(change.key.row);
     }
     top.write(index)?;
     for row in rows {
         search::take_out(index, row)?;
-        put_in(messages, index, marks, row)?;
+        put_in(messages, index, watermarks, row)?;
     }
-    // By what stands at the mark the index is known again after a start, so something has to.
-    marks.ordered_through = messages
+    // By what stands at the watermark the index is known again after a start, so something has to.
+    watermarks.ordered_through = messages
         .prepare_cached("SELECT max(rowid) FROM messages WHERE rowid <= ?1")?
-        .query_row([marks.ordered_through], |row| row.get(0))?;
-    marks.write(index)
+        .query_row([watermarks.ordered_through], |row| row.get(0))?;
+    watermarks.write(index)
 }
 
 fn read(messages: &Connection, after: i64, most: usize) -> rusqlite::Result<Vec<Change>> {
@@ -121,7 +127,12 @@ fn read(messages: &Connection, after: i64, most: usize) -> rusqlite::Result<Vec<
     statement.query_map((after, most as i64), change)?.collect()
 }
 
-fn take_out(index: &Connection, marks: &mut Marks, top: &mut Top, change: &Change) -> rusqlite::Result<()> {
+fn take_out(
+    index: &Connection,
+    watermarks: &mut Watermarks,
+    top: &mut TopSenders,
+    change: &Change,
+) -> rusqlite::Result<()> {
     let Change { sender, key, .. } = change;
     // With its sender, because what stood there at another time may have had the same place.
     let gone = index
@@ -138,7 +149,7 @@ fn take_out(index: &Connection, marks: &mut Marks, top: &mut Top, change: &Chang
         )?
         .execute((&key.instant, &key.message_id, key.row))?;
     rank::remove(index, key)?;
-    marks.ordered = marks.ordered.saturating_sub(1);
+    watermarks.ordered = watermarks.ordered.saturating_sub(1);
     let left: Option<i64> = index
         .prepare_cached(
             "UPDATE messages_senders SET messages = messages - 1 WHERE sender = ?1 RETURNING messages",
@@ -148,22 +159,27 @@ fn take_out(index: &Connection, marks: &mut Marks, top: &mut Top, change: &Chang
     top.lower(sender, left.unwrap_or(0).unsigned_abs());
     if left == Some(0) {
         index.prepare_cached("DELETE FROM messages_senders WHERE sender = ?1")?.execute([sender])?;
-        marks.senders = marks.senders.saturating_sub(1);
+        watermarks.senders = watermarks.senders.saturating_sub(1);
     }
     Ok(())
 }
 
 /// What stands in the row now, if anything does and the index does not have it.
-fn put_in(messages: &Connection, index: &Connection, marks: &mut Marks, row: i64) -> rusqlite::Result<()> {
-    if Some(row) <= marks.searchable_through {
+fn put_in(
+    messages: &Connection,
+    index: &Connection,
+    watermarks: &mut Watermarks,
+    row: i64,
+) -> rusqlite::Result<()> {
+    if Some(row) <= watermarks.searchable_through {
         let now = search::read_row(messages, row)?;
         search::put(index, now.as_slice())?;
     }
-    if Some(row) > marks.ordered_through {
+    if Some(row) > watermarks.ordered_through {
         return Ok(());
     }
     match order::read_row(messages, row)? {
-        Some(entry) if !order::has(index, &entry.key)? => order::put(index, marks, vec![entry]),
+        Some(entry) if !order::has(index, &entry.key)? => order::put(index, watermarks, vec![entry]),
         _ => Ok(()),
     }
 }

@@ -1,5 +1,4 @@
-//! The thread that keeps the index up: it takes in what was committed, many messages at a time, and
-//! nobody waits for it.
+//! The indexer takes into the index what was committed, many messages at a time, while nobody waits for it.
 //!
 //! - While messages keep coming it waits until some have gathered, so that they share pages; while
 //!   they come fast and nobody asks anything, until very many have.
@@ -18,15 +17,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::upkeep::{Due, Part, Sliced, Upkeep, Verdict};
-use crate::limits::INDEX_RETRY;
+use super::epoch::{Epoch, PublishedIndex};
+use super::schedule::{Due, Part};
+use super::upkeep::{IndexVerdict, Sliced, Upkeep};
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::keeper::{Keeper, Report};
+use crate::store::database::files::FileId;
 use crate::store::database::log_bounds::INDEX;
 use crate::store::index;
-use crate::store::read::readers::Readers;
+use crate::store::read::queries::Queries;
+
+/// How long until an index that failed is tried again, and how often the indexer looks around unasked.
+const INDEX_RETRY: Duration = Duration::from_secs(1);
 
 /// While somebody else keeps committing, the index is compared with the messages for a tenth of the time.
 const VERIFICATION_SHARE: u32 = 9;
@@ -73,18 +77,17 @@ impl Indexer {
     /// the service works as well, more slowly.
     pub(in crate::store) fn start(
         database: &Path,
-        readers: Arc<Readers>,
+        queries: Arc<Queries>,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
-        let (committed, woken) = bounded(1);
+        let (committed, woken) = queries.epochs().wake();
         let (changed, woken_for_changes) = bounded(1);
-        readers.set_indexer(committed.clone());
         let (stopping, by_others) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let keeper = Keeper::new(&INDEX, readers.gate(), Report::new("index", log.clone()));
-        let mut work = Work {
+        let keeper = Keeper::new(&INDEX, queries.gate(), Report::new("index", log.clone()));
+        let mut work = IndexLoop {
             database: database.to_owned(),
-            readers,
+            queries,
             stopping: Arc::clone(&stopping),
             woken,
             woken_for_changes,
@@ -119,9 +122,9 @@ impl Indexer {
     }
 }
 
-struct Work {
+struct IndexLoop {
     database: PathBuf,
-    readers: Arc<Readers>,
+    queries: Arc<Queries>,
     stopping: Arc<AtomicBool>,
     woken: Receiver<()>,
     woken_for_changes: Receiver<()>,
@@ -132,15 +135,15 @@ struct Work {
     log: Log,
     /// Of the log of the index.
     keeper: Keeper,
-    /// What the connections belong to (`Readers::generation`).
+    /// What the connections belong to (`Epochs::generation`).
     generation: u64,
     /// The file that is the index.
-    file: Option<index::FileId>,
+    file: Option<FileId>,
     /// The last try failed, and the log says so.
     failing: bool,
 }
 
-impl Work {
+impl IndexLoop {
     fn run(&mut self, mut first: Option<Upkeep>) {
         while !self.stopping.load(Relaxed) {
             let Some(mut upkeep) = first.take().or_else(|| self.open()) else {
@@ -160,11 +163,11 @@ impl Work {
     }
 
     fn open(&mut self) -> Option<Upkeep> {
-        let generation = self.readers.generation();
-        let known = self.readers.index_file();
+        let generation = self.queries.epochs().generation();
+        let known = self.queries.epochs().last_file();
         let is_other = known.is_some() && index::file_of(&self.database) != known;
         // Another file cannot be opened beside the log of the one that was there.
-        let condemned = self.readers.take_index_condemned();
+        let condemned = self.queries.epochs().take_condemned();
         if let Some(cause) = &condemned {
             self.log.write(&Line::event(Level::Warning, "index_wrong").text("cause", cause));
         }
@@ -192,26 +195,29 @@ impl Work {
         if !self.is_right(upkeep)? {
             return Ok(());
         }
-        self.readers.use_index(self.generation, self.file);
-        while !self.stopping.load(Relaxed) && self.readers.uses_index(self.generation) {
-            if index::file_of(&self.database) != self.readers.index_file() {
-                self.readers.forget_index();
+        self.publish(upkeep);
+        while !self.stopping.load(Relaxed) && self.queries.epochs().has_index(self.generation) {
+            if index::file_of(&self.database) != self.queries.epochs().last_file() {
+                self.queries.end_epoch();
                 break;
             }
-            if self.is_to_be_verified(upkeep) && !self.is_right(upkeep)? {
-                break;
+            if self.is_to_be_verified(upkeep) {
+                if !self.is_right(upkeep)? {
+                    break;
+                }
+                self.publish(upkeep);
             }
-            self.readers.rest_if_not_asked();
+            self.queries.rest_if_not_asked();
             match upkeep.due() {
                 Some(Due::Now(_)) if !self.has_room(upkeep)? => {
                     let _ = self.woken_for_changes.recv_timeout(ROOM_PAUSE);
                 }
                 Some(Due::Now(part)) => {
                     if upkeep.slice(part)? == Sliced::MissedChanges {
-                        self.readers.forget_index();
+                        self.queries.end_epoch();
                         break;
                     }
-                    self.readers.index_knows_changes(upkeep.changes_through());
+                    self.publish(upkeep);
                     upkeep.show(&self.metrics);
                     upkeep.tell(&self.log);
                     self.failing = false;
@@ -219,18 +225,23 @@ impl Work {
                 Some(Due::In(wait)) => {
                     // What comes meanwhile is why it waits; what goes is not.
                     let _ = self.woken_for_changes.recv_timeout(wait);
-                    upkeep.look(self.readers.was_asked_recently())?;
+                    upkeep.look(self.queries.activity().is_recent(Instant::now()))?;
                     upkeep.show(&self.metrics);
                 }
                 None => {
                     upkeep.empty_log()?;
                     let _ = self.woken.recv_timeout(INDEX_RETRY);
-                    upkeep.look(self.readers.was_asked_recently())?;
+                    upkeep.look(self.queries.activity().is_recent(Instant::now()))?;
                     upkeep.show(&self.metrics);
                 }
             }
         }
         Ok(())
+    }
+
+    fn publish(&self, upkeep: &Upkeep) {
+        let index = PublishedIndex { file: self.file, changes_through: upkeep.changes_through() };
+        self.queries.epochs().publish(Epoch { generation: self.generation, index: Some(index) });
     }
 
     fn is_to_be_verified(&self, upkeep: &Upkeep) -> bool {
@@ -246,21 +257,21 @@ impl Work {
         let began = Instant::now();
         while !self.stopping.load(Relaxed) {
             let wrong = match upkeep.verify()? {
-                Verdict::Right => {
+                IndexVerdict::Right => {
                     self.verified = Some((Instant::now(), began.elapsed()));
-                    self.readers.index_knows_changes(upkeep.changes_through());
                     upkeep.show(&self.metrics);
                     return Ok(true);
                 }
-                Verdict::Pending if !self.has_room(upkeep)? => {
+                IndexVerdict::Pending if !self.has_room(upkeep)? => {
                     thread::sleep(ROOM_PAUSE);
                     continue;
                 }
-                Verdict::Pending if upkeep.slice(Part::Changes)? == Sliced::Done => continue,
-                Verdict::Pending => "changes were removed that it has not taken account of",
-                Verdict::Wrong(wrong) => wrong,
+                IndexVerdict::Pending if upkeep.slice(Part::Changes)? == Sliced::Done => continue,
+                IndexVerdict::Pending => "changes were removed that it has not taken account of",
+                IndexVerdict::Wrong(wrong) => wrong,
             };
-            self.readers.condemn_index(wrong.to_owned());
+            self.queries.epochs().condemn_index(wrong.to_owned());
+            self.queries.end_epoch();
             return Ok(false);
         }
         Ok(false)
@@ -281,11 +292,11 @@ impl Work {
         match error.and_then(rusqlite::Error::sqlite_error_code) {
             Some(DatabaseBusy) => {}
             Some(DatabaseCorrupt | NotADatabase) | None => {
-                self.readers.forget_index();
+                self.queries.end_epoch();
                 // If it cannot be removed it is tried again with the next failure.
                 let _ = index::remove(&self.database);
             }
-            Some(_) => self.readers.forget_index(),
+            Some(_) => self.queries.end_epoch(),
         }
         let _ = self.woken.recv_timeout(INDEX_RETRY);
     }

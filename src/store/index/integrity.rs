@@ -1,13 +1,13 @@
-//! Whether the index still says what the messages say, where somebody else has written to the database.
+//! The integrity of the index is checked where somebody else has written to the database.
 //!
 //! The triggers note every change of a message and every deletion, but not a row that is replaced by
-//! `INSERT OR REPLACE`, nor one that is put in behind the mark under a chosen number; and a table that is made anew
+//! `INSERT OR REPLACE`, nor one that is put in behind the watermark under a chosen number; and a table that is made anew
 //! has no triggers. So messages are counted, and some are looked up, whenever somebody else has committed: it
 //! takes some milliseconds for a million messages. A page sees for itself that a message is not where it should be.
 
 use rusqlite::Connection;
 
-use super::{LAST_ROW, Marks, first_behind, order};
+use super::{LAST_ROW, Watermarks, first_behind, order};
 use crate::store::database::sort_columns::{key_of_message, sort_key};
 
 /// Messages looked up, spread over all that the index knows.
@@ -33,21 +33,21 @@ pub(super) fn obstacle(messages: &Connection) -> rusqlite::Result<Option<&'stati
 pub(super) fn fault(
     messages: &Connection,
     index: &Connection,
-    marks: &Marks,
+    watermarks: &Watermarks,
 ) -> rusqlite::Result<Option<&'static str>> {
     if let Some(obstacle) = obstacle(messages)? {
         return Ok(Some(obstacle));
     }
     let (all, behind): (i64, i64) = messages.query_row(
         "SELECT (SELECT COUNT(*) FROM messages), (SELECT COUNT(*) FROM messages WHERE rowid >= ?1)",
-        [first_behind(marks.ordered_through)],
+        [first_behind(watermarks.ordered_through)],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    if all - behind != marks.ordered as i64 {
+    if all - behind != watermarks.ordered as i64 {
         return Ok(Some("messages were put in or replaced behind its back"));
     }
     let first: Option<i64> = messages.query_row("SELECT min(rowid) FROM messages", [], |row| row.get(0))?;
-    let (Some(first), Some(last)) = (first, marks.ordered_through) else {
+    let (Some(first), Some(last)) = (first, watermarks.ordered_through) else {
         return Ok(None);
     };
     let mut standing = messages.prepare_cached(&format!(

@@ -1,264 +1,32 @@
-//! The index: what is derived from the messages so that queries need not go through them, in a file
-//! of its own beside the database.
+//! The index is what is derived from the messages, in a file of its own, so that queries need not go through them.
 //!
 //! - It is a copy of nothing but what the database holds. Missing, foreign or damaged it is made
 //!   anew, and queries are answered from the messages alone meanwhile, more slowly.
-//! - It covers every row up to its marks and none behind them. Row numbers rise with every message,
-//!   so a query reads the index and the rows behind the mark, the tail, and is exact however long
+//! - It covers every row up to its watermarks and none behind them. Row numbers rise with every message,
+//!   so a query reads the index and the rows behind the watermark, the tail, and is exact however long
 //!   the tail is. The index is read first: what it covers is in every later state of the database.
 //! - A thread of its own keeps it up ([`indexer`]): with an index inside the database, every
 //!   message waits while the ones before it are put in order.
 
 pub(in crate::store) mod changes;
+pub(in crate::store) mod epoch;
+mod file;
 pub(in crate::store) mod indexer;
 mod integrity;
 pub(in crate::store) mod order;
 pub(in crate::store) mod rank;
+mod schedule;
 pub(in crate::store) mod search;
-pub(in crate::store) mod top;
+pub(in crate::store) mod top_senders;
 pub(in crate::store) mod upkeep;
+mod watermarks;
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-
-use rusqlite::{Connection, ErrorCode, OptionalExtension};
-
-use crate::limits::{INDEX_CACHE_KIB, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
-use crate::sort_key::SortKey;
-pub(in crate::store) use crate::store::database::files::FileId;
-use crate::store::database::files::{READ_WRITE, file_id, with_suffix};
-use crate::store::database::log_bounds::INDEX;
-use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID};
-use crate::store::database::{schema, wal};
 use crate::store::error::StoreError;
 
-/// The version of the index's own schema. Another one is made anew.
-const VERSION: i64 = 4;
-
-/// How far the index has come, as one snapshot of it shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::store) struct Marks {
-    /// The last row whose place in the order is known ([`order`]); `None` before the first.
-    pub(in crate::store) ordered_through: Option<i64>,
-    /// Messages in the order.
-    pub(in crate::store) ordered: u64,
-    /// Senders of those messages.
-    pub(in crate::store) senders: u64,
-    /// The last row that the search index knows ([`search`]).
-    pub(in crate::store) searchable_through: Option<i64>,
-    /// The last change of a message by somebody else that is taken account of ([`changes`]).
-    pub(in crate::store) changes_through: i64,
-}
-
-impl Marks {
-    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut statement = connection.prepare_cached(
-            "SELECT ordered_through, ordered, senders, searchable_through, changes_through FROM messages_marks",
-        )?;
-        statement.query_row([], |row| {
-            Ok(Self {
-                ordered_through: row.get(0)?,
-                ordered: row.get::<_, i64>(1)?.unsigned_abs(),
-                senders: row.get::<_, i64>(2)?.unsigned_abs(),
-                searchable_through: row.get(3)?,
-                changes_through: row.get(4)?,
-            })
-        })
-    }
-
-    pub(in crate::store) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare_cached(
-            "UPDATE messages_marks SET ordered_through = ?1, ordered = ?2, senders = ?3, \
-             searchable_through = ?4, changes_through = ?5",
-        )?;
-        let counts = (self.ordered as i64, self.senders as i64);
-        statement.execute((
-            self.ordered_through,
-            counts.0,
-            counts.1,
-            self.searchable_through,
-            self.changes_through,
-        ))?;
-        Ok(())
-    }
-}
-
-/// The first row behind a mark. A mark is never [`LAST_ROW`].
-pub(in crate::store) fn first_behind(mark: Option<i64>) -> i64 {
-    mark.map_or(i64::MIN, |row| row.saturating_add(1))
-}
-
-/// A table with a message in this row gives out the numbers of others by chance: no mark is of any use then, and
-/// queries go without the index.
-pub(in crate::store) const LAST_ROW: Option<i64> = Some(i64::MAX);
+pub(in crate::store) use file::{attach, attach_none, file_of, open, path_of, remove};
+pub(in crate::store) use watermarks::{LAST_ROW, Watermarks, first_behind};
 
 /// What a query says that has met something that cannot be if the index is right. It is made anew.
 pub(in crate::store) fn is_wrong(what: &str) -> StoreError {
     StoreError::Corrupt(format!("the index is wrong: {what}"))
-}
-
-/// Where the index of a database is.
-pub(in crate::store) fn path_of(database: &Path) -> PathBuf {
-    with_suffix(database, "-index")
-}
-
-/// The index of the database that `messages` is a connection to, for keeping it up: the one that is
-/// there if it belongs to it, or a new one.
-pub(in crate::store) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
-    let path = path_of(database);
-    if let Some(obstacle) = integrity::obstacle(messages)? {
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
-        return Err(rusqlite::Error::SqliteFailure(code, Some(obstacle.to_owned())));
-    }
-    let usable = |index: Connection| {
-        let version: i64 = index.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        let usable = version == VERSION && !index.is_readonly("main")? && belongs(&index, messages)?;
-        Ok(usable.then_some(index))
-    };
-    match open_existing(&path).and_then(usable) {
-        Ok(Some(index)) => Ok(index),
-        // It is in use, say by the process that ours takes the place of.
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Err(error),
-        // Whatever it is, all that can be in it is in the database.
-        Ok(None) | Err(_) => {
-            remove(database).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-            create(&path, messages)
-        }
-    }
-}
-
-fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
-    let index = Connection::open_with_flags(path, READ_WRITE)?;
-    prepare(&index)?;
-    Ok(index)
-}
-
-/// It never needs to be synced by itself: what a machine that fails takes back is derived again.
-fn prepare(index: &Connection) -> rusqlite::Result<()> {
-    index.busy_timeout(READ_BUSY_TIMEOUT)?;
-    schema::keep_statements(index)?;
-    index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    index.execute_batch(&format!(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
-    ))?;
-    wal::keep_at_most(index, INDEX.most)?;
-    wal::fold_by_itself_at(index, INDEX.folded)?;
-    // To index costs a twentieth more.
-    index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))
-}
-
-/// True if the index was derived from this database, as far as it goes. The version has been looked at.
-fn belongs(index: &Connection, messages: &Connection) -> rusqlite::Result<bool> {
-    let of: Vec<u8> = index.query_row("SELECT store FROM messages_marks", [], |row| row.get(0))?;
-    if of != identity(messages)? {
-        return Ok(false);
-    }
-    // A copy of the database that was restored has the same name, but may have other rows: it has
-    // not seen what the index has taken account of, or not what stands, or stood, at the mark.
-    let marks = Marks::read(index)?;
-    let has_seen: bool = messages.query_row(
-        "SELECT ?1 = 0 OR EXISTS (SELECT 1 FROM messages_changes WHERE change = ?1)",
-        [marks.changes_through],
-        |row| row.get(0),
-    )?;
-    if !has_seen || changes::were_missed(messages, &marks)? {
-        return Ok(false);
-    }
-    let Some(row) = marks.ordered_through.filter(|_| marks.ordered > 0) else {
-        return Ok(true);
-    };
-    let standing = messages
-        .query_row(
-            &format!(
-                "SELECT {INSTANT}, {MESSAGE_ID} FROM (\
-                    SELECT * FROM (SELECT ts, message_id FROM messages_changes \
-                        WHERE change > ?2 AND message_row = ?1 ORDER BY change LIMIT 1) \
-                    UNION ALL SELECT ts, message_id FROM messages WHERE rowid = ?1) AS m LIMIT 1"
-            ),
-            (row, marks.changes_through),
-            |found| Ok(SortKey { instant: found.get(0)?, message_id: found.get(1)?, row }),
-        )
-        .optional()?;
-    standing.map_or(Ok(false), |key| order::has(index, &key))
-}
-
-fn last_change(messages: &Connection) -> rusqlite::Result<i64> {
-    messages.query_row("SELECT ifnull(max(change), 0) FROM messages_changes", [], |row| row.get(0))
-}
-
-fn identity(messages: &Connection) -> rusqlite::Result<Vec<u8>> {
-    messages.query_row("SELECT id FROM messages_store", [], |row| row.get(0))
-}
-
-fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
-    use std::os::unix::fs::OpenOptionsExt;
-    // The senders are in it, which are nobody else's business.
-    fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let mut index = open_existing(path)?;
-    let transaction = index.transaction()?;
-    transaction.execute_batch(include_str!("schema.sql"))?;
-    let changes = last_change(messages)?;
-    transaction.execute(
-        "INSERT INTO messages_marks VALUES (?1, NULL, 0, 0, NULL, ?2)",
-        (identity(messages)?, changes),
-    )?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()?;
-    Ok(index)
-}
-
-/// Removes an index that is of no use.
-pub(in crate::store) fn remove(database: &Path) -> io::Result<()> {
-    let path = path_of(database);
-    for suffix in ["", "-wal", "-shm", "-journal"] {
-        match fs::remove_file(with_suffix(&path, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The file that is the index of a database now. A link is none.
-pub(in crate::store) fn file_of(database: &Path) -> Option<FileId> {
-    file_id(&path_of(database))
-}
-
-/// Gives a connection for queries the index of its database, which has to be this file. Another one
-/// is not even opened: beside it lies the log of this one.
-pub(in crate::store) fn attach(
-    reader: &Connection,
-    database: &Path,
-    file: Option<FileId>,
-) -> rusqlite::Result<()> {
-    let path = path_of(database);
-    let is_other = || file.is_none() || file_of(database) != file;
-    if is_other() {
-        return Err(rusqlite::Error::InvalidPath(path));
-    }
-    reader.execute("ATTACH ?1 AS idx", [path.to_string_lossy()])?;
-    reader.execute_batch(&format!("PRAGMA idx.cache_size = -{READ_CACHE_KIB};"))?;
-    // The database may be another one than a moment ago, too.
-    let snapshot = reader.unchecked_transaction()?;
-    if is_other() || !belongs(&snapshot, &snapshot)? {
-        return Err(rusqlite::Error::InvalidPath(path));
-    }
-    snapshot.commit()
-}
-
-/// Gives a connection for queries an index that has nothing in it: everything is in the tail.
-pub(in crate::store) fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
-    reader.execute_batch("ATTACH ':memory:' AS idx")?;
-    let schema = include_str!("schema.sql");
-    let schema =
-        schema.replace("CREATE TABLE ", "CREATE TABLE idx.").replace("VIRTUAL TABLE ", "VIRTUAL TABLE idx.");
-    reader.execute_batch(&schema)?;
-    reader.execute("INSERT INTO messages_marks VALUES (x'', NULL, 0, 0, NULL, ?1)", [i64::MAX])?;
-    Ok(())
 }

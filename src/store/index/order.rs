@@ -1,50 +1,49 @@
-//! The messages in the order of the list, for everybody and for each sender, and how many each
-//! sender has sent.
+//! The order of the list holds the messages for everybody, for each sender, with how many each has sent.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::top::Top;
-use super::{Marks, first_behind, rank};
+use super::top_senders::TopSenders;
+use super::{Watermarks, first_behind, rank};
 use crate::sort_key::{RawText, SortKey};
 use crate::store::database::sort_columns::{SENDER, key_of_message, sort_key};
 
 /// One message's place.
-pub(in crate::store) struct Entry {
+pub(in crate::store) struct OrderEntry {
     pub(super) key: SortKey,
     pub(super) sender: RawText,
 }
 
-/// Takes in what was read from behind the mark. To be called in a transaction.
+/// Takes in what was read from behind the watermark. To be called in a transaction.
 pub(in crate::store) fn extend(
     index: &Connection,
-    marks: &mut Marks,
-    entries: Vec<Entry>,
+    watermarks: &mut Watermarks,
+    entries: Vec<OrderEntry>,
 ) -> rusqlite::Result<()> {
     if let Some(last) = entries.last() {
-        marks.ordered_through = Some(last.key.row);
-        put(index, marks, entries)?;
-        marks.write(index)?;
+        watermarks.ordered_through = Some(last.key.row);
+        put(index, watermarks, entries)?;
+        watermarks.write(index)?;
     }
     Ok(())
 }
 
-/// Up to `rows` messages behind a mark.
+/// Up to `rows` messages behind a watermark.
 pub(in crate::store) fn read(
     messages: &Connection,
-    mark: Option<i64>,
+    watermark: Option<i64>,
     rows: usize,
-) -> rusqlite::Result<Vec<Entry>> {
+) -> rusqlite::Result<Vec<OrderEntry>> {
     let key = key_of_message();
     let mut statement = messages.prepare_cached(&format!(
         "SELECT {key}, {SENDER} FROM messages AS m WHERE m.rowid >= ?1 ORDER BY m.rowid LIMIT ?2"
     ))?;
-    statement.query_map((first_behind(mark), rows as i64), entry)?.collect()
+    statement.query_map((first_behind(watermark), rows as i64), entry)?.collect()
 }
 
 /// The message in a row, if there is one.
-pub(super) fn read_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<Entry>> {
+pub(super) fn read_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<OrderEntry>> {
     let key = key_of_message();
     messages
         .prepare_cached(&format!("SELECT {key}, {SENDER} FROM messages AS m WHERE m.rowid = ?1"))?
@@ -52,8 +51,8 @@ pub(super) fn read_row(messages: &Connection, row: i64) -> rusqlite::Result<Opti
         .optional()
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    Ok(Entry { key: sort_key(row, 0)?, sender: row.get(3)? })
+fn entry(row: &Row<'_>) -> rusqlite::Result<OrderEntry> {
+    Ok(OrderEntry { key: sort_key(row, 0)?, sender: row.get(3)? })
 }
 
 /// True if a message has its place.
@@ -66,13 +65,17 @@ pub(super) fn has(index: &Connection, key: &SortKey) -> rusqlite::Result<bool> {
 }
 
 /// Gives messages their places. Sorted, because neighbours share pages.
-pub(super) fn put(index: &Connection, marks: &mut Marks, mut entries: Vec<Entry>) -> rusqlite::Result<()> {
-    marks.ordered += entries.len() as u64;
+pub(super) fn put(
+    index: &Connection,
+    watermarks: &mut Watermarks,
+    mut entries: Vec<OrderEntry>,
+) -> rusqlite::Result<()> {
+    watermarks.ordered += entries.len() as u64;
     entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     let mut put = index.prepare_cached(
         "INSERT INTO messages_order (instant, message_id, message_row) VALUES (?1, ?2, ?3)",
     )?;
-    for Entry { key, .. } in &entries {
+    for OrderEntry { key, .. } in &entries {
         put.execute((&key.instant, &key.message_id, key.row))?;
     }
 
@@ -82,7 +85,7 @@ pub(super) fn put(index: &Connection, marks: &mut Marks, mut entries: Vec<Entry>
         "INSERT INTO messages_of_sender (sender, instant, message_id, message_row) VALUES (?1, ?2, ?3, ?4)",
     )?;
     let mut senders = BTreeMap::<&RawText, i64>::new();
-    for Entry { key, sender } in &entries {
+    for OrderEntry { key, sender } in &entries {
         put.execute((sender, &key.instant, &key.message_id, key.row))?;
         *senders.entry(sender).or_default() += 1;
     }
@@ -90,10 +93,10 @@ pub(super) fn put(index: &Connection, marks: &mut Marks, mut entries: Vec<Entry>
         "INSERT INTO messages_senders (sender, messages) VALUES (?1, ?2) \
          ON CONFLICT DO UPDATE SET messages = messages + excluded.messages RETURNING messages",
     )?;
-    let mut top = Top::read(index)?;
+    let mut top = TopSenders::read(index)?;
     for (sender, messages) in senders {
         let in_all: i64 = count.query_row((sender, messages), |row| row.get(0))?;
-        marks.senders += u64::from(in_all == messages);
+        watermarks.senders += u64::from(in_all == messages);
         top.raise(sender, in_all.unsigned_abs());
     }
     top.write(index)?;

@@ -1,5 +1,4 @@
-//! How many messages come before a place in the order, and which place has a number: without
-//! walking there.
+//! The rank of a place tells how many messages come before it, without walking there.
 //!
 //! The order ([`super::order`]) is cut into blocks of some hundred entries, and these into blocks of
 //! some hundred blocks; each knows how many entries it holds. Invariants:

@@ -1,4 +1,4 @@
-//! An index of all texts by the trigrams they hold (FTS5).
+//! The search index finds texts by the trigrams that they hold (FTS5).
 //!
 //! It only ever proposes rows: whether one has the word in it is read from the row itself, by the
 //! one definition of folding. So it may name too many, and must never miss one.
@@ -9,36 +9,40 @@ use std::cmp::Reverse;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Marks, first_behind};
+use super::{Watermarks, first_behind};
 use crate::folding::{fold, rarity};
-use crate::limits::{SEARCH_SLICE_BYTES, SEARCHED_TRIGRAMS};
+
+/// Trigrams of a searched word that are looked up in the index.
+const SEARCHED_TRIGRAMS: usize = 12;
+/// Bytes of texts indexed at once, however few they are.
+const SEARCH_SLICE_BYTES: usize = 1 << 20;
 
 /// The text of a row, folded; `None` if it has none.
-type Folded = (i64, Option<String>);
+type FoldedText = (i64, Option<String>);
 
-/// Takes in what was read from behind the mark. To be called in a transaction.
+/// Takes in what was read from behind the watermark. To be called in a transaction.
 pub(in crate::store) fn extend(
     index: &Connection,
-    marks: &mut Marks,
-    texts: &[Folded],
+    watermarks: &mut Watermarks,
+    texts: &[FoldedText],
 ) -> rusqlite::Result<()> {
     put(index, texts)?;
     if let Some((last, _)) = texts.last() {
-        marks.searchable_through = Some(*last);
-        marks.write(index)?;
+        watermarks.searchable_through = Some(*last);
+        watermarks.write(index)?;
     }
     Ok(())
 }
 
-/// The texts behind a mark: up to `rows` of them, and only as many as fit in a few megabytes.
+/// The texts behind a watermark: up to `rows` of them, and only as many as fit in a few megabytes.
 pub(in crate::store) fn read(
     messages: &Connection,
-    mark: Option<i64>,
+    watermark: Option<i64>,
     rows: usize,
-) -> rusqlite::Result<Vec<Folded>> {
+) -> rusqlite::Result<Vec<FoldedText>> {
     let mut statement = messages
         .prepare_cached("SELECT rowid, text FROM messages WHERE rowid >= ?1 ORDER BY rowid LIMIT ?2")?;
-    let mut found = statement.query((first_behind(mark), rows as i64))?;
+    let mut found = statement.query((first_behind(watermark), rows as i64))?;
     let (mut texts, mut bytes) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
         let text = folded(row)?;
@@ -52,14 +56,14 @@ pub(in crate::store) fn read(
 }
 
 /// The text of the message in a row, if there is one.
-pub(super) fn read_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<Folded>> {
+pub(super) fn read_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<FoldedText>> {
     messages
         .prepare_cached("SELECT rowid, text FROM messages WHERE rowid = ?1")?
         .query_row([row], folded)
         .optional()
 }
 
-fn folded(row: &Row<'_>) -> rusqlite::Result<Folded> {
+fn folded(row: &Row<'_>) -> rusqlite::Result<FoldedText> {
     let folded = match row.get_ref(1)? {
         ValueRef::Text(text) | ValueRef::Blob(text) => Some(fold(&String::from_utf8_lossy(text))),
         _ => None,
@@ -73,7 +77,7 @@ pub(super) fn take_out(index: &Connection, row: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) fn put(index: &Connection, texts: &[Folded]) -> rusqlite::Result<()> {
+pub(super) fn put(index: &Connection, texts: &[FoldedText]) -> rusqlite::Result<()> {
     let mut put = index.prepare_cached("INSERT INTO messages_search (rowid, text) VALUES (?1, ?2)")?;
     for (row, text) in texts {
         if let Some(text) = text {

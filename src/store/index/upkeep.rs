@@ -1,9 +1,6 @@
-//! What there is to do for the index, when, and one slice of it.
+//! The upkeep of the index does one slice of what is due.
 //!
-//! - While messages keep coming they gather for a while, so that they share pages; while they come
-//!   fast and nobody asks anything, until very many have.
-//! - The order goes before the search.
-//! - A slice is one transaction of the index, taken from one state of the database.
+//! A slice is one transaction of the index, taken from one state of the database.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,36 +8,39 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::{Marks, changes, integrity, order, search};
-use crate::limits::{
-    BACKLOG_REPORT_INTERVAL, BACKLOG_SHARE, BUSY_ROWS, LOGGED_BACKLOG, MOST_UNORDERED, ORDER_PAUSE,
-    ORDER_SHARE, ORDER_SLICE, SEARCH_PAUSE, SEARCH_SHARE, SEARCH_SLICE,
-};
+use super::schedule::{Arrival, Due, LastSlice, ORDER_PAUSE, Part, SEARCH_SLICE, Situation};
+use super::{Watermarks, changes, integrity, order, search};
+use crate::limits::ORDER_SLICE;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::store::database::{schema, wal};
+
+/// So many messages since the last look mean that the service is busy.
+const BUSY_ROWS: i64 = 100;
+/// A backlog of so many messages, as an older file brings along, is worth a line in the log.
+const LOGGED_BACKLOG: i64 = 100_000;
+/// How often the log says how far the work on a backlog has come.
+const BACKLOG_REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The connections, and how far the index is behind.
 pub(super) struct Upkeep {
     messages: Connection,
     index: Connection,
-    marks: Marks,
+    watermarks: Watermarks,
     /// The first and the last row of the messages.
     rows: Rows,
     /// The last change that is to be taken account of.
     changes: i64,
-    ordered_at: Instant,
-    searchable_at: Instant,
+    /// The last slice of the order.
+    order: LastSlice,
+    /// The last slice of the search index.
+    search: LastSlice,
     /// Messages come fast.
     busy: bool,
     looked_row: Option<i64>,
     looked_at: Instant,
     /// Messages come fast and nobody asks anything: what can wait waits.
     waits: bool,
-    /// What the last slice of the order took.
-    order_took: Duration,
-    /// What the last slice of the search index took.
-    search_took: Duration,
     backlog: Option<Backlog>,
     /// What was taken out may still stand in the log.
     log_holds_deleted: bool,
@@ -52,21 +52,9 @@ struct Backlog {
     reported: Instant,
 }
 
-#[derive(Clone, Copy)]
-pub(super) enum Part {
-    Changes,
-    Order,
-    Search,
-}
-
-pub(super) enum Due {
-    Now(Part),
-    In(Duration),
-}
-
 /// What is found when the index is compared with the messages.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum IndexVerdict {
     Right,
     /// It has to be made anew.
     Wrong(&'static str),
@@ -88,22 +76,20 @@ impl Upkeep {
         let messages = schema::open_for_reading(database)?;
         let index = super::open(database, &messages)?;
         messages.execute_batch("PRAGMA query_only = ON")?;
-        let (marks, (rows, changes)) = (Marks::read(&index)?, state(&messages)?);
+        let (watermarks, (rows, changes)) = (Watermarks::read(&index)?, state(&messages)?);
         let now = Instant::now();
         Ok(Self {
             messages,
             index,
-            marks,
+            watermarks,
             rows,
             changes,
-            ordered_at: now,
-            searchable_at: now,
+            order: LastSlice { ended: now, took: Duration::ZERO },
+            search: LastSlice { ended: now, took: Duration::ZERO },
             busy: false,
             looked_row: rows.last,
             looked_at: now,
             waits: false,
-            order_took: Duration::ZERO,
-            search_took: Duration::ZERO,
             backlog: None,
             log_holds_deleted: true,
         })
@@ -115,76 +101,61 @@ impl Upkeep {
     }
 
     pub(super) fn due(&self) -> Option<Due> {
-        if self.marks.changes_through < self.changes {
-            return Some(Due::Now(Part::Changes));
-        }
-        let (unordered, unsearchable) = (self.unordered(), self.unsearchable());
-        if self.waits && unordered < MOST_UNORDERED && unsearchable < 2 * MOST_UNORDERED {
-            return Some(Due::In(ORDER_PAUSE));
-        }
-        let pause = match (self.busy, unordered >= ORDER_SLICE as i64) {
-            (true, _) if self.backlog.is_some() => self.order_took * BACKLOG_SHARE,
-            (true, _) => ORDER_PAUSE.max(self.order_took * ORDER_SHARE),
-            (false, true) => Duration::ZERO,
-            (false, false) => ORDER_PAUSE,
+        let arrival = match (self.busy, self.waits) {
+            (true, true) => Arrival::FastAndNobodyAsks,
+            (true, false) => Arrival::Fast,
+            (false, _) => Arrival::Slow,
         };
-        let order_in = pause.saturating_sub(self.ordered_at.elapsed());
-        if unordered > 0 && order_in.is_zero() {
-            return Some(Due::Now(Part::Order));
-        }
-        let pause = match (self.busy, unsearchable >= SEARCH_SLICE as i64) {
-            (true, _) => SEARCH_PAUSE.max(self.search_took * SEARCH_SHARE),
-            (false, true) => Duration::ZERO,
-            (false, false) => SEARCH_PAUSE,
+        let situation = Situation {
+            changes_are_pending: self.watermarks.changes_through < self.changes,
+            unordered: self.unordered(),
+            unsearchable: self.unsearchable(),
+            arrival,
+            has_backlog: self.backlog.is_some(),
+            order: self.order,
+            search: self.search,
         };
-        let search_in = pause.saturating_sub(self.searchable_at.elapsed());
-        if unsearchable > 0 && search_in.is_zero() {
-            return Some(Due::Now(Part::Search));
-        }
-        match (unordered > 0, unsearchable > 0) {
-            (true, _) => Some(Due::In(order_in)),
-            (false, true) => Some(Due::In(search_in.min(ORDER_PAUSE))),
-            (false, false) => None,
-        }
+        situation.due(Instant::now())
     }
 
     pub(super) fn slice(&mut self, part: Part) -> rusqlite::Result<Sliced> {
         let began = Instant::now();
         // The state of the index first: the database's is then never an older one.
         let transaction = self.index.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut marks = Marks::read(&transaction)?;
+        let mut watermarks = Watermarks::read(&transaction)?;
         let messages = self.messages.unchecked_transaction()?;
         (self.rows, self.changes) = state(&messages)?;
-        if changes::were_missed(&messages, &marks)? {
+        if changes::were_missed(&messages, &watermarks)? {
             return Ok(Sliced::MissedChanges);
         }
         // Nothing new may be taken in from a state of which a change is not known yet. And what is
         // read is read before anything is written, because the log cannot start over meanwhile.
         match part {
-            _ if marks.changes_through < self.changes => {
+            _ if watermarks.changes_through < self.changes => {
                 self.log_holds_deleted = true;
-                changes::apply(&messages, &transaction, &mut marks, ORDER_SLICE)?;
+                changes::apply(&messages, &transaction, &mut watermarks, ORDER_SLICE)?;
                 drop(messages);
             }
             Part::Changes => drop(messages),
             Part::Order => {
-                let entries = order::read(&messages, marks.ordered_through, ORDER_SLICE)?;
+                let entries = order::read(&messages, watermarks.ordered_through, ORDER_SLICE)?;
                 drop(messages);
-                order::extend(&transaction, &mut marks, entries)?;
+                order::extend(&transaction, &mut watermarks, entries)?;
             }
             Part::Search => {
-                let texts = search::read(&messages, marks.searchable_through, SEARCH_SLICE)?;
+                let texts = search::read(&messages, watermarks.searchable_through, SEARCH_SLICE)?;
                 drop(messages);
-                search::extend(&transaction, &mut marks, &texts)?;
+                search::extend(&transaction, &mut watermarks, &texts)?;
             }
         }
         transaction.commit()?;
+        let slice = LastSlice { ended: Instant::now(), took: began.elapsed() };
         match part {
             Part::Changes => {}
-            Part::Order => (self.order_took, self.ordered_at) = (began.elapsed(), Instant::now()),
-            Part::Search => (self.search_took, self.searchable_at) = (began.elapsed(), Instant::now()),
+            Part::Order => self.order = slice,
+            Part::Search => self.search = slice,
         }
-        self.marks = marks;
+        self.watermarks = watermarks;
         self.measure();
         Ok(Sliced::Done)
     }
@@ -199,26 +170,26 @@ impl Upkeep {
     }
 
     /// Compares the index with the messages, as far as that is cheap.
-    pub(super) fn verify(&mut self) -> rusqlite::Result<Verdict> {
+    pub(super) fn verify(&mut self) -> rusqlite::Result<IndexVerdict> {
         // The state of the index first: the database's is then never an older one.
         let index = self.index.unchecked_transaction()?;
-        let marks = Marks::read(&index)?;
+        let watermarks = Watermarks::read(&index)?;
         let messages = self.messages.unchecked_transaction()?;
         (self.rows, self.changes) = state(&messages)?;
-        if marks.changes_through < self.changes {
-            return Ok(Verdict::Pending);
+        if watermarks.changes_through < self.changes {
+            return Ok(IndexVerdict::Pending);
         }
-        Ok(integrity::fault(&messages, &index, &marks)?.map_or(Verdict::Right, Verdict::Wrong))
+        Ok(integrity::fault(&messages, &index, &watermarks)?.map_or(IndexVerdict::Right, IndexVerdict::Wrong))
     }
 
-    /// No mark means anything any more.
+    /// No watermark means anything any more.
     pub(super) fn is_at_last_row(&self) -> bool {
         self.rows.last == super::LAST_ROW
     }
 
     /// The last change that is taken account of.
     pub(super) fn changes_through(&self) -> i64 {
-        self.marks.changes_through
+        self.watermarks.changes_through
     }
 
     /// What is there to do?
@@ -238,11 +209,11 @@ impl Upkeep {
     }
 
     fn unordered(&self) -> i64 {
-        self.rows.behind(self.marks.ordered_through)
+        self.rows.behind(self.watermarks.ordered_through)
     }
 
     fn unsearchable(&self) -> i64 {
-        self.rows.behind(self.marks.searchable_through)
+        self.rows.behind(self.watermarks.searchable_through)
     }
 
     pub(super) fn show(&self, metrics: &Metrics) {
@@ -297,13 +268,14 @@ struct Rows {
 }
 
 impl Rows {
-    /// How many rows there can be behind a mark.
-    fn behind(self, mark: Option<i64>) -> i64 {
+    /// How many rows there can be behind a watermark.
+    fn behind(self, watermark: Option<i64>) -> i64 {
         let (Some(first), Some(last)) = (self.first, self.last) else {
             return 0;
         };
-        let mark = mark.map_or(first.saturating_sub(1), |mark| mark.max(first.saturating_sub(1)));
-        last.saturating_sub(mark).max(0)
+        let watermark =
+            watermark.map_or(first.saturating_sub(1), |watermark| watermark.max(first.saturating_sub(1)));
+        last.saturating_sub(watermark).max(0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A consistent copy of a database that is in use.
+//! A backup is a consistent copy of a database that is in use.
 
 use std::fmt::Display;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Looks whether a database and what is derived from it are sound, also while a service uses them.
+//! A check tells whether a database is sound with what is derived from it, also while a service uses them.
 //!
 //! Nothing is changed. A snapshot keeps the log from starting over, so a check gives up when that has
 //! grown too long, or when another command needs it to start over; a backup can be checked at leisure.
@@ -12,13 +12,17 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use rusqlite::{Connection, ErrorCode};
 
 use super::log_bound::LogBound;
-use crate::limits::{CHECK_LOOK_OPS, NAMED_FAULTS};
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::folder_of;
 use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::sort_columns::INSTANT;
 use crate::store::database::{lock, schema, temporary};
+
+/// SQLite instructions between two looks of a check at the log: some milliseconds of work.
+const CHECK_LOOK_OPS: i32 = 200_000;
+/// Faults that a check names before it stops looking for more of a kind.
+const NAMED_FAULTS: usize = 20;
 
 /// Checks the structure of the file, counts what is in it, and compares the index with the messages.
 /// `say` hears of each in a line. True if all of it is sound.

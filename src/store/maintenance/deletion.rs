@@ -8,7 +8,7 @@
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ToSql};
 
-use crate::store::write::forgotten;
+use crate::store::write::tombstones;
 
 /// A message that is to go: its row, what tells that this still is the same message, and its id.
 pub(super) type Target<K> = (i64, K, Option<Vec<u8>>);
@@ -22,7 +22,7 @@ pub(super) fn delete<K: ToSql>(
     at: i64,
 ) -> rusqlite::Result<u64> {
     let is_same = is_same(tells);
-    let salt = forgotten::Salt::read(connection)?;
+    let salt = tombstones::Salt::read(connection)?;
     let mut delete = connection.prepare_cached(&format!("DELETE FROM messages WHERE {is_same}"))?;
     let mut deleted = 0;
     for (row, known, message_id) in messages {
@@ -31,7 +31,7 @@ pub(super) fn delete<K: ToSql>(
         }
         deleted += 1;
         if let Some(message_id) = message_id {
-            forgotten::remember(connection, &salt, message_id, at)?;
+            tombstones::remember(connection, &salt, message_id, at)?;
         }
     }
     Ok(deleted)

@@ -1,12 +1,12 @@
-//! One person's messages are erased, from the database and from what is derived from it; by a process of its
-//! own, whether the service runs or not.
+//! An erasure removes one person's messages from the database as well as from what is derived from it, in a process of
+//! its own, whether the service runs or not.
 //!
 //! - Small transactions, so that a running service waits a moment for each and no webhook for more.
 //! - Texts are overwritten first, all of them ([`super::deletion`]), and what is deleted once more where it stood
 //!   (`secure_delete`); the log is emptied, and the index is made anew. Unused places of the file can hold ids and
 //!   numbers still, and of a file that was written without that care whole rows, so it is written anew on request
 //!   (`VACUUM`).
-//! - The ids stay known for a while as hashes ([`crate::store::write::forgotten`]): sent again, a message stays erased.
+//! - The ids stay known for a while as hashes ([`crate::store::write::tombstones`]): sent again, a message stays erased.
 //! - Cut short it has erased a part; done again it erases the rest.
 
 use std::fs;
@@ -20,7 +20,7 @@ use rusqlite::{Connection, ErrorCode, Row};
 use super::deletion::{self, Target};
 use super::log_room;
 use super::retention::due;
-use crate::limits::{ERASE_LOOK, ERASE_PATIENCE, ERASE_SLICE, REMOVAL_SLICE};
+use crate::limits::REMOVAL_SLICE;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{READ_WRITE, folder_of, open_regular};
 use crate::store::database::lock::{self, Lock};
@@ -29,8 +29,16 @@ use crate::store::database::open_error::OpenError;
 use crate::store::database::open_error::from_sqlite;
 use crate::store::database::schema;
 use crate::store::database::temporary;
+use crate::store::database::transaction::in_transaction;
 use crate::store::index::{self, changes};
-use crate::store::write::transactor::in_transaction;
+
+/// Messages that the `erase` command deletes in one transaction: a running service waits for each.
+const ERASE_SLICE: usize = 128;
+/// How often it looks whether the database is free for a moment.
+const ERASE_LOOK: Duration = Duration::from_millis(1);
+/// How long it waits for that, and for a running service to let go of its index. A query that keeps the log
+/// from being emptied is given up after ten seconds.
+const ERASE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Erases every message of these senders that was stored before; `to_the_last_byte` also writes the file anew,
 /// during which nobody can commit. Gives their number. `progress` hears of messages erased and messages found.
@@ -166,10 +174,10 @@ fn rewrite(connection: &Connection) -> rusqlite::Result<()> {
 
 const SENT_BY: &str = "from_msisdn = ?2";
 /// Of a message: its row, its sender and its id.
-type Found = Target<String>;
+type ErasableRow = Target<String>;
 
 /// The messages of the senders, up to a row.
-fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Result<Vec<Found>> {
+fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Result<Vec<ErasableRow>> {
     let mut all = Vec::new();
     let mut statement = connection.prepare(
         "SELECT rowid, from_msisdn, CAST(message_id AS BLOB) FROM messages WHERE from_msisdn = ?1 AND rowid <= ?2",
@@ -184,7 +192,7 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
 }
 
 /// Deletes those that are still what they were, and remembers their ids.
-fn delete(connection: &Connection, rows: &[Found]) -> rusqlite::Result<u64> {
+fn delete(connection: &Connection, rows: &[ErasableRow]) -> rusqlite::Result<u64> {
     // A clock that was set back is no reason to forget an id at once.
     let at = due::now().max(due::read(connection)?.unwrap_or(0));
     deletion::delete(connection, SENT_BY, rows, at)

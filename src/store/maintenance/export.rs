@@ -1,4 +1,4 @@
-//! Every message that matches a filter, in the order in which they arrived, a slice at a time.
+//! An export reads every message that matches a filter in the order in which they arrived, a slice at a time.
 //!
 //! - A slice is read in a snapshot of its own, which ends before anything is done with it: so the log can
 //!   start over however long an export takes, and a few megabytes hold it all.
@@ -9,14 +9,19 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 use crate::filter::Filter;
-use crate::limits::{EXPORT_BYTES, EXPORT_ROWS};
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::lock::{self, Lock};
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::schema;
-use crate::store::index::Marks;
+use crate::store::index::Watermarks;
 use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
 use crate::store::read::source::{Values, rows};
+
+/// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can start over.
+const EXPORT_ROWS: i64 = 10_000;
+/// Bytes of messages that `export` takes from one snapshot. They are held in memory, and written when
+/// the snapshot has ended: whoever reads them may be slow.
+const EXPORT_BYTES: usize = 1 << 20;
 
 /// An export on its way.
 pub struct Export {
@@ -65,7 +70,7 @@ impl Export {
             None => ("m.rowid <= :through", 0),
             Some(at) => ("m.rowid > :row AND m.rowid <= :through", at),
         };
-        let mut values = Values::new(&self.filter, &Marks::default());
+        let mut values = Values::new(&self.filter, &Watermarks::default());
         (values.row, values.through) = (row, last);
         let mut statement = snapshot.prepare_cached(&rows(&values, which).rows_in_turn(COLUMNS))?;
         values.bind(&mut statement)?;

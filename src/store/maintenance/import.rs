@@ -1,17 +1,17 @@
-//! Messages from elsewhere, put into a database as the writer does it: a message that is there stays as it
-//! is, and what was put is committed and synced when [`Import::put`] returns.
+//! An import puts messages from elsewhere into a database by the rules of the writer.
+//!
+//! A message that is there stays as it is; what was put is committed, synced, when [`Import::put`] returns.
 //!
 //! A service may be using the database: then it has its turn after every batch.
 
 use std::path::PathBuf;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::log_room;
 use crate::clock::now_rfc3339;
-use crate::limits::IMPORT_BUSY_TIMEOUT;
 use crate::message::Message;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{FileId, file_id};
@@ -19,10 +19,13 @@ use crate::store::database::insertion::{INSERT, Inserted};
 use crate::store::database::lock::Lock;
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::prepare::prepare;
+use crate::store::database::transaction::{data_version, in_transaction};
 use crate::store::error::StoreError;
 use crate::store::write::batch::insert_one;
-use crate::store::write::forgotten::Salt;
-use crate::store::write::transactor::{data_version, in_transaction};
+use crate::store::write::tombstones::Salt;
+
+/// How long `import` waits for a service that commits all the time: its turn is a matter of chance.
+const IMPORT_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A message, and when it was stored elsewhere, if that is known.
 pub struct Incoming {

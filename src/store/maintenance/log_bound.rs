@@ -1,5 +1,4 @@
-//! A bound on the log of a database for commands that keep it from starting over: their snapshot is one that the
-//! service cannot end.
+//! A bound on the log ends a command whose snapshot keeps it from starting over: the service cannot end that one.
 
 use std::path::Path;
 
@@ -10,9 +9,9 @@ use crate::store::database::{schema, wal};
 
 /// A command that reads for long beside a service keeps the log from starting over, and gives up when it
 /// has become as long as this meanwhile.
-const MOST_FOR_A_COMMAND: u64 = 1 << 30;
+const MAX_BYTES_FOR_A_COMMAND: u64 = 1 << 30;
 
-const _: () = assert!(DATABASE.most < MOST_FOR_A_COMMAND);
+const _: () = assert!(DATABASE.most < MAX_BYTES_FOR_A_COMMAND);
 
 /// Watches the log from the moment when the snapshot begins.
 pub(super) struct LogBound {
@@ -31,7 +30,7 @@ impl LogBound {
     /// The log has grown, and beyond what a command may have it grow to.
     pub(super) fn is_exceeded(&self) -> bool {
         let bytes = bytes(&self.connection);
-        bytes > self.bytes_at_first && bytes > MOST_FOR_A_COMMAND
+        bytes > self.bytes_at_first && bytes > MAX_BYTES_FOR_A_COMMAND
     }
 }
 

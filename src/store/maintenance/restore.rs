@@ -1,4 +1,4 @@
-//! A backup takes the place of the database.
+//! A restore puts a backup in the place of the database.
 
 use std::fmt::Display;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The thread that lets go of what is old: messages after `RETENTION_DAYS`, ids of such messages some days
-//! later, and changes that the index has taken account of.
+//! Retention deletes what is old: messages after `RETENTION_DAYS`, their tombstones some days later, changes that the
+//! index has taken account of.
 //!
 //! - It decides, on a connection for reading ([`age`], [`due`]); the writer deletes, between two batches
 //!   of messages, one small slice at a time. A webhook never waits for more than one slice.
@@ -23,26 +23,40 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 
-use crate::limits::{
-    BUSY_EXPIRY_REST, BUSY_WEBHOOKS, DELETION_LOOK, EXPIRY_INDEX_PATIENCE, EXPIRY_INTERVAL, EXPIRY_REST,
-    EXPIRY_SLICE, IDS_INTERVAL, IDS_REMEMBERED, LONGEST_EXPIRY_REST, MOST_CHANGES, REMOVAL_SLICE,
-    RETENTION_LOOK,
-};
+use super::deletion;
+use crate::limits::{BUSY_WEBHOOKS, DELETION_LOOK, EXPIRY_INTERVAL, EXPIRY_SLICE, REMOVAL_SLICE};
 use crate::log::{Level, Line, Log};
 use crate::metrics::{Metrics, Priority};
 use crate::os;
 use crate::store::database::{schema, wal};
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
-use crate::store::index::{Marks, changes};
-use crate::store::read::readers::Readers;
-use crate::store::write::forgotten;
-use crate::store::write::writer::Chores;
+use crate::store::index::{Watermarks, changes};
+use crate::store::read::queries::Queries;
+use crate::store::write::tombstones;
+use crate::store::write::writer::Jobs;
 use crate::timestamp::InstantKey;
+use age::{Calendar, ExpiredMessage};
+use due::ClockVerdict;
 
-use super::deletion;
-use age::{Calendar, Leaving};
-use due::Verdict;
+/// Deletion rests for so many times as long as a slice took, so that it has half of the writer at most.
+const EXPIRY_REST: u32 = 1;
+/// While webhooks come it has a twentieth, unless it is at it for longer than [`EXPIRY_INTERVAL`].
+const BUSY_EXPIRY_REST: u32 = 19;
+/// No rest is longer than this, however long the disk took for a slice.
+const MAX_EXPIRY_REST: Duration = Duration::from_secs(5);
+/// How long the next slice waits for the index to know of the last one; queries wait with it. An index that
+/// takes longer is behind for other reasons.
+const EXPIRY_INDEX_PATIENCE: Duration = Duration::from_secs(1);
+/// How often the service looks whether a look for old messages is due, and at changes that the index knows. A change is
+/// removed at the second look, so that the disk has most likely taken the index in.
+const RETENTION_LOOK: Duration = Duration::from_secs(5);
+/// Changes that are kept for an index that cannot be had; 10 MB. It is made anew later.
+const MAX_CHANGES: usize = 100_000;
+/// How long the id of a message that is gone is remembered. Senders try again for up to seven days.
+const IDS_REMEMBERED: Duration = Duration::from_secs(8 * 86_400);
+/// How often remembered ids are looked through for those that are remembered for longer.
+const IDS_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// Messages whose age is looked at in one snapshot, before the first of them is deleted: some milliseconds.
 const EXPIRY_SCAN: usize = 4096;
@@ -58,8 +72,8 @@ pub(in crate::store) struct Parts {
     pub(in crate::store) database: PathBuf,
     /// Messages stay for so many days; `None` for ever.
     pub(in crate::store) days: Option<u32>,
-    pub(in crate::store) chores: Chores,
-    pub(in crate::store) readers: Arc<Readers>,
+    pub(in crate::store) jobs: Jobs,
+    pub(in crate::store) queries: Arc<Queries>,
     pub(in crate::store) indexer: Wake,
     pub(in crate::store) metrics: Arc<Metrics>,
     pub(in crate::store) log: Log,
@@ -70,7 +84,7 @@ impl Retention {
         let (stop, stopped) = bounded(1);
         let thread = thread::Builder::new().name("retention".into()).spawn(move || {
             os::lower_priority_of_this_thread();
-            let mut work = Work::new(parts, stopped);
+            let mut work = RetentionLoop::new(parts, stopped);
             // A panic costs one look.
             while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() && !work.pause(RETENTION_LOOK) {}
         })?;
@@ -92,19 +106,19 @@ impl Retention {
 /// transaction. Gives their number.
 pub(in crate::store) fn delete(
     connection: &Connection,
-    leaving: &[Leaving],
+    expired: &[ExpiredMessage],
     at: i64,
 ) -> rusqlite::Result<u64> {
-    let target = |one: &Leaving| (one.row, one.created_at.clone(), one.message_id.clone());
-    let targets: Vec<_> = leaving.iter().map(target).collect();
+    let target = |one: &ExpiredMessage| (one.row, one.created_at.clone(), one.message_id.clone());
+    let targets: Vec<_> = expired.iter().map(target).collect();
     const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
     deletion::overwrite_texts(connection, TELLS, &targets)?;
     deletion::delete(connection, TELLS, &targets, at)
 }
 
-struct Work {
+struct RetentionLoop {
     parts: Parts,
-    /// Which files it belongs to (`Readers::generation`), and the connection. It stays open: while SQLite
+    /// Which files it belongs to (`Epochs::generation`), and the connection. It stays open: while SQLite
     /// holds a lock it cannot let go of a file, and keeps one for every connection that is closed.
     open: Option<(u64, Rc<Connection>)>,
     stopped: Receiver<()>,
@@ -128,7 +142,7 @@ struct Work {
     failing: bool,
 }
 
-impl Work {
+impl RetentionLoop {
     fn new(parts: Parts, stopped: Receiver<()>) -> Self {
         Self {
             parts,
@@ -167,7 +181,7 @@ impl Work {
     }
 
     fn messages(&mut self) -> Result<Rc<Connection>, StoreError> {
-        let generation = self.parts.readers.generation();
+        let generation = self.parts.queries.epochs().generation();
         let (_, messages) = match self.open.take().filter(|(of, _)| *of == generation) {
             Some(open) => self.open.insert(open),
             None => {
@@ -180,7 +194,7 @@ impl Work {
 
     fn look(&mut self) -> Result<(), StoreError> {
         // A panic may have left it as it was.
-        self.parts.readers.set_deleting(false);
+        self.parts.queries.set_deleting(false);
         self.remove_changes()?;
         let is_due = |last: Option<Instant>, interval| last.is_none_or(|last| last.elapsed() >= interval);
         if !is_due(self.looked_at, EXPIRY_INTERVAL) || !self.may_delete()? {
@@ -189,9 +203,9 @@ impl Work {
         let mut is_done = true;
         if let Some(days) = self.parts.days {
             let began = Instant::now();
-            self.parts.readers.set_deleting(true);
+            self.parts.queries.set_deleting(true);
             let expired = self.expire(days);
-            self.parts.readers.set_deleting(false);
+            self.parts.queries.set_deleting(false);
             let (expired, is_finished) = expired?;
             is_done = is_finished;
             if expired > 0 {
@@ -214,7 +228,7 @@ impl Work {
         if self.log_holds_deleted && !self.stopping {
             // Most of it is moved from here, so that the writer is not kept for long.
             wal::passive(&*self.messages()?)?;
-            self.log_holds_deleted = !self.parts.chores.empty_log()?;
+            self.log_holds_deleted = !self.parts.jobs.empty_log()?;
         }
         Ok(())
     }
@@ -222,7 +236,7 @@ impl Work {
     /// Whether something could be too old, and the clock is one to go by. What follows from this look is kept.
     fn may_delete(&mut self) -> Result<bool, StoreError> {
         let messages = self.messages()?;
-        if self.parts.days.is_none() && !forgotten::are_any(&messages)? {
+        if self.parts.days.is_none() && !tombstones::are_any(&messages)? {
             return Ok(false);
         }
         self.now = due::now();
@@ -232,15 +246,15 @@ impl Work {
         let verdict = due::verdict(due::read(&messages)?, is_before_newest, self.now);
         let keep = due::not_before(verdict, self.now);
         if let Some(not_before) = keep {
-            self.parts.chores.run(move |connection| due::write(connection, not_before))?;
+            self.parts.jobs.run(move |connection| due::write(connection, not_before))?;
         }
-        if let (Verdict::Doubt(doubt), Some(until), true) = (verdict, keep, self.parts.days.is_some()) {
+        if let (ClockVerdict::Doubt(doubt), Some(until), true) = (verdict, keep, self.parts.days.is_some()) {
             let line = Line::event(Level::Warning, "expiry_waits").text("until", &due::rfc3339(until));
             self.parts.log.write(&line.text("detail", doubt.text()));
         }
         // The day that is waited for is for this as well; garbage must not hold everything up for ever.
         self.doubted_for = ahead;
-        Ok(verdict == Verdict::Delete)
+        Ok(verdict == ClockVerdict::Delete)
     }
 
     /// Deletes every message that is too old, as far as it comes before the next look. Gives their number, and
@@ -254,19 +268,23 @@ impl Work {
                 if self.stopping || pass_began.elapsed() >= EXPIRY_INTERVAL {
                     return Ok((expired, false));
                 }
-                let leaving = age::first(&messages, &calendar, last, EXPIRY_SLICE)?;
-                if leaving.is_empty() {
+                let slice = age::first(&messages, &calendar, last, EXPIRY_SLICE)?;
+                if slice.is_empty() {
                     break;
                 }
-                expired += self.expire_slice(&messages, leaving)?;
+                expired += self.expire_slice(&messages, slice)?;
             }
         }
         Ok((expired, true))
     }
 
-    fn expire_slice(&mut self, messages: &Connection, leaving: Vec<Leaving>) -> Result<u64, StoreError> {
+    fn expire_slice(
+        &mut self,
+        messages: &Connection,
+        expired: Vec<ExpiredMessage>,
+    ) -> Result<u64, StoreError> {
         let (began, at) = (Instant::now(), self.now);
-        let deleted = self.parts.chores.run(move |connection| delete(connection, &leaving, at))?;
+        let deleted = self.parts.jobs.run(move |connection| delete(connection, &expired, at))?;
         let took = began.elapsed();
         self.log_holds_deleted = true;
         self.parts.indexer.changed();
@@ -275,16 +293,21 @@ impl Work {
         let is_busy = self.parts.metrics.in_flight(Priority::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
         // Where messages come faster than they go, the file would grow for ever.
         let times = if is_busy && !self.is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
-        self.pause((took * times).min(LONGEST_EXPIRY_REST));
+        self.pause((took * times).min(MAX_EXPIRY_REST));
         self.remove_changes()?;
         Ok(deleted)
+    }
+
+    /// The last change that the index takes account of; `None` while there is no index.
+    fn changes_known_to_index(&self) -> Option<i64> {
+        self.parts.queries.epochs().current().index.map(|index| index.changes_through)
     }
 
     fn wait_for_index(&self, messages: &Connection) -> Result<(), StoreError> {
         let began = Instant::now();
         while began.elapsed() < EXPIRY_INDEX_PATIENCE
-            && let Some(changes_through) = self.parts.readers.changes_known_to_index()
-            && changes::are_pending(messages, &Marks { changes_through, ..Marks::default() })?
+            && let Some(changes_through) = self.changes_known_to_index()
+            && changes::are_pending(messages, &Watermarks { changes_through, ..Watermarks::default() })?
         {
             thread::sleep(DELETION_LOOK);
         }
@@ -296,7 +319,7 @@ impl Work {
         if self.known.is_some_and(|(_, since)| since.elapsed() < RETENTION_LOOK) {
             return Ok(());
         }
-        let known = self.parts.readers.changes_known_to_index();
+        let known = self.changes_known_to_index();
         let through = match known {
             Some(_) => self.known.map_or(0, |(through, _)| through),
             None => too_many_changes(&*self.messages()?)?.unwrap_or(0),
@@ -304,15 +327,13 @@ impl Work {
         let mut rest = Duration::ZERO;
         while self.removed < through && !self.pause(rest) {
             let began = Instant::now();
-            let more = self
-                .parts
-                .chores
-                .run(move |connection| changes::remove(connection, through, REMOVAL_SLICE))?;
+            let more =
+                self.parts.jobs.run(move |connection| changes::remove(connection, through, REMOVAL_SLICE))?;
             self.log_holds_deleted = true;
             if !more {
                 self.removed = through;
             }
-            rest = began.elapsed().min(LONGEST_EXPIRY_REST);
+            rest = began.elapsed().min(MAX_EXPIRY_REST);
         }
         self.known = known.map(|through| (through, Instant::now()));
         Ok(())
@@ -323,13 +344,13 @@ impl Work {
         let connection = self.messages()?;
         let before = self.now.saturating_sub(IDS_REMEMBERED.as_secs() as i64);
         let mut after = Vec::new();
-        while let Some(stretch) = forgotten::stretch(&connection, after, before)? {
+        while let Some(stretch) = tombstones::stretch(&connection, after, before)? {
             after = stretch.through.clone();
             let mut rest = Duration::ZERO;
             if stretch.old > 0 {
                 let began = Instant::now();
-                self.parts.chores.run(move |connection| forgotten::remove(connection, &stretch, before))?;
-                rest = began.elapsed().min(LONGEST_EXPIRY_REST);
+                self.parts.jobs.run(move |connection| tombstones::remove(connection, &stretch, before))?;
+                rest = began.elapsed().min(MAX_EXPIRY_REST);
             }
             if self.pause(rest) {
                 break;
@@ -353,7 +374,7 @@ fn too_many_changes(messages: &Connection) -> rusqlite::Result<Option<i64>> {
     messages.query_row(
         "SELECT max(change) FROM messages_changes \
          WHERE EXISTS (SELECT 1 FROM messages_changes LIMIT 1 OFFSET ?1)",
-        [MOST_CHANGES as i64],
+        [MAX_CHANGES as i64],
         |row| row.get(0),
     )
 }

@@ -1,4 +1,4 @@
-//! A store whose index is kept up by hand.
+//! A bench is a store whose index is kept up by hand.
 
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
@@ -6,13 +6,13 @@ use tempfile::TempDir;
 use super::model::Model;
 use crate::filter::{Filter, PageQuery};
 use crate::folding::Needle;
+use crate::store::database::transaction::in_transaction;
 use crate::store::database::{prepare, schema};
-use crate::store::index::{self, Marks, changes, order, search};
+use crate::store::index::{self, Watermarks, changes, order, search};
 use crate::store::maintenance::retention;
-use crate::store::maintenance::retention::age::Leaving;
+use crate::store::maintenance::retention::age::ExpiredMessage;
 use crate::store::read::snapshot::{Snapshot, Tails};
 use crate::store::read::stats;
-use crate::store::write::transactor::in_transaction;
 use crate::timestamp::parse_instant;
 
 /// xorshift64*: each seed is the same store and the same questions every time.
@@ -174,33 +174,33 @@ impl Bench {
         let sql = "SELECT rowid, CAST(message_id AS BLOB), CAST(created_at AS BLOB) FROM messages ORDER BY rowid LIMIT ?1";
         let mut statement = self.database.prepare(sql).unwrap();
         let read = |row: &rusqlite::Row<'_>| {
-            Ok(Leaving { row: row.get(0)?, message_id: row.get(1)?, created_at: row.get(2)? })
+            Ok(ExpiredMessage { row: row.get(0)?, message_id: row.get(1)?, created_at: row.get(2)? })
         };
-        let leaving: Vec<_> = statement.query_map([rows as i64], read).unwrap().map(Result::unwrap).collect();
+        let expired: Vec<_> = statement.query_map([rows as i64], read).unwrap().map(Result::unwrap).collect();
         let deleted =
-            in_transaction(&self.database, |database| retention::delete(database, &leaving, 0)).unwrap();
-        assert_eq!(deleted, leaving.len() as u64);
+            in_transaction(&self.database, |database| retention::delete(database, &expired, 0)).unwrap();
+        assert_eq!(deleted, expired.len() as u64);
         self.pending |= deleted > 0;
     }
 
     /// Changes that the index knows are removed, not always all of them.
     pub(super) fn remove_changes(&mut self) {
-        let known = Marks::read(&self.index).unwrap().changes_through;
+        let known = Watermarks::read(&self.index).unwrap().changes_through;
         let most = self.random.one_of(&[1, 5, 1000]);
         in_transaction(&self.database, |database| changes::remove(database, known, most)).unwrap();
     }
 
-    /// Of a store without pending changes: the search index has the texts up to its mark and no other.
-    fn holds_no_text_that_is_gone(&self, marks: &Marks) {
+    /// Of a store without pending changes: the search index has the texts up to its watermark and no other.
+    fn holds_no_text_that_is_gone(&self, watermarks: &Watermarks) {
         let number = |sql: &str| -> i64 { self.with_index.query_row(sql, [], |row| row.get(0)).unwrap() };
         let searchable = format!(
             "SELECT COUNT(*) FROM messages WHERE text IS NOT NULL AND rowid <= {}",
-            marks.searchable_through.unwrap_or(i64::MIN)
+            watermarks.searchable_through.unwrap_or(i64::MIN)
         );
         assert_eq!(
             number("SELECT COUNT(*) FROM messages_search_docsize"),
             number(&searchable),
-            "{marks:?} {:?}",
+            "{watermarks:?} {:?}",
             self.pending
         );
     }
@@ -209,38 +209,38 @@ impl Bench {
     pub(super) fn take_in(&mut self, search: bool, rows: usize) {
         let index = self.index.unchecked_transaction().unwrap();
         let messages = self.messages.unchecked_transaction().unwrap();
-        let mut marks = Marks::read(&index).unwrap();
-        if changes::are_pending(&messages, &marks).unwrap() {
-            changes::apply(&messages, &index, &mut marks, rows).unwrap();
-            self.pending = changes::are_pending(&messages, &marks).unwrap();
+        let mut watermarks = Watermarks::read(&index).unwrap();
+        if changes::are_pending(&messages, &watermarks).unwrap() {
+            changes::apply(&messages, &index, &mut watermarks, rows).unwrap();
+            self.pending = changes::are_pending(&messages, &watermarks).unwrap();
         } else if search {
-            let texts = search::read(&messages, marks.searchable_through, rows).unwrap();
-            search::extend(&index, &mut marks, &texts).unwrap();
+            let texts = search::read(&messages, watermarks.searchable_through, rows).unwrap();
+            search::extend(&index, &mut watermarks, &texts).unwrap();
         } else {
-            let entries = order::read(&messages, marks.ordered_through, rows).unwrap();
-            order::extend(&index, &mut marks, entries).unwrap();
+            let entries = order::read(&messages, watermarks.ordered_through, rows).unwrap();
+            order::extend(&index, &mut watermarks, entries).unwrap();
         }
         index.commit().unwrap();
     }
 
     /// An index that is up to date with the database, or behind it, is used again after a start.
     pub(super) fn open_index_again(&mut self) {
-        let before = Marks::read(&self.index).unwrap();
+        let before = Watermarks::read(&self.index).unwrap();
         let path = self.folder.path().join("app.db");
         self.index = index::open(&path, &self.messages).unwrap();
-        assert_eq!(Marks::read(&self.index).unwrap(), before, "the index was taken for another's");
+        assert_eq!(Watermarks::read(&self.index).unwrap(), before, "the index was taken for another's");
     }
 
     /// The index that is used after a start, whatever there was.
-    pub(super) fn opened_anew(&mut self) -> Marks {
+    pub(super) fn opened_anew(&mut self) -> Watermarks {
         let path = self.folder.path().join("app.db");
         self.index = index::open(&path, &self.messages).unwrap();
         self.with_index = schema::open_for_reading(&path).unwrap();
         index::attach(&self.with_index, &path, index::file_of(&path)).unwrap();
         self.tails = Tails::default();
-        let marks = Marks::read(&self.index).unwrap();
-        self.pending = changes::are_pending(&self.messages, &marks).unwrap();
-        marks
+        let watermarks = Watermarks::read(&self.index).unwrap();
+        self.pending = changes::are_pending(&self.messages, &watermarks).unwrap();
+        watermarks
     }
 
     /// Asks a few things of the index, and of the messages alone.
@@ -249,26 +249,31 @@ impl Bench {
         let questions: Vec<_> = (0..questions).map(|_| self.question(&model)).collect();
         let since = SINCE.map(|since| parse_instant(since).unwrap());
         let check = |snapshot: Snapshot<'_>, queries: &mut dyn Iterator<Item = &PageQuery>| {
-            assert_eq!(stats::read(snapshot, &since).unwrap(), model.stats(&since), "{:?}", snapshot.marks);
+            assert_eq!(
+                stats::read(snapshot, &since).unwrap(),
+                model.stats(&since),
+                "{:?}",
+                snapshot.watermarks
+            );
             queries.for_each(|query| model.compare(snapshot, query));
         };
         let connection = self.without.unchecked_transaction().unwrap();
-        let marks = Marks::read(&connection).unwrap();
-        check(Snapshot::without_tails(&connection, &marks), &mut questions.iter());
+        let watermarks = Watermarks::read(&connection).unwrap();
+        check(Snapshot::without_tails(&connection, &watermarks), &mut questions.iter());
         drop(connection);
 
         let connection = self.with_index.unchecked_transaction().unwrap();
-        let marks = Marks::read(&connection).unwrap();
-        assert_eq!(changes::are_pending(&connection, &marks).unwrap(), self.pending);
+        let watermarks = Watermarks::read(&connection).unwrap();
+        assert_eq!(changes::are_pending(&connection, &watermarks).unwrap(), self.pending);
         if self.pending {
             return;
         }
-        self.holds_no_text_that_is_gone(&marks);
-        check(Snapshot::without_tails(&connection, &marks), &mut questions.iter());
+        self.holds_no_text_that_is_gone(&watermarks);
+        check(Snapshot::without_tails(&connection, &watermarks), &mut questions.iter());
         for with_texts in [false, true] {
             // Not by every query: what one has kept is further behind for the next.
             if self.random.chance(70) {
-                let snapshot = self.tails.follow(&connection, &marks, with_texts).unwrap().unwrap();
+                let snapshot = self.tails.follow(&connection, &watermarks, with_texts).unwrap().unwrap();
                 assert_eq!((snapshot.places.is_some(), snapshot.texts.is_some()), (!with_texts, with_texts));
                 let mut questions = questions.iter().filter(|query| query.filter.q.is_some() == with_texts);
                 check(snapshot, &mut questions);

@@ -1,5 +1,4 @@
-//! Random stores, with the index at every stage of lag, asked everything and compared with a model that
-//! goes through all rows.
+//! Oracle tests compare the answers of random stores, at every stage of lag, with a model that goes through all rows.
 
 mod bench;
 mod model;
@@ -9,7 +8,7 @@ use crate::folding::Needle;
 use crate::limits::{KEPT_MATCHES, ORDER_SLICE, RANK_BLOCKS, WALKED_OFFSET};
 use crate::sort_key::{MessageId, SortKey};
 use crate::store::database::sort_columns;
-use crate::store::index::{Marks, changes, rank};
+use crate::store::index::{Watermarks, changes, rank};
 use crate::store::read::snapshot::Snapshot;
 use crate::timestamp::parse_instant;
 use bench::Bench;
@@ -108,7 +107,7 @@ fn an_index_that_has_missed_changes_is_not_believed() {
     // One that has never seen a change is no exception.
     for _ in 0..2 {
         bench.expire(10);
-        let before = Marks::read(&bench.index).unwrap();
+        let before = Watermarks::read(&bench.index).unwrap();
         let removed = "SELECT max(change) FROM messages_changes";
         let removed: i64 = bench.database.query_row(removed, [], |row| row.get(0)).unwrap();
         assert!(!changes::were_missed(&bench.database, &before).unwrap());
@@ -142,7 +141,7 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
         bench.take_in(part, rows);
         bench.check(4);
         let model = Model::of(&bench.database);
-        let marks = Marks::read(&bench.with_index).unwrap();
+        let watermarks = Watermarks::read(&bench.with_index).unwrap();
         for (q, offset) in
             [("", 1001), ("", 3000), ("", 6390), ("text", 0), ("text", 5990), ("", 9000), ("text of 77", 0)]
         {
@@ -150,8 +149,8 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
             query.filter.q = Some(q).filter(|q| !q.is_empty()).map(Needle::new);
             query.filter.since = (offset == 3000).then(|| parse_instant("2025-01-15T10:05:00Z").unwrap());
             query.offset = offset;
-            model.compare(Snapshot::without_tails(&bench.with_index, &marks), &query);
-            let with_tails = bench.tails.follow(&bench.with_index, &marks, query.filter.q.is_some());
+            model.compare(Snapshot::without_tails(&bench.with_index, &watermarks), &query);
+            let with_tails = bench.tails.follow(&bench.with_index, &watermarks, query.filter.q.is_some());
             model.compare(with_tails.unwrap().unwrap(), &query);
         }
     }

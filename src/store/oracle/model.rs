@@ -1,4 +1,4 @@
-//! What the answers must be, from going through all rows.
+//! The model answers every query by going through all rows.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ impl Model {
 
     /// The page, and the walk along the cursor from there.
     pub(super) fn compare(&self, snapshot: Snapshot<'_>, query: &PageQuery) {
-        let marks = snapshot.marks;
+        let watermarks = snapshot.watermarks;
         let all = self.find(&query.filter);
         let mut query = query.clone();
         let mut expected = all.iter().copied().skip(query.offset as usize).peekable();
@@ -90,7 +90,7 @@ impl Model {
                 found == rows
                     && page.total == all.len() as u64
                     && page.next.is_some() == expected.peek().is_some(),
-                "{query:?} with {marks:?}: {} instead of {}, {found:?} instead of {rows:?}",
+                "{query:?} with {watermarks:?}: {} instead of {}, {found:?} instead of {rows:?}",
                 page.total,
                 all.len()
             );

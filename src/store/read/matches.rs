@@ -1,5 +1,5 @@
-//! The messages that have a word in them: all are counted, and where they are few their places are
-//! kept, so that a page of them needs no second search.
+//! The matches of a word are counted; where they are few their places are kept, so that a page of them needs no second
+//! search.
 
 use rusqlite::Connection;
 
@@ -7,10 +7,13 @@ use super::snapshot::Snapshot;
 use super::source::{Arm, Source, Values, rows};
 use super::total::{indexed_from, of_sender};
 use crate::filter::Filter;
-use crate::limits::{FEW_PROPOSED_ROWS, KEPT_MATCHES, PROPOSED_SHARE};
+use crate::limits::{KEPT_MATCHES, PROPOSED_SHARE};
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::sort_key;
 use crate::store::error::StoreError;
+
+/// So few proposed rows are looked up however small the table is.
+const FEW_PROPOSED_ROWS: u64 = 32;
 
 /// What a search found.
 pub(super) struct Matches {
@@ -23,17 +26,17 @@ pub(super) struct Matches {
 
 /// Goes through the fewest rows that are certain to hold every match.
 pub(super) fn find(snapshot: Snapshot<'_>, filter: &Filter) -> Result<Matches, StoreError> {
-    let Snapshot { connection, marks, .. } = snapshot;
-    let values = Values::new(filter, marks);
+    let Snapshot { connection, watermarks, .. } = snapshot;
+    let values = Values::new(filter, watermarks);
     let in_order = match (&filter.from, &filter.since) {
         (Some(from), _) => of_sender(connection, &from.as_str().into())?,
         (None, Some(_)) => indexed_from(snapshot, &values.start)?,
-        (None, None) => marks.ordered,
+        (None, None) => watermarks.ordered,
     };
     // To look a row up costs about as much as to read some of them one after the other, and to ask
     // the search index in vain must cost little.
-    let by_order = in_order < marks.ordered / PROPOSED_SHARE;
-    let few = if by_order { in_order } else { marks.ordered } / PROPOSED_SHARE;
+    let by_order = in_order < watermarks.ordered / PROPOSED_SHARE;
+    let few = if by_order { in_order } else { watermarks.ordered } / PROPOSED_SHARE;
     if let Some(proposals) = proposals(connection, &values, few.max(FEW_PROPOSED_ROWS))? {
         return look_up(snapshot, &values, &proposals);
     }
@@ -73,10 +76,10 @@ fn ask(connection: &Connection, expression: &str, most: u64) -> Result<Option<Ve
     Ok((rows.len() as u64 <= most).then_some(rows))
 }
 
-/// Of the proposed rows, and of those behind the index's mark, the ones that do match.
+/// Of the proposed rows, and of those behind the index's watermark, the ones that do match.
 fn look_up(snapshot: Snapshot<'_>, values: &Values<'_>, proposals: &[i64]) -> Result<Matches, StoreError> {
     let mut matches = Matches::none(Source::Proposed);
-    let known = proposals.iter().copied().filter(|row| Some(*row) <= snapshot.marks.searchable_through);
+    let known = proposals.iter().copied().filter(|row| Some(*row) <= snapshot.watermarks.searchable_through);
     matches.gather_rows(snapshot.connection, values, known)?;
     matches.gather_tail(snapshot, values)?;
     Ok(matches.sorted())
@@ -159,9 +162,9 @@ impl Matches {
 
     /// Of the rows that the index does not know for this source.
     fn gather_tail(&mut self, snapshot: Snapshot<'_>, values: &Values<'_>) -> rusqlite::Result<()> {
-        let Snapshot { connection, marks, texts, .. } = snapshot;
+        let Snapshot { connection, watermarks, texts, .. } = snapshot;
         if let (Some(texts), Some(q)) = (texts, &values.filter().q) {
-            return self.gather_rows(connection, values, texts.with(q, self.source.mark(marks)));
+            return self.gather_rows(connection, values, texts.with(q, self.source.watermark(watermarks)));
         }
         let [_, tail] = self.source.arms(values);
         self.gather_arm(connection, values, &tail)

@@ -1,8 +1,7 @@
-//! One page of messages and the exact total, in the order of the contract (section 3): instant,
-//! then id bytewise.
+//! A page of messages comes with the exact total, in the order of the contract (section 3): instant, then id bytewise.
 //!
-//! Everything is read twice over: from the index, up to its mark, and from the rows of `messages`
-//! behind the mark ([`crate::store::index`]). Both are arms of one SQL statement. Whether more rows follow is known from
+//! Everything is read twice over: from the index, up to its watermark, and from the rows of `messages`
+//! behind the watermark ([`crate::store::index`]). Both are arms of one SQL statement. Whether more rows follow is known from
 //! the order; a place in it whose message is not there means that the index is wrong.
 
 use rusqlite::types::ValueRef;
@@ -15,7 +14,7 @@ use super::source::{Arm, Source, Start, Values};
 use super::total::{self, in_tail};
 use crate::cursor::{Cursor, LongPlace};
 use crate::filter::{Filter, PageQuery};
-use crate::limits::{MOST_SORTED, WALKED_OFFSET};
+use crate::limits::{MAX_SORTED, WALKED_OFFSET};
 use crate::sort_key::SortKey;
 use crate::store::database::column::text;
 use crate::store::database::sort_columns::{self, KEY, sort_key};
@@ -59,22 +58,22 @@ pub struct Page {
 
 /// Reads a page. Total and rows agree.
 pub(in crate::store) fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, StoreError> {
-    let Snapshot { connection, marks, .. } = snapshot;
+    let Snapshot { connection, watermarks, .. } = snapshot;
     let filter = &query.filter;
     let matches = filter.q.as_ref().map(|_| matches::find(snapshot, filter)).transpose()?;
     let total = match &matches {
         Some(matches) => matches.total,
         None => total::read(snapshot, filter)?,
     };
-    let mut values = Values::new(filter, marks);
+    let mut values = Values::new(filter, watermarks);
     values.limit = i64::from(query.limit) + 1;
     values.offset = query.offset;
     if let Some(cursor) = &query.after {
         values.start = values.start.max(start_at(connection, cursor)?);
     }
     // The tail is sorted in memory, as far as the page lies in it.
-    if query.offset.unsigned_abs() > MOST_SORTED
-        && in_tail(snapshot, &Values::new(filter, marks))? > MOST_SORTED
+    if query.offset.unsigned_abs() > MAX_SORTED
+        && in_tail(snapshot, &Values::new(filter, watermarks))? > MAX_SORTED
     {
         return Err(StoreError::TooSlow);
     }
@@ -82,7 +81,7 @@ pub(in crate::store) fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Resul
         Some(Matches { places: Some(places), .. }) => look_up(connection, &places, &values)?,
         Some(Matches { source, .. }) => {
             let wanted = query.offset.unsigned_abs().saturating_add(query.limit.into());
-            select(snapshot, source.for_rows(filter, total, wanted, marks), &values)?
+            select(snapshot, source.for_rows(filter, total, wanted, watermarks), &values)?
         }
         None => {
             if filter.from.is_none() && query.after.is_none() && query.offset > WALKED_OFFSET {
@@ -140,13 +139,13 @@ fn skip(snapshot: Snapshot<'_>, values: &mut Values<'_>) -> Result<(), StoreErro
 }
 
 /// Messages in their order.
-type Found = Vec<(StoredMessage, SortKey)>;
+type PageRows = Vec<(StoredMessage, SortKey)>;
 
 pub(in crate::store) const COLUMNS: &str =
     "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";
 
 /// Up to `values.limit` rows of a source.
-fn select(snapshot: Snapshot<'_>, source: Source, values: &Values<'_>) -> Result<Found, StoreError> {
+fn select(snapshot: Snapshot<'_>, source: Source, values: &Values<'_>) -> Result<PageRows, StoreError> {
     let connection = snapshot.connection;
     let [indexed, tail] = source.arms(values);
     let Some(places) = snapshot.places else {
@@ -159,7 +158,7 @@ fn select(snapshot: Snapshot<'_>, source: Source, values: &Values<'_>) -> Result
     fetch(connection, keys, values.filter())
 }
 
-fn select_from(connection: &Connection, arms: &[Arm], values: &Values<'_>) -> Result<Found, StoreError> {
+fn select_from(connection: &Connection, arms: &[Arm], values: &Values<'_>) -> Result<PageRows, StoreError> {
     let places = arms.iter().map(Arm::places).collect::<Vec<_>>().join(" UNION ALL ");
     // A place whose message is gone must be seen, not left out.
     let sql = format!(
@@ -218,7 +217,7 @@ fn merge(
 }
 
 /// Up to `values.limit` rows whose places are known.
-fn look_up(connection: &Connection, places: &[SortKey], values: &Values<'_>) -> Result<Found, StoreError> {
+fn look_up(connection: &Connection, places: &[SortKey], values: &Values<'_>) -> Result<PageRows, StoreError> {
     let first = match &values.start {
         Start { key, after: true } => places.partition_point(|other| other <= key),
         Start { key, after: false } => places.partition_point(|other| other < key),
@@ -228,7 +227,7 @@ fn look_up(connection: &Connection, places: &[SortKey], values: &Values<'_>) -> 
     fetch(connection, wanted.cloned().collect(), values.filter())
 }
 
-fn fetch(connection: &Connection, keys: Vec<SortKey>, filter: &Filter) -> Result<Found, StoreError> {
+fn fetch(connection: &Connection, keys: Vec<SortKey>, filter: &Filter) -> Result<PageRows, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM messages AS m WHERE m.rowid = ?1"))?;
     let one = |key: SortKey| {

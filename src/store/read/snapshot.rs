@@ -1,5 +1,4 @@
-//! What a query sees: one state of the messages, how far the index has come in it, and the tail, the
-//! messages behind that.
+//! A snapshot is what a query sees: one state of the messages, how far the index has come in it, with the tail behind.
 //!
 //! While messages come fast the tail is some thousands of rows, and most of the work of most queries
 //! would be to go through them. So each read connection keeps in memory what queries look for there,
@@ -11,7 +10,7 @@ mod texts;
 
 use rusqlite::Connection;
 
-use crate::store::index::{LAST_ROW, Marks};
+use crate::store::index::{LAST_ROW, Watermarks};
 pub(super) use places::Places;
 pub(super) use texts::Texts;
 
@@ -19,7 +18,7 @@ pub(super) use texts::Texts;
 #[derive(Clone, Copy)]
 pub(in crate::store) struct Snapshot<'a> {
     pub(super) connection: &'a Connection,
-    pub(in crate::store) marks: &'a Marks,
+    pub(in crate::store) watermarks: &'a Watermarks,
     /// The tail of the order, if it is in memory.
     pub(in crate::store) places: Option<&'a Places>,
     /// The tail of the search, if it is in memory.
@@ -35,11 +34,11 @@ pub(in crate::store) struct Tails {
 
 impl Tails {
     /// The state that a transaction sees, in which no change may be pending. What is brought up to it
-    /// is what the query needs. `None` where row numbers do not rise any more, and no mark means anything.
+    /// is what the query needs. `None` where row numbers do not rise any more, and no watermark means anything.
     pub(in crate::store) fn follow<'a>(
         &'a mut self,
         connection: &'a Connection,
-        marks: &'a Marks,
+        watermarks: &'a Watermarks,
         goes_through_texts: bool,
     ) -> rusqlite::Result<Option<Snapshot<'a>>> {
         let last: Option<i64> =
@@ -47,11 +46,11 @@ impl Tails {
         if last == LAST_ROW {
             return Ok(None);
         }
-        let mut snapshot = Snapshot::without_tails(connection, marks);
+        let mut snapshot = Snapshot::without_tails(connection, watermarks);
         if goes_through_texts {
-            snapshot.texts = self.texts.follow(connection, marks, last)?.then_some(&self.texts);
+            snapshot.texts = self.texts.follow(connection, watermarks, last)?.then_some(&self.texts);
         } else {
-            snapshot.places = self.places.follow(connection, marks, last)?.then_some(&self.places);
+            snapshot.places = self.places.follow(connection, watermarks, last)?.then_some(&self.places);
         }
         Ok(Some(snapshot))
     }
@@ -59,14 +58,14 @@ impl Tails {
 
 impl<'a> Snapshot<'a> {
     /// Queries go through the rows of the tail.
-    pub(in crate::store) fn without_tails(connection: &'a Connection, marks: &'a Marks) -> Self {
-        Self { connection, marks, places: None, texts: None }
+    pub(in crate::store) fn without_tails(connection: &'a Connection, watermarks: &'a Watermarks) -> Self {
+        Self { connection, watermarks, places: None, texts: None }
     }
 }
 
 /// Which rows are kept.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-struct Extent {
+struct TailExtent {
     /// Those behind this one,
     after: Option<i64>,
     /// up to this one,
@@ -78,7 +77,7 @@ struct Extent {
 }
 
 /// What is to be done before a state is reached.
-enum Step {
+enum TailStep {
     /// Nothing that is kept is of use.
     Clear,
     /// What the index has taken in since is of no use any more.
@@ -86,15 +85,16 @@ enum Step {
     Nothing,
 }
 
-impl Extent {
+impl TailExtent {
     /// Begins where the index ends.
-    fn begin_after(&mut self, after: Option<i64>, marks: &Marks) -> Step {
-        if marks.changes_through != self.changes_through || !(self.after..=self.through).contains(&after) {
+    fn begin_after(&mut self, after: Option<i64>, watermarks: &Watermarks) -> TailStep {
+        if watermarks.changes_through != self.changes_through || !(self.after..=self.through).contains(&after)
+        {
             self.restart(after);
-            self.changes_through = marks.changes_through;
-            return Step::Clear;
+            self.changes_through = watermarks.changes_through;
+            return TailStep::Clear;
         }
-        if std::mem::replace(&mut self.after, after) == after { Step::Nothing } else { Step::LetGo }
+        if std::mem::replace(&mut self.after, after) == after { TailStep::Nothing } else { TailStep::LetGo }
     }
 
     fn restart(&mut self, after: Option<i64>) {
@@ -117,7 +117,7 @@ impl Extent {
 mod tests {
     use super::*;
     use crate::folding::Needle;
-    use crate::limits::{MOST_KEPT_PLACES, MOST_KEPT_TEXT_BYTES};
+    use crate::limits::{MAX_KEPT_PLACES, MAX_KEPT_TEXT_BYTES};
     use crate::store::database::prepare;
 
     fn store(rows: i64, text_bytes: usize) -> (tempfile::TempDir, Connection) {
@@ -134,16 +134,20 @@ mod tests {
         database.execute(sql, (from, to, text_bytes as i64)).unwrap();
     }
 
-    fn marks(row: i64) -> Marks {
-        Marks { ordered_through: Some(row), searchable_through: Some(row), ..Marks::default() }
+    fn watermarks(row: i64) -> Watermarks {
+        Watermarks { ordered_through: Some(row), searchable_through: Some(row), ..Watermarks::default() }
     }
 
     /// How many places and how many texts are kept.
-    fn kept(tails: &mut Tails, database: &Connection, marks: &Marks) -> [Option<usize>; 2] {
-        let places =
-            tails.follow(database, marks, false).unwrap().unwrap().places.map(|places| places.all().count());
+    fn kept(tails: &mut Tails, database: &Connection, watermarks: &Watermarks) -> [Option<usize>; 2] {
+        let places = tails
+            .follow(database, watermarks, false)
+            .unwrap()
+            .unwrap()
+            .places
+            .map(|places| places.all().count());
         let any = Needle::new("x");
-        let texts = tails.follow(database, marks, true).unwrap().unwrap().texts;
+        let texts = tails.follow(database, watermarks, true).unwrap().unwrap().texts;
         [places, texts.map(|texts| texts.with(&any, None).count())]
     }
 
@@ -151,22 +155,22 @@ mod tests {
     fn what_the_index_has_taken_in_is_let_go() {
         let (_folder, database) = store(10, 1);
         let mut tails = Tails::default();
-        assert_eq!(kept(&mut tails, &database, &marks(2)), [Some(8); 2]);
+        assert_eq!(kept(&mut tails, &database, &watermarks(2)), [Some(8); 2]);
         insert(&database, 11, 15, 1);
-        assert_eq!(kept(&mut tails, &database, &marks(9)), [Some(6); 2]);
-        assert_eq!(kept(&mut tails, &database, &marks(15)), [Some(0); 2]);
-        let changed = Marks { changes_through: 1, ..marks(0) };
+        assert_eq!(kept(&mut tails, &database, &watermarks(9)), [Some(6); 2]);
+        assert_eq!(kept(&mut tails, &database, &watermarks(15)), [Some(0); 2]);
+        let changed = Watermarks { changes_through: 1, ..watermarks(0) };
         assert_eq!(kept(&mut tails, &database, &changed), [Some(15); 2], "an index that is made anew");
     }
 
     #[test]
     fn what_is_too_much_is_not_tried_again_before_the_index_has_it() {
-        let rows = MOST_KEPT_PLACES as i64 + 1;
-        let (_folder, database) = store(rows, MOST_KEPT_TEXT_BYTES / rows as usize + 1);
+        let rows = MAX_KEPT_PLACES as i64 + 1;
+        let (_folder, database) = store(rows, MAX_KEPT_TEXT_BYTES / rows as usize + 1);
         let mut tails = Tails::default();
-        assert_eq!(kept(&mut tails, &database, &marks(0)), [None; 2]);
-        assert_eq!(kept(&mut tails, &database, &marks(rows - 1)), [None; 2]);
+        assert_eq!(kept(&mut tails, &database, &watermarks(0)), [None; 2]);
+        assert_eq!(kept(&mut tails, &database, &watermarks(rows - 1)), [None; 2]);
         insert(&database, rows + 1, rows + 3, 1);
-        assert_eq!(kept(&mut tails, &database, &marks(rows)), [Some(3); 2]);
+        assert_eq!(kept(&mut tails, &database, &watermarks(rows)), [Some(3); 2]);
     }
 }

@@ -8,11 +8,11 @@ use std::borrow::Cow;
 use rusqlite::{CachedStatement, ToSql};
 
 use crate::filter::Filter;
-use crate::limits::{MOST_SORTED, PROPOSED_SHARE};
+use crate::limits::{MAX_SORTED, PROPOSED_SHARE};
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, key_of_message};
 use crate::store::index::search::Question;
-use crate::store::index::{Marks, first_behind};
+use crate::store::index::{Watermarks, first_behind};
 
 /// What is gone through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Source {
     Order,
     /// One sender's messages in their order, and the tail.
     Sender,
-    /// What the search index proposes, and the rows behind its mark.
+    /// What the search index proposes, and the rows behind its watermark.
     Proposed,
     /// The table, row by row.
     Table,
@@ -96,7 +96,7 @@ pub(super) const UNORDERED: &str = "m.rowid >= :unordered_from";
 #[derive(Clone)]
 pub(in crate::store) struct Values<'a> {
     filter: &'a Filter,
-    marks: Marks,
+    watermarks: Watermarks,
     question: Option<Question>,
     all_trigrams: Option<String>,
     pub(super) start: Start,
@@ -110,13 +110,13 @@ pub(in crate::store) struct Values<'a> {
 
 impl<'a> Values<'a> {
     /// For everything that matches, from the filter's own start on.
-    pub(in crate::store) fn new(filter: &'a Filter, marks: &Marks) -> Self {
+    pub(in crate::store) fn new(filter: &'a Filter, watermarks: &Watermarks) -> Self {
         let start = filter.since.as_ref().map(|since| Start::at(since.as_str())).unwrap_or_default();
         let question = filter.q.as_ref().and_then(|q| Question::new(q.as_str()));
         let all_trigrams = question.as_ref().map(Question::all);
         Self {
             filter,
-            marks: *marks,
+            watermarks: *watermarks,
             question,
             all_trigrams,
             start,
@@ -139,8 +139,8 @@ impl<'a> Values<'a> {
     /// Gives a statement those of the values that it names.
     pub(in crate::store) fn bind(&self, statement: &mut CachedStatement<'_>) -> rusqlite::Result<()> {
         let q = self.filter.q.as_ref().map(|q| q.as_str());
-        let unordered_from = first_behind(self.marks.ordered_through);
-        let unsearchable_from = first_behind(self.marks.searchable_through);
+        let unordered_from = first_behind(self.watermarks.ordered_through);
+        let unsearchable_from = first_behind(self.watermarks.searchable_through);
         for index in 1..=statement.parameter_count() {
             let value: &dyn ToSql = match statement.parameter_name(index) {
                 Some(":from") => &self.filter.from,
@@ -173,19 +173,19 @@ impl Source {
 
     /// From where the first `wanted` of `total` matches are read in their order: where many match,
     /// going through the order finds them soon; where few do, they are gathered and sorted.
-    pub(super) fn for_rows(self, filter: &Filter, total: u64, wanted: u64, marks: &Marks) -> Self {
+    pub(super) fn for_rows(self, filter: &Filter, total: u64, wanted: u64, watermarks: &Watermarks) -> Self {
         // Of so many rows in the order, looked up one by one, one matches.
-        let apart = marks.ordered / total.max(1);
+        let apart = watermarks.ordered / total.max(1);
         let lookups = apart.saturating_mul(wanted);
-        let few_lookups = self == Self::Table && lookups < marks.ordered / PROPOSED_SHARE;
+        let few_lookups = self == Self::Table && lookups < watermarks.ordered / PROPOSED_SHARE;
         // What is gathered and sorted is held in memory.
-        let walk = few_lookups || total.min(wanted) > MOST_SORTED;
+        let walk = few_lookups || total.min(wanted) > MAX_SORTED;
         if walk { Self::in_order(filter) } else { self }
     }
 
     /// The last row that the index has for it.
-    pub(super) fn mark(self, marks: &Marks) -> Option<i64> {
-        if self == Self::Proposed { marks.searchable_through } else { marks.ordered_through }
+    pub(super) fn watermark(self, watermarks: &Watermarks) -> Option<i64> {
+        if self == Self::Proposed { watermarks.searchable_through } else { watermarks.ordered_through }
     }
 
     /// The arms for what `values` ask: the index, and the tail.

@@ -1,5 +1,5 @@
-//! The figures of `/stats`, exact, from one snapshot (contract, section 4): the index, and the
-//! rows behind its mark.
+//! The statistics of `/stats` are exact, from one snapshot (contract, section 4): the index with the rows behind its
+//! watermark.
 
 use rusqlite::OptionalExtension;
 
@@ -10,7 +10,7 @@ use crate::sort_key::RawText;
 use crate::store::database::column::text;
 use crate::store::database::sort_columns::{INSTANT, KEY, SENDER, is_key_of, key_of_message, sort_key};
 use crate::store::error::StoreError;
-use crate::store::index::top::Top;
+use crate::store::index::top_senders::TopSenders;
 use crate::store::index::{self, first_behind};
 use crate::timestamp::InstantKey;
 
@@ -31,16 +31,16 @@ pub struct Stats {
 /// Reads the figures, and how many messages there are since each of `instants`. They agree with each
 /// other.
 pub(in crate::store) fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Stats, StoreError> {
-    let Snapshot { connection, marks, places, .. } = snapshot;
+    let Snapshot { connection, watermarks, places, .. } = snapshot;
     let mut stats = Stats {
-        total_messages: marks.ordered,
-        senders_count: marks.senders,
+        total_messages: watermarks.ordered,
+        senders_count: watermarks.senders,
         first_ts: ts_at(snapshot, End::First)?,
         last_ts: ts_at(snapshot, End::Last)?,
         messages_since: since(snapshot, instants)?,
         ..Stats::default()
     };
-    let mut top = Top::read(connection)?;
+    let mut top = TopSenders::read(connection)?;
     let mut add = |sender: &RawText, messages: u64| -> Result<(), StoreError> {
         let before = of_sender(connection, sender)?;
         stats.total_messages += messages;
@@ -54,7 +54,7 @@ pub(in crate::store) fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) ->
         let mut tail = connection.prepare_cached(&format!(
             "SELECT {SENDER}, COUNT(*) FROM messages AS m WHERE {UNORDERED} GROUP BY 1"
         ))?;
-        let mut tail = tail.query([first_behind(marks.ordered_through)])?;
+        let mut tail = tail.query([first_behind(watermarks.ordered_through)])?;
         while let Some(row) = tail.next()? {
             add(&row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())?;
         }
@@ -65,7 +65,7 @@ pub(in crate::store) fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) ->
 
 /// The tail is gone through once, however many instants there are.
 fn since(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Vec<u64>, StoreError> {
-    let Snapshot { connection, marks, places, .. } = snapshot;
+    let Snapshot { connection, watermarks, places, .. } = snapshot;
     if instants.is_empty() {
         return Ok(Vec::new());
     }
@@ -82,7 +82,7 @@ fn since(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Vec<u64>, St
     }
     let sql = format!("SELECT {INSTANT} FROM messages AS m WHERE {UNORDERED}");
     let mut tail = connection.prepare_cached(&sql)?;
-    let mut tail = tail.query([first_behind(marks.ordered_through)])?;
+    let mut tail = tail.query([first_behind(watermarks.ordered_through)])?;
     while let Some(row) = tail.next()? {
         add(row.get_ref(0)?.as_bytes().map_err(rusqlite::Error::from)?);
     }
@@ -97,7 +97,7 @@ enum End {
 
 /// The `ts` of the message at one end of the order.
 fn ts_at(snapshot: Snapshot<'_>, end: End) -> Result<Option<String>, StoreError> {
-    let Snapshot { connection, marks, places, .. } = snapshot;
+    let Snapshot { connection, watermarks, places, .. } = snapshot;
     let direction = if end == End::First { "ASC" } else { "DESC" };
     let first =
         format!("ORDER BY instant {direction}, message_id {direction}, message_row {direction} LIMIT 1");
@@ -115,7 +115,7 @@ fn ts_at(snapshot: Snapshot<'_>, end: End) -> Result<Option<String>, StoreError>
                 "SELECT {} FROM messages AS m WHERE {UNORDERED} {first}",
                 key_of_message(),
             ))?
-            .query_row([first_behind(marks.ordered_through)], |row| sort_key(row, 0))
+            .query_row([first_behind(watermarks.ordered_through)], |row| sort_key(row, 0))
             .optional()?,
     };
     let keys = indexed.into_iter().chain(newest);

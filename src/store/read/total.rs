@@ -1,4 +1,4 @@
-//! How many messages match a filter without a word, exactly and without counting them one by one.
+//! The total of messages that match a filter without a word is exact without counting them one by one.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -9,10 +9,10 @@ use crate::sort_key::RawText;
 use crate::store::error::StoreError;
 use crate::store::index::{self, rank};
 
-/// The index knows most of it; the rows behind its mark are counted.
+/// The index knows most of it; the rows behind its watermark are counted.
 pub(super) fn read(snapshot: Snapshot<'_>, filter: &Filter) -> Result<u64, StoreError> {
-    let Snapshot { connection, marks, .. } = snapshot;
-    let values = Values::new(filter, marks);
+    let Snapshot { connection, watermarks, .. } = snapshot;
+    let values = Values::new(filter, watermarks);
     let known = match (&filter.from, &filter.since) {
         (Some(_), Some(_)) => {
             let [of_sender, _] = Source::Sender.arms(&values);
@@ -20,7 +20,7 @@ pub(super) fn read(snapshot: Snapshot<'_>, filter: &Filter) -> Result<u64, Store
         }
         (Some(from), None) => of_sender(connection, &from.as_str().into())?,
         (None, Some(_)) => indexed_from(snapshot, &values.start)?,
-        (None, None) => marks.ordered,
+        (None, None) => watermarks.ordered,
     };
     Ok(known + in_tail(snapshot, &values)?)
 }
@@ -29,13 +29,13 @@ pub(super) fn read(snapshot: Snapshot<'_>, filter: &Filter) -> Result<u64, Store
 pub(super) fn indexed_from(snapshot: Snapshot<'_>, start: &Start) -> Result<u64, StoreError> {
     let before = rank::before(snapshot.connection, &start.key)?;
     snapshot
-        .marks
+        .watermarks
         .ordered
         .checked_sub(before)
         .ok_or_else(|| index::is_wrong("its blocks hold more than it has"))
 }
 
-/// Rows behind the order's mark that match.
+/// Rows behind the order's watermark that match.
 pub(super) fn in_tail(snapshot: Snapshot<'_>, values: &Values<'_>) -> Result<u64, StoreError> {
     match snapshot.places {
         Some(places) => Ok(places.matching(values).count() as u64),
@@ -43,7 +43,7 @@ pub(super) fn in_tail(snapshot: Snapshot<'_>, values: &Values<'_>) -> Result<u64
     }
 }
 
-/// Messages of one sender, up to the order's mark.
+/// Messages of one sender, up to the order's watermark.
 pub(super) fn of_sender(connection: &Connection, sender: &RawText) -> Result<u64, StoreError> {
     let mut statement =
         connection.prepare_cached("SELECT messages FROM messages_senders WHERE sender = ?1")?;

@@ -2,9 +2,29 @@
 
 use rusqlite::{Connection, Statement};
 
-use super::forgotten::{self, Salt};
+use super::tombstones::{self, Salt};
+use crate::clock::now_rfc3339;
 use crate::message::Message;
-use crate::store::database::insertion::{Inserted, Row, insert_row};
+use crate::store::database::insertion::{INSERT, Inserted, Row, insert_row};
+use crate::store::database::transaction::{in_transaction, schema_version};
+
+/// `None`, and nothing is done, if the schema is another one than was looked at.
+pub(super) fn insert_batch(
+    connection: &Connection,
+    schema: i64,
+    messages: &[Message],
+) -> rusqlite::Result<Option<Vec<Inserted>>> {
+    in_transaction(connection, |connection| {
+        if schema_version(connection)? != schema {
+            return Ok(None);
+        }
+        let created_at = now_rfc3339();
+        let salt = Salt::if_any_is_remembered(connection)?;
+        let mut insert = connection.prepare_cached(INSERT)?;
+        let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
+        messages.iter().map(&mut one).collect::<rusqlite::Result<_>>().map(Some)
+    })
+}
 
 /// By the statement [`INSERT`]; with the salt, if the ids of any messages that are gone are remembered.
 pub(in crate::store) fn insert_one(
@@ -15,7 +35,7 @@ pub(in crate::store) fn insert_one(
     created_at: &str,
 ) -> rusqlite::Result<Inserted> {
     if let Some(salt) = salt
-        && forgotten::is_remembered(connection, salt, message.message_id())?
+        && tombstones::is_remembered(connection, salt, message.message_id())?
     {
         return Ok(Inserted::Duplicate);
     }

@@ -1,4 +1,4 @@
-//! How old messages are when they are stored, `created_at − ts`: what comes late, and whose clock is wrong.
+//! The lag of a message, `created_at − ts`, tells what comes late or whose clock is wrong.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};

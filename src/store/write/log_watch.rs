@@ -1,4 +1,4 @@
-//! The writer watches the length of its log and has it checkpointed between two commits.
+//! A watch on the length of the log has it checkpointed between two commits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
-use super::mover::Mover;
+use super::checkpointer::Checkpointer;
 use crate::store::checkpoint::keeper::{Keeper, Kept};
 use crate::store::database::log_bounds::DATABASE;
 use crate::store::database::wal;
-use crate::store::read::readers::Readers;
+use crate::store::read::queries::Queries;
 
 /// What the writer knows of the log of its connection.
 pub(super) struct LogWatch {
@@ -22,17 +22,17 @@ impl LogWatch {
     /// Of a connection that commits, and has just moved all of its log.
     pub(super) fn new(
         connection: &mut Connection,
-        readers: &Readers,
-        mover: &Mover,
+        queries: &Queries,
+        checkpointer: &Checkpointer,
     ) -> rusqlite::Result<Self> {
         let frame = wal::frame_bytes(connection)?;
-        let (known, seen) = (Arc::clone(&mover.known), Arc::clone(&mover.known));
+        let (known, seen) = (Arc::clone(&checkpointer.known), Arc::clone(&checkpointer.known));
         known.store(0, Relaxed);
         connection.wal_hook(Some(move |_: &mut Wal, frames| {
             seen.store(u64::try_from(frames).unwrap_or(0) * frame, Relaxed);
             Ok(())
         }))?;
-        Ok(Self { known, keeper: Keeper::new(&DATABASE, readers.gate(), Arc::clone(&mover.report)) })
+        Ok(Self { known, keeper: Keeper::new(&DATABASE, queries.gate(), Arc::clone(&checkpointer.report)) })
     }
 
     pub(super) fn holds_queries(&self) -> bool {
@@ -48,11 +48,11 @@ impl LogWatch {
     pub(super) fn checkpoint_if_due(
         &mut self,
         connection: &Connection,
-        mover: &Mover,
+        checkpointer: &Checkpointer,
     ) -> rusqlite::Result<()> {
         match self.keeper.keep(connection, self.known.load(Relaxed))? {
             Kept::Nothing => {}
-            Kept::ToBeMoved => mover.wake(),
+            Kept::ToBeMoved => checkpointer.wake(),
             Kept::StartsOver => self.known.store(0, Relaxed),
         }
         Ok(())
@@ -70,9 +70,9 @@ mod tests {
 
     /// A writer's watch over a database, and what it is told of the length of the log.
     struct Watched {
-        readers: Arc<Readers>,
+        queries: Arc<Queries>,
         connection: Connection,
-        mover: Mover,
+        checkpointer: Checkpointer,
         watch: Option<LogWatch>,
         _folder: tempfile::TempDir,
     }
@@ -82,50 +82,50 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("app.db");
             drop(prepare::prepare(&path).unwrap());
-            let readers = Arc::new(Readers::new(&path, Arc::default()));
+            let queries = Arc::new(Queries::new(&path, Arc::default()));
             let log = Log::start(Level::Error).unwrap();
             let mut connection = schema::open_for_writing(&path).unwrap();
-            let mover = Mover::start(&path, Arc::clone(&readers), log).unwrap();
-            let watch = Some(LogWatch::new(&mut connection, &readers, &mover).unwrap());
-            RefCell::new(Self { readers, connection, mover, watch, _folder: folder })
+            let checkpointer = Checkpointer::start(&path, Arc::clone(&queries), log).unwrap();
+            let watch = Some(LogWatch::new(&mut connection, &queries, &checkpointer).unwrap());
+            RefCell::new(Self { queries, connection, checkpointer, watch, _folder: folder })
         }
 
         /// True if queries are held up at this length.
         fn look(&mut self, bytes: u64) -> bool {
             let watch = self.watch.as_mut().unwrap();
             watch.known.store(bytes, Relaxed);
-            watch.checkpoint_if_due(&self.connection, &self.mover).unwrap();
+            watch.checkpoint_if_due(&self.connection, &self.checkpointer).unwrap();
             watch.holds_queries()
         }
     }
 
-    fn is_answered(readers: &Readers) -> bool {
+    fn is_answered(queries: &Queries) -> bool {
         let long_ago = Instant::now() - crate::limits::QUERY_DEADLINE + Duration::from_millis(100);
-        readers.with(long_ago, false, |_| Ok(())).is_ok()
+        queries.with(long_ago, false, |_| Ok(())).is_ok()
     }
 
     #[test]
     fn queries_are_held_up_no_longer_than_the_log_is_long() {
         let watched = Watched::new();
-        let readers = Arc::clone(&watched.borrow().readers);
+        let queries = Arc::clone(&watched.borrow().queries);
         let query =
-            |bytes| readers.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
+            |bytes| queries.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
         assert!(!query(DATABASE.folded - 1));
         assert!(query(DATABASE.held), "one is running");
         assert!(!watched.borrow_mut().look(1), "the log has started over by itself");
         assert!(query(DATABASE.held));
-        assert!(!is_answered(&readers));
+        assert!(!is_answered(&queries));
         assert!(!watched.borrow_mut().look(DATABASE.held), "it has ended, and was waited for");
-        assert!(is_answered(&readers));
+        assert!(is_answered(&queries));
     }
 
     #[test]
     fn a_lost_connection_lets_queries_go_on() {
         let watched = Watched::new();
-        let readers = Arc::clone(&watched.borrow().readers);
-        let held = readers.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(DATABASE.held)));
-        assert!(held.unwrap() && !is_answered(&readers));
+        let queries = Arc::clone(&watched.borrow().queries);
+        let held = queries.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(DATABASE.held)));
+        assert!(held.unwrap() && !is_answered(&queries));
         watched.borrow_mut().watch = None;
-        assert!(is_answered(&readers));
+        assert!(is_answered(&queries));
     }
 }

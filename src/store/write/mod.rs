@@ -1,11 +1,13 @@
-//! One thread writes to the database, a transaction for all that waits; another one moves its log.
+//! The writer commits what waits in one transaction; the checkpointer moves its log meanwhile.
 
 pub(in crate::store) mod batch;
-pub(in crate::store) mod forgotten;
+mod checkpointer;
+mod commit_probe;
 mod lag;
 mod last_close;
 mod log_watch;
-mod mover;
-pub(in crate::store) mod transactor;
+pub(in crate::store) mod tombstones;
+mod transactor;
 pub(in crate::store) mod waiter;
 pub(in crate::store) mod writer;
+mod writer_thread;

@@ -1,5 +1,4 @@
-//! Transactions: what is done with a batch, what an error means, and when a connection is no longer
-//! trusted.
+//! The transactor runs transactions on one connection until that is no longer to be trusted.
 //!
 //! - `Ok` means that `COMMIT` has returned with the log synced, and that the paths still name the
 //!   files that were written to.
@@ -7,58 +6,45 @@
 //!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::batch::insert_one;
-use super::forgotten::Salt;
+use super::batch::insert_batch;
+use super::checkpointer::Checkpointer;
+use super::commit_probe::CommitProbe;
 use super::lag;
 use super::last_close::LastConnection;
 use super::log_watch::LogWatch;
-use super::mover::Mover;
-use crate::clock::now_rfc3339;
-use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT, PROOF_OF_COMMIT, REOPEN_PAUSE};
+use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT};
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::store::database::files::{FileId, file_id};
-use crate::store::database::insertion::{INSERT, Inserted};
+use crate::store::database::insertion::Inserted;
 use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::OpenError;
+use crate::store::database::transaction::{data_version, in_transaction, schema_version};
 use crate::store::database::{files, schema, wal};
 use crate::store::error::StoreError;
-use crate::store::read::readers::Readers;
+use crate::store::read::queries::Queries;
 
-/// When the last commit succeeded, if nothing has failed since then. Shared with whoever asks.
-#[derive(Clone, Default)]
-pub(super) struct Proof(Arc<Mutex<Option<Instant>>>);
-
-impl Proof {
-    /// The last commit is so recent that another one would say nothing new.
-    pub(super) fn is_recent(&self) -> bool {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|commit| commit.elapsed() < PROOF_OF_COMMIT)
-    }
-
-    fn set(&self, commit: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = commit;
-    }
-}
+/// Pause of the writer between two tries to open a database that failed.
+const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 
 /// The write connection, and what is known of its health. Lives on the writer thread.
 pub(super) struct Transactor {
     path: PathBuf,
-    readers: Arc<Readers>,
-    mover: Mover,
+    queries: Arc<Queries>,
+    checkpointer: Checkpointer,
     /// `None` after an error of the machine, until it can be opened again.
     open: Option<Open>,
     /// The file that was opened last, or is to be opened first.
     known: Option<FileId>,
     last_failure: Option<(Instant, StoreError)>,
-    proof: Proof,
+    commit_probe: CommitProbe,
     metrics: Arc<Metrics>,
     log: Log,
 }
@@ -68,17 +54,27 @@ impl Transactor {
     pub(super) fn new(
         path: &Path,
         connection: Result<Connection, StoreError>,
-        readers: Arc<Readers>,
-        mover: Mover,
-        proof: Proof,
+        queries: Arc<Queries>,
+        checkpointer: Checkpointer,
+        commit_probe: CommitProbe,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let opened = connection.and_then(|connection| Ok(Open::new(path, connection, &readers, &mover)?));
+        let opened =
+            connection.and_then(|connection| Ok(Open::new(path, connection, &queries, &checkpointer)?));
         let (path, known) = (path.to_owned(), file_id(path));
-        let mut transactor =
-            Self { path, readers, mover, open: None, known, last_failure: None, proof, metrics, log };
+        let mut transactor = Self {
+            path,
+            queries,
+            checkpointer,
+            open: None,
+            known,
+            last_failure: None,
+            commit_probe,
+            metrics,
+            log,
+        };
         match opened {
             Ok(open) => transactor.open = Some(open),
             Err(error) => transactor.failed(&error),
@@ -89,11 +85,11 @@ impl Transactor {
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let mut outcomes = self.attempt(|open| insert_all(open, messages))?;
+        let mut outcomes = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
         if outcomes.is_none() {
             // While the batch waited for its turn somebody has changed the schema, if only its number, as
             // VACUUM does. It is looked at anew before the batch is tried once more.
-            outcomes = self.attempt(|open| insert_all(open, messages))?;
+            outcomes = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
         }
         let outcomes = outcomes.ok_or(StoreError::Locked)?;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
@@ -114,8 +110,8 @@ impl Transactor {
     }
 
     /// A commit that changes nothing but is written and synced like any other.
-    pub(super) fn prove(&mut self) -> Result<(), StoreError> {
-        if self.proof.is_recent() {
+    pub(super) fn probe_commit(&mut self) -> Result<(), StoreError> {
+        if self.commit_probe.is_recent() {
             return Ok(());
         }
         self.attempt(|Open { connection, .. }| {
@@ -135,7 +131,7 @@ impl Transactor {
         let Some(Open { connection, log, .. }) = &mut self.open else {
             return;
         };
-        if let Err(error) = log.checkpoint_if_due(connection, &self.mover) {
+        if let Err(error) = log.checkpoint_if_due(connection, &self.checkpointer) {
             self.failed(&error.into());
         }
     }
@@ -168,8 +164,8 @@ impl Transactor {
     pub(super) fn retire(mut self) -> LastConnection {
         self.last_failure = None;
         let opened = self.opened().map(|_| ());
-        let Self { path, open, mover, .. } = self;
-        drop(mover);
+        let Self { path, open, checkpointer, .. } = self;
+        drop(checkpointer);
         let connection = opened.and_then(|()| open.map(|open| open.connection).ok_or(StoreError::Lost));
         LastConnection::new(path, connection)
     }
@@ -195,7 +191,7 @@ impl Transactor {
                 if self.metrics.degraded.swap(false, Relaxed) {
                     self.log.write(&Line::event(Level::Info, "recovered"));
                 }
-                self.proof.set(Some(Instant::now()));
+                self.commit_probe.set(Some(Instant::now()));
             }
             Err(error) => self.failed(error),
         }
@@ -210,7 +206,7 @@ impl Transactor {
             // With a log on a disk that fails, there is nothing more to be done.
             let _ = open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         }
-        self.readers.forget();
+        self.queries.end_epoch();
     }
 
     /// A panic struck in the middle of something: nothing about the connection is certain.
@@ -230,7 +226,7 @@ impl Transactor {
             {
                 return Err(error.clone());
             }
-            self.open = Some(reopen(&self.path, self.known, &self.readers, &self.mover)?);
+            self.open = Some(reopen(&self.path, self.known, &self.queries, &self.checkpointer)?);
             self.known = file_id(&self.path);
         }
         self.open.as_mut().ok_or(StoreError::Lost)
@@ -242,7 +238,7 @@ impl Transactor {
             let line = Line::event(Level::Error, "degraded").text("detail", &error.to_string());
             self.log.write(&line.text("cause", &error.cause()));
         }
-        self.proof.set(None);
+        self.commit_probe.set(None);
         match error {
             // Nothing is wrong with the connection.
             StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull if self.open.is_some() => {}
@@ -258,7 +254,12 @@ impl Transactor {
 
 /// A connection to the file that is at the path now, if it is a database of ours. Another file than the
 /// known one is that only if it has all its tables: none is made in it.
-fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) -> Result<Open, StoreError> {
+fn reopen(
+    path: &Path,
+    known: Option<FileId>,
+    queries: &Queries,
+    checkpointer: &Checkpointer,
+) -> Result<Open, StoreError> {
     let found = file_id(path).ok_or(StoreError::Replaced)?;
     if std::fs::metadata(path).is_ok_and(|file| file.len() == 0) {
         return Err(StoreError::Corrupt("the file was cut to nothing".to_owned()));
@@ -277,51 +278,9 @@ fn reopen(path: &Path, known: Option<FileId>, readers: &Readers, mover: &Mover) 
     let connection = schema::connect(path, version).map_err(failed)?;
     if version < VERSION {
         // What was derived from it is of no use any more.
-        readers.forget();
+        queries.end_epoch();
     }
-    Ok(Open::new(path, connection, readers, mover)?)
-}
-
-/// SQLite's count of changes of the schema, whoever makes them.
-fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
-}
-
-/// `None`, and nothing is done, if the schema is another one than was looked at.
-fn insert_all(open: &Open, messages: &[Message]) -> rusqlite::Result<Option<Vec<Inserted>>> {
-    in_transaction(&open.connection, |connection| {
-        if schema_version(connection)? != open.schema {
-            return Ok(None);
-        }
-        let created_at = now_rfc3339();
-        let salt = Salt::if_any_is_remembered(connection)?;
-        let mut insert = connection.prepare_cached(INSERT)?;
-        let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
-        messages.iter().map(&mut one).collect::<rusqlite::Result<_>>().map(Some)
-    })
-}
-
-/// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
-pub(in crate::store) fn in_transaction<T>(
-    connection: &Connection,
-    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let result = work(connection).and_then(|done| {
-        connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(done)
-    });
-    if result.is_err() && !connection.is_autocommit() {
-        // Some errors have rolled back by themselves; if this one fails too, the connection is
-        // thrown away or the next BEGIN says so.
-        let _ = connection.execute_batch("ROLLBACK");
-    }
-    result
-}
-
-/// SQLite's count of commits on other connections than this one.
-pub(in crate::store) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+    Ok(Open::new(path, connection, queries, checkpointer)?)
 }
 
 /// The write connection and which files it was opened on.
@@ -340,10 +299,10 @@ impl Open {
     fn new(
         path: &Path,
         mut connection: Connection,
-        readers: &Readers,
-        mover: &Mover,
+        queries: &Queries,
+        checkpointer: &Checkpointer,
     ) -> rusqlite::Result<Self> {
-        let log = LogWatch::new(&mut connection, readers, mover)?;
+        let log = LogWatch::new(&mut connection, queries, checkpointer)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         let schema = schema_version(&connection)?;
         Ok(Self { connection, commits_of_others: None, log, schema, database, wal })

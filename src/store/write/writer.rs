@@ -1,13 +1,6 @@
-//! The writer thread: the only one that changes the database.
+//! The writer is a queue of commands for the one thread that changes the database ([`super::writer_thread`]).
 //!
-//! It takes what waits, has it put into one transaction ([`super::transactor`]), and answers every
-//! waiter once that is committed and synced. Invariants:
-//!
-//! - A waiter hears [`Inserted`](crate::store::Inserted) only after the commit that holds its message.
-//! - A failed transaction answers every waiter of its batch with the error; where one message alone
-//!   could be at fault, each is tried once more by itself.
-//! - A panic answers its batch with [`StoreError::Lost`], and the thread goes on.
-//! - To stop is a state and no command, so no panic loses it: the thread ends when nothing waits any more.
+//! To stop is a state and no command, so no panic loses it: the thread ends when nothing waits any more.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,90 +10,92 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
+use super::checkpointer::Checkpointer;
+use super::commit_probe::CommitProbe;
 use super::last_close::LastConnection;
-use super::mover::Mover;
-use super::transactor::{Proof, Transactor};
+use super::transactor::Transactor;
 use super::waiter::Waiter;
-use crate::limits::{FAILURE_STANDS, HELD_QUERY_LOOK, MAX_BATCH, PROBE_TIMEOUT, WRITER_QUEUE};
+use super::writer_thread::serve;
+use crate::limits::{PROBE_TIMEOUT, WRITER_QUEUE};
 use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
-use crate::store::read::readers::Readers;
+use crate::store::read::queries::Queries;
 
-/// How often an idle writer looks whether another process has committed: so long may a total be wrong that
-/// somebody has made wrong past the triggers.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
+/// A failure to commit is reported to probes for this long before another try.
+const FAILURE_STANDS: Duration = Duration::from_millis(500);
 
-enum Command {
+pub(super) enum WriteCommand {
     /// Boxed, because the queue holds a place of this size for every message that may ever wait.
     Insert(Box<Message>, Waiter),
-    Prove(Sender<Result<(), StoreError>>),
-    Chore(Chore),
+    ProbeCommit(Sender<Result<(), StoreError>>),
+    Job(Job),
     /// Answered by being dropped, as soon as it is taken up.
-    Look(Sender<()>),
+    Ping(Sender<()>),
 }
 
 /// Something small that is done in a transaction of its own.
-type Chore = Box<dyn FnOnce(&mut Transactor) + Send>;
+pub(super) type Job = Box<dyn FnOnce(&mut Transactor) + Send>;
 
 /// The way to have the writer do something between two batches.
-pub(in crate::store) struct Chores(Sender<Command>);
+pub(in crate::store) struct Jobs(Sender<WriteCommand>);
 
-impl Chores {
-    /// Waits until it is done and committed. Only one chore at a time is to be under way, so that no
+impl Jobs {
+    /// Waits until it is done and committed. Only one job at a time is to be under way, so that no
     /// message waits for more than one.
     pub(in crate::store) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, heard) = bounded(1);
-        let chore = move |transactor: &mut Transactor| {
+        let job = move |transactor: &mut Transactor| {
             // Whoever asked may have panicked meanwhile.
             let _ = answer.send(transactor.transact(work));
         };
-        self.0.send(Command::Chore(Box::new(chore))).map_err(|_| StoreError::Stopping)?;
+        self.0.send(WriteCommand::Job(Box::new(job))).map_err(|_| StoreError::Stopping)?;
         heard.recv().unwrap_or(Err(StoreError::Lost))
     }
 
     /// Cuts the log to nothing, between two transactions. False if somebody reads it just now.
     pub(in crate::store) fn empty_log(&self) -> Result<bool, StoreError> {
         let (answer, heard) = bounded(1);
-        let chore = move |transactor: &mut Transactor| {
+        let job = move |transactor: &mut Transactor| {
             let _ = answer.send(transactor.empty_log());
         };
-        self.0.send(Command::Chore(Box::new(chore))).map_err(|_| StoreError::Stopping)?;
+        self.0.send(WriteCommand::Job(Box::new(job))).map_err(|_| StoreError::Stopping)?;
         heard.recv().unwrap_or(Err(StoreError::Lost))
     }
 }
 
 /// The handle of the writer thread.
 pub(in crate::store) struct Writer {
-    commands: Sender<Command>,
+    commands: Sender<WriteCommand>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<thread::JoinHandle<LastConnection>>>,
-    proof: Proof,
+    commit_probe: CommitProbe,
     /// What the last prober heard, and when.
-    last_proof: Mutex<Option<(Instant, Result<(), StoreError>)>>,
+    last_probed: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
 
 impl Writer {
     pub(in crate::store) fn start(
         path: &Path,
         connection: Result<Connection, StoreError>,
-        readers: Arc<Readers>,
+        queries: Arc<Queries>,
         wake: Wake,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
-        let proof = Proof::default();
-        let mover = Mover::start(path, Arc::clone(&readers), log.clone())?;
-        let mut transactor = Transactor::new(path, connection, readers, mover, proof.clone(), metrics, log);
+        let commit_probe = CommitProbe::default();
+        let checkpointer = Checkpointer::start(path, Arc::clone(&queries), log.clone())?;
+        let mut transactor =
+            Transactor::new(path, connection, queries, checkpointer, commit_probe.clone(), metrics, log);
         let stopping = Arc::<AtomicBool>::default();
         let is_stopping = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
@@ -113,18 +108,20 @@ impl Writer {
             transactor.retire()
         })?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { commands, stopping, thread, proof, last_proof: Mutex::new(None) })
+        Ok(Self { commands, stopping, thread, commit_probe, last_probed: Mutex::new(None) })
     }
 
-    pub(in crate::store) fn chores(&self) -> Chores {
-        Chores(self.commands.clone())
+    pub(in crate::store) fn jobs(&self) -> Jobs {
+        Jobs(self.commands.clone())
     }
 
     pub(in crate::store) fn insert(&self, message: Message, waiter: Waiter) {
-        match self.commands.try_send(Command::Insert(Box::new(message), waiter)) {
+        match self.commands.try_send(WriteCommand::Insert(Box::new(message), waiter)) {
             Ok(()) => {}
-            Err(TrySendError::Full(Command::Insert(_, waiter))) => waiter.answer(Err(StoreError::Overloaded)),
-            Err(TrySendError::Disconnected(Command::Insert(_, waiter))) => {
+            Err(TrySendError::Full(WriteCommand::Insert(_, waiter))) => {
+                waiter.answer(Err(StoreError::Overloaded));
+            }
+            Err(TrySendError::Disconnected(WriteCommand::Insert(_, waiter))) => {
                 waiter.answer(Err(StoreError::Stopping));
             }
             Err(_) => unreachable!("try_send gives back what it was given"),
@@ -133,36 +130,36 @@ impl Writer {
 
     /// Ok if the last commit was a moment ago, or if one made now succeeds in time. Any number of
     /// callers share one answer, so that none waits for more than one try.
-    pub(in crate::store) fn prove(&self) -> Result<(), StoreError> {
-        let mut last = self.last_proof.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(in crate::store) fn probe_commit(&self) -> Result<(), StoreError> {
+        let mut last = self.last_probed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((when, Err(error))) = &*last
             && when.elapsed() < FAILURE_STANDS
-            && !self.proof.is_recent()
+            && !self.commit_probe.is_recent()
         {
             return Err(error.clone());
         }
-        let result = self.ask_for_proof();
+        let result = self.ask_to_commit();
         *last = Some((Instant::now(), result.clone()));
         result
     }
 
-    fn ask_for_proof(&self) -> Result<(), StoreError> {
-        if self.proof.is_recent() {
+    fn ask_to_commit(&self) -> Result<(), StoreError> {
+        if self.commit_probe.is_recent() {
             return Ok(());
         }
-        let (answer, proof) = bounded(1);
-        self.commands.try_send(Command::Prove(answer)).map_err(|error| match error {
+        let (answer, commit_probe) = bounded(1);
+        self.commands.try_send(WriteCommand::ProbeCommit(answer)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Stopping,
         })?;
-        proof.recv_timeout(PROBE_TIMEOUT).unwrap_or(Err(StoreError::Locked))
+        commit_probe.recv_timeout(PROBE_TIMEOUT).unwrap_or(Err(StoreError::Locked))
     }
 
     /// True if the thread takes up its next batch in time, whatever becomes of it.
     pub(in crate::store) fn makes_progress(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
-        let (look, taken_up) = bounded(0);
-        match self.commands.send_timeout(Command::Look(look), within) {
+        let (ping, taken_up) = bounded(0);
+        match self.commands.send_timeout(WriteCommand::Ping(ping), within) {
             // There is nothing left to be done.
             Err(SendTimeoutError::Disconnected(_)) => true,
             Err(SendTimeoutError::Timeout(_)) => false,
@@ -171,10 +168,10 @@ impl Writer {
     }
 
     /// Has the writer prove by itself that it can commit. What it finds is in the metrics.
-    pub(in crate::store) fn prove_soon(&self) {
+    pub(in crate::store) fn probe_commit_soon(&self) {
         let (answer, _) = bounded(1);
-        // A writer that has no time is at work, and one that is gone needs no proof.
-        let _ = self.commands.try_send(Command::Prove(answer));
+        // A writer that has no time is at work, and one that is gone needs no commit_probe.
+        let _ = self.commands.try_send(WriteCommand::ProbeCommit(answer));
     }
 
     pub(in crate::store) fn queue_depth(&self) -> usize {
@@ -186,103 +183,17 @@ impl Writer {
     pub(in crate::store) fn stop(&self) -> Option<LastConnection> {
         self.stopping.store(true, SeqCst);
         // It may be waiting for something to do. An error means that the thread has ended already.
-        let _ = self.commands.send(Command::Look(bounded(0).0));
+        let _ = self.commands.send(WriteCommand::Ping(bounded(0).0));
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         thread?.join().ok()
-    }
-}
-
-#[derive(Default)]
-struct Batch {
-    messages: Vec<Message>,
-    waiters: Vec<Waiter>,
-    probes: Vec<Sender<Result<(), StoreError>>>,
-    chores: Vec<Chore>,
-}
-
-impl Batch {
-    /// Waits for one command, then takes what else is there. Waits for a moment only where queries are
-    /// held up, and in any case no longer than until somebody else's commits are looked for. `None` when nothing
-    /// waits and nothing more is to come.
-    fn take(inbox: &Receiver<Command>, stopping: &AtomicBool, queries_are_held_up: bool) -> Option<Self> {
-        let mut batch = Self::default();
-        let first = match queries_are_held_up {
-            // Whoever sets it sends something afterwards.
-            _ if stopping.load(SeqCst) => inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
-            true => inbox.recv_timeout(HELD_QUERY_LOOK),
-            false => inbox.recv_timeout(LOOK_FOR_OTHERS),
-        };
-        if matches!(first, Err(RecvTimeoutError::Disconnected)) {
-            return None;
-        }
-        let mut next = first.ok();
-        while let Some(command) = next {
-            match command {
-                Command::Insert(message, waiter) => {
-                    batch.messages.push(*message);
-                    batch.waiters.push(waiter);
-                }
-                Command::Prove(probe) => batch.probes.push(probe),
-                Command::Chore(chore) => batch.chores.push(chore),
-                Command::Look(look) => drop(look),
-            }
-            if batch.messages.len() >= MAX_BATCH {
-                break;
-            }
-            next = inbox.try_recv().ok();
-        }
-        Some(batch)
-    }
-}
-
-/// Works until told to stop, and commits everything that is queued then.
-fn serve(transactor: &mut Transactor, inbox: &Receiver<Command>, stopping: &AtomicBool, indexer: &Wake) {
-    while let Some(batch) = Batch::take(inbox, stopping, transactor.holds_queries_up()) {
-        let Batch { messages, waiters, probes, chores } = batch;
-        if !messages.is_empty() {
-            commit_all(transactor, &messages, waiters);
-            indexer.wake();
-        }
-        for probe in probes {
-            // Whoever asked may have stopped waiting.
-            let _ = probe.send(transactor.prove());
-        }
-        for chore in chores {
-            chore(transactor);
-        }
-        if transactor.others_have_committed() {
-            indexer.committed_by_others();
-        }
-        // After probes as well: each writes to the log, and for a month there may be nothing else.
-        transactor.checkpoint_if_due();
-    }
-}
-
-fn commit_all(transactor: &mut Transactor, messages: &[Message], waiters: Vec<Waiter>) {
-    debug_assert_eq!(messages.len(), waiters.len());
-    match transactor.commit(messages) {
-        Ok(outcomes) => {
-            for (waiter, inserted) in waiters.into_iter().zip(outcomes) {
-                waiter.answer(Ok(inserted));
-            }
-        }
-        Err(StoreError::Refused(_)) if messages.len() > 1 => {
-            for (message, waiter) in messages.iter().zip(waiters) {
-                let outcome = transactor.commit(std::slice::from_ref(message));
-                waiter.answer(outcome.map(|outcomes| outcomes[0]));
-            }
-        }
-        Err(error) => {
-            for waiter in waiters {
-                waiter.answer(Err(error.clone()));
-            }
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::waiter::{Heard, OutcomeSender, outcomes};
+    use crossbeam_channel::Receiver;
+
     use super::*;
     use crate::store::database::insertion::Inserted;
     use crate::store::database::prepare;
@@ -293,9 +204,9 @@ mod tests {
         let log = Log::start(crate::log::Level::Error).unwrap();
         let (connection, _lock) = prepare::prepare(path).unwrap();
         let metrics = Arc::<Metrics>::default();
-        let readers = Arc::new(Readers::new(path, Arc::clone(&metrics)));
-        let indexer = Indexer::start(path, Arc::clone(&readers), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, Ok(connection), readers, indexer.wake(), metrics, log).unwrap()
+        let queries = Arc::new(Queries::new(path, Arc::clone(&metrics)));
+        let indexer = Indexer::start(path, Arc::clone(&queries), Arc::clone(&metrics), log.clone()).unwrap();
+        Writer::start(path, Ok(connection), queries, indexer.wake(), metrics, log).unwrap()
     }
 
     fn message(id: &str) -> Message {
@@ -305,7 +216,7 @@ mod tests {
 
     /// Something that panics on the writer's thread.
     fn panic(writer: &Writer) {
-        writer.commands.send(Command::Chore(Box::new(|_| panic!("on purpose")))).unwrap();
+        writer.commands.send(WriteCommand::Job(Box::new(|_| panic!("on purpose")))).unwrap();
     }
 
     fn channel() -> (OutcomeSender, Receiver<Heard>) {
@@ -339,7 +250,7 @@ mod tests {
             begins.send(()).unwrap();
             let _ = gone_on.recv();
         };
-        writer.commands.send(Command::Chore(Box::new(hold_up))).unwrap();
+        writer.commands.send(WriteCommand::Job(Box::new(hold_up))).unwrap();
         // While the writer is held up here, one that panics and the stop come to wait for it together.
         begun.recv().unwrap();
         panic(&writer);

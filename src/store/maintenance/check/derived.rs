@@ -1,4 +1,4 @@
-//! The index, compared with plain SQL on the messages, as far as its marks go.
+//! The check of the index compares it with plain SQL on the messages, as far as its watermarks go.
 
 use std::path::Path;
 use std::thread;
@@ -9,11 +9,18 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{is_damage, structure};
 use crate::folding::fold;
-use crate::limits::{CHECK_PATIENCE, CHECKED_SEARCHES, CHECKED_TRIGRAMS, TOP_SENDERS};
+use crate::limits::TOP_SENDERS;
 use crate::sort_key::RawText;
 use crate::store::database::sort_columns::{INSTANT, KEY, MESSAGE_ID, SENDER};
 use crate::store::index::search::Question;
-use crate::store::index::{self, Marks, changes};
+use crate::store::index::{self, Watermarks, changes};
+
+/// Rows whose words a check asks the search index for, spread over the table.
+const CHECKED_SEARCHES: i64 = 1000;
+/// How long a check waits for a service to have its index take account of changes by others.
+const CHECK_PATIENCE: Duration = Duration::from_secs(10);
+/// Of the trigrams of each of them, how many.
+const CHECKED_TRIGRAMS: usize = 3;
 
 /// What is to be done about an index that is of no use.
 const REMEDY: &str = "delete it, and the service makes it anew";
@@ -49,12 +56,12 @@ pub(super) fn agrees(
         return Ok(false);
     }
     let began = Instant::now();
-    let (snapshot, marks) = loop {
+    let (snapshot, watermarks) = loop {
         let snapshot = connection.unchecked_transaction()?;
         // The index first: what it covers is in every later state of the messages.
-        let marks = Marks::read(&snapshot)?;
-        if !changes::are_pending(&snapshot, &marks)? {
-            break (snapshot, marks);
+        let watermarks = Watermarks::read(&snapshot)?;
+        if !changes::are_pending(&snapshot, &watermarks)? {
+            break (snapshot, watermarks);
         }
         if began.elapsed() > CHECK_PATIENCE {
             say(
@@ -65,13 +72,13 @@ pub(super) fn agrees(
         drop(snapshot);
         thread::sleep(LOOK);
     };
-    let mut faults = disagreements(&snapshot, &marks)?;
-    faults.extend(unsearchable(&snapshot, &marks)?);
+    let mut faults = disagreements(&snapshot, &watermarks)?;
+    faults.extend(unsearchable(&snapshot, &watermarks)?);
     for fault in &faults {
         say(&format!("index: {fault}"));
     }
     if faults.is_empty() {
-        say(&format!("index: agrees with the {} messages that it knows", marks.ordered));
+        say(&format!("index: agrees with the {} messages that it knows", watermarks.ordered));
     } else {
         say(&format!("index: it is wrong; {REMEDY}"));
     }
@@ -154,16 +161,16 @@ fn possible_faults() -> [(&'static str, String); 7] {
     ]
 }
 
-fn disagreements(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Vec<String>> {
+fn disagreements(snapshot: &Connection, watermarks: &Watermarks) -> rusqlite::Result<Vec<String>> {
     let mut faults = Vec::new();
     let count = |sql: &str| {
-        let through = marks.ordered_through.unwrap_or(i64::MIN);
+        let through = watermarks.ordered_through.unwrap_or(i64::MIN);
         snapshot.query_row(sql, [through], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
     };
     for (what, sql) in COUNTS {
         let counted = count(sql)?;
-        if counted != marks.ordered {
-            faults.push(format!("{what} are {counted}, where it says {}", marks.ordered));
+        if counted != watermarks.ordered {
+            faults.push(format!("{what} are {counted}, where it says {}", watermarks.ordered));
         }
     }
     for (what, sql) in possible_faults() {
@@ -173,8 +180,8 @@ fn disagreements(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Vec<S
         }
     }
     let senders = count("SELECT COUNT(*) FROM messages_senders WHERE ?1 IS NOT NULL")?;
-    if senders != marks.senders {
-        faults.push(format!("the senders are {senders}, where it says {}", marks.senders));
+    if senders != watermarks.senders {
+        faults.push(format!("the senders are {senders}, where it says {}", watermarks.senders));
     }
     // After changes by others the list is empty until it is kept again.
     let list = |table: &str| -> rusqlite::Result<Vec<(RawText, i64)>> {
@@ -189,9 +196,9 @@ fn disagreements(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Vec<S
 }
 
 /// Asks the search index for some of the words of messages all over the table.
-fn unsearchable(snapshot: &Connection, marks: &Marks) -> rusqlite::Result<Option<String>> {
+fn unsearchable(snapshot: &Connection, watermarks: &Watermarks) -> rusqlite::Result<Option<String>> {
     let first: Option<i64> = snapshot.query_row("SELECT min(rowid) FROM messages", [], |row| row.get(0))?;
-    let (Some(first), Some(through)) = (first, marks.searchable_through) else {
+    let (Some(first), Some(through)) = (first, watermarks.searchable_through) else {
         return Ok(None);
     };
     let step = (through.saturating_sub(first) / CHECKED_SEARCHES).max(1);

@@ -1,4 +1,4 @@
-//! Which messages are too old.
+//! The age of a message decides whether it is too old.
 //!
 //! A message is as old as its `created_at` says, which is the service's own clock at the time it was
 //! stored. Clocks err, and older files hold other dates; but messages were stored in the order of their
@@ -67,13 +67,13 @@ fn date(created_at: &[u8]) -> Option<InstantKey> {
 
 /// A message that is to go: its row, and by what it is known if that row has been given to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct Leaving {
+pub(in crate::store) struct ExpiredMessage {
     pub(in crate::store) row: i64,
     pub(in crate::store) message_id: Option<Vec<u8>>,
     pub(in crate::store) created_at: Option<Vec<u8>>,
 }
 
-impl Leaving {
+impl ExpiredMessage {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self { row: row.get(0)?, message_id: row.get(1)?, created_at: row.get(2)? })
     }
@@ -113,14 +113,15 @@ pub(super) fn first(
     calendar: &Calendar,
     through: i64,
     most: usize,
-) -> rusqlite::Result<Vec<Leaving>> {
+) -> rusqlite::Result<Vec<ExpiredMessage>> {
     let mut statement = messages.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM messages WHERE rowid <= ?1 ORDER BY rowid LIMIT ?2"
     ))?;
-    let leaving = statement.query_map((through, most as i64), Leaving::read)?;
-    let is_young =
-        |leaving: &Leaving| calendar.age(leaving.created_at.as_deref().unwrap_or_default()) == Age::Young;
-    leaving.take_while(|found| !found.as_ref().is_ok_and(is_young)).collect()
+    let expired = statement.query_map((through, most as i64), ExpiredMessage::read)?;
+    let is_young = |expired: &ExpiredMessage| {
+        calendar.age(expired.created_at.as_deref().unwrap_or_default()) == Age::Young
+    };
+    expired.take_while(|found| !found.as_ref().is_ok_and(is_young)).collect()
 }
 
 /// When the message was stored that was stored last, as far as that can be read.
@@ -139,7 +140,7 @@ mod tests {
     /// 2026-11-22T00:00:00Z.
     const NOW: i64 = 1_795_305_600;
 
-    fn leaving(dates: &[&str], most: usize) -> Vec<i64> {
+    fn expired(dates: &[&str], most: usize) -> Vec<i64> {
         let messages = Connection::open_in_memory().unwrap();
         messages
             .execute_batch("CREATE TABLE messages (message_id TEXT PRIMARY KEY, created_at TEXT)")
@@ -169,12 +170,12 @@ mod tests {
             "2026-10-22 23:59:59",
             "2010-01-01",
         ] {
-            assert_eq!(leaving(&[old], 10), [1], "{old}");
+            assert_eq!(expired(&[old], 10), [1], "{old}");
         }
         for kept in
             ["2026-10-23T00:00:00.000Z", "2026-11-22T01:00:00Z", "1970-01-01T00:00:09Z", "", "whenever", "0"]
         {
-            assert!(leaving(&[kept], 10).is_empty(), "{kept}");
+            assert!(expired(&[kept], 10).is_empty(), "{kept}");
         }
     }
 
@@ -183,8 +184,8 @@ mod tests {
 
     #[test]
     fn what_was_stored_after_a_young_message_is_young() {
-        assert_eq!(leaving(&[OLD, OLD, YOUNG, OLD, OLD], 10), [1, 2]);
-        assert!(leaving(&[YOUNG, OLD], 10).is_empty());
+        assert_eq!(expired(&[OLD, OLD, YOUNG, OLD, OLD], 10), [1, 2]);
+        assert!(expired(&[YOUNG, OLD], 10).is_empty());
     }
 
     #[test]
@@ -192,11 +193,11 @@ mod tests {
         let (no_battery, future) = ("1970-01-01T00:00:00Z", "2027-11-22T00:00:00Z");
         for most in [1, 2, 3, 10] {
             assert_eq!(
-                leaving(&[future, "whenever", OLD, no_battery, OLD, future, YOUNG], most),
+                expired(&[future, "whenever", OLD, no_battery, OLD, future, YOUNG], most),
                 [1, 2, 3, 4, 5]
             );
-            assert!(leaving(&[no_battery, future, YOUNG], most).is_empty());
-            assert!(leaving(&[no_battery, future], most).is_empty());
+            assert!(expired(&[no_battery, future, YOUNG], most).is_empty());
+            assert!(expired(&[no_battery, future], most).is_empty());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The check that stands before every deletion by age: has the wall clock run on as it should since the last look?
+//! Deletion by age waits for a wall clock that has run on as it should since the last look.
 //!
 //! A clock that is a year ahead, after a start with an empty battery, would cost every message. So nothing is
 //! deleted unless now is at most a day past the last look, which the database keeps, and not before the newest
@@ -19,7 +19,7 @@ const _: () = assert!(EXPIRY_INTERVAL.as_secs() < DAY.unsigned_abs() / 2);
 
 /// What follows from a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ClockVerdict {
     /// What is too old may go, and this look is the last one now.
     Delete,
     /// A day has not passed yet since the last doubt.
@@ -51,23 +51,23 @@ impl Doubt {
 /// `not_before` is what the database keeps: the last look, or a day after one that was doubted.
 /// `is_before_newest`: the newest message was stored later than `now`, and nobody has waited for that yet.
 /// All times are seconds since the Unix epoch.
-pub(super) fn verdict(not_before: Option<i64>, is_before_newest: bool, now: i64) -> Verdict {
+pub(super) fn verdict(not_before: Option<i64>, is_before_newest: bool, now: i64) -> ClockVerdict {
     match not_before {
-        None => Verdict::Doubt(Doubt::FirstLook),
-        Some(at) if now < at.saturating_sub(DAY) => Verdict::Doubt(Doubt::SetBack),
-        Some(at) if now < at => Verdict::Wait,
-        Some(at) if now > at.saturating_add(DAY) => Verdict::Doubt(Doubt::LastLookLongAgo),
-        Some(_) if is_before_newest => Verdict::Doubt(Doubt::BeforeNewest),
-        Some(_) => Verdict::Delete,
+        None => ClockVerdict::Doubt(Doubt::FirstLook),
+        Some(at) if now < at.saturating_sub(DAY) => ClockVerdict::Doubt(Doubt::SetBack),
+        Some(at) if now < at => ClockVerdict::Wait,
+        Some(at) if now > at.saturating_add(DAY) => ClockVerdict::Doubt(Doubt::LastLookLongAgo),
+        Some(_) if is_before_newest => ClockVerdict::Doubt(Doubt::BeforeNewest),
+        Some(_) => ClockVerdict::Delete,
     }
 }
 
 /// What is to be kept after a look.
-pub(super) fn not_before(verdict: Verdict, now: i64) -> Option<i64> {
+pub(super) fn not_before(verdict: ClockVerdict, now: i64) -> Option<i64> {
     match verdict {
-        Verdict::Delete => Some(now),
-        Verdict::Wait => None,
-        Verdict::Doubt(_) => Some(now.saturating_add(DAY)),
+        ClockVerdict::Delete => Some(now),
+        ClockVerdict::Wait => None,
+        ClockVerdict::Doubt(_) => Some(now.saturating_add(DAY)),
     }
 }
 
@@ -103,8 +103,8 @@ mod tests {
 
     #[test]
     fn messages_go_only_by_a_clock_that_has_run_on_as_it_should() {
-        use Verdict::{Delete, Wait};
-        let doubt = Verdict::Doubt;
+        use ClockVerdict::{Delete, Wait};
+        let doubt = ClockVerdict::Doubt;
         for (kept, is_before_newest, expected, why) in [
             (Some(NOW - HOUR), false, Delete, "the last look was an hour ago"),
             (Some(NOW), false, Delete, "it was a moment ago"),
@@ -127,7 +127,7 @@ mod tests {
     }
 
     /// The verdicts of looks at these times, each with what the one before has kept.
-    fn looks(mut kept: Option<i64>, times: &[i64]) -> Vec<Verdict> {
+    fn looks(mut kept: Option<i64>, times: &[i64]) -> Vec<ClockVerdict> {
         let mut look = |now: &i64| {
             let verdict = verdict(kept, false, *now);
             kept = not_before(verdict, *now).or(kept);
@@ -142,11 +142,11 @@ mod tests {
         assert_eq!(
             looks(Some(NOW - YEAR), &times),
             [
-                Verdict::Doubt(Doubt::LastLookLongAgo),
-                Verdict::Wait,
-                Verdict::Wait,
-                Verdict::Delete,
-                Verdict::Delete
+                ClockVerdict::Doubt(Doubt::LastLookLongAgo),
+                ClockVerdict::Wait,
+                ClockVerdict::Wait,
+                ClockVerdict::Delete,
+                ClockVerdict::Delete
             ]
         );
     }
@@ -158,12 +158,12 @@ mod tests {
         assert_eq!(
             looks(Some(NOW - HOUR), &times),
             [
-                Verdict::Delete,
-                Verdict::Doubt(Doubt::LastLookLongAgo),
-                Verdict::Wait,
-                Verdict::Doubt(Doubt::SetBack),
-                Verdict::Wait,
-                Verdict::Delete
+                ClockVerdict::Delete,
+                ClockVerdict::Doubt(Doubt::LastLookLongAgo),
+                ClockVerdict::Wait,
+                ClockVerdict::Doubt(Doubt::SetBack),
+                ClockVerdict::Wait,
+                ClockVerdict::Delete
             ]
         );
     }
@@ -171,6 +171,6 @@ mod tests {
     #[test]
     fn a_clock_that_keeps_stepping_is_never_trusted() {
         let times: Vec<i64> = (1..100).map(|step| NOW + step * YEAR).collect();
-        assert!(looks(Some(NOW), &times).iter().all(|verdict| matches!(verdict, Verdict::Doubt(_))));
+        assert!(looks(Some(NOW), &times).iter().all(|verdict| matches!(verdict, ClockVerdict::Doubt(_))));
     }
 }

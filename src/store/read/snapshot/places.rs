@@ -1,23 +1,26 @@
-//! The messages that are not in the index's order yet, in that order.
+//! The tail of the order is the messages that are not in the index's order yet, in that order.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use rusqlite::Connection;
 
-use super::{Extent, Step};
-use crate::limits::{MOST_KEPT_PLACES, MOST_KEPT_PLACES_BYTES};
+use super::{TailExtent, TailStep};
+use crate::limits::MAX_KEPT_PLACES;
 use crate::sort_key::{RawText, SortKey};
 use crate::store::database::sort_columns::{SENDER, key_of_message, sort_key};
-use crate::store::index::{Marks, first_behind};
+use crate::store::index::{Watermarks, first_behind};
 use crate::store::read::source::Values;
+
+/// What they may take there.
+const MAX_KEPT_PLACES_BYTES: usize = 8 << 20;
 
 /// Where messages are, and who has sent them.
 #[derive(Default)]
 pub(in crate::store) struct Places {
     senders: BTreeMap<SortKey, RawText>,
     bytes: usize,
-    extent: Extent,
+    extent: TailExtent,
 }
 
 impl Places {
@@ -25,17 +28,17 @@ impl Places {
     pub(super) fn follow(
         &mut self,
         connection: &Connection,
-        marks: &Marks,
+        watermarks: &Watermarks,
         last: Option<i64>,
     ) -> rusqlite::Result<bool> {
-        let after = marks.ordered_through;
-        match self.extent.begin_after(after, marks) {
-            Step::Clear => self.clear(),
-            Step::LetGo => {
+        let after = watermarks.ordered_through;
+        match self.extent.begin_after(after, watermarks) {
+            TailStep::Clear => self.clear(),
+            TailStep::LetGo => {
                 self.senders.retain(|key, _| Some(key.row) > after);
                 self.bytes = self.senders.iter().map(|(key, sender)| bytes_of(key, sender)).sum();
             }
-            Step::Nothing => {}
+            TailStep::Nothing => {}
         }
         if !self.extent.may_be_kept() {
             return Ok(false);
@@ -52,7 +55,7 @@ impl Places {
         while let Some(row) = rows.next()? {
             let (key, sender) = (sort_key(row, 0)?, row.get(3)?);
             bytes += bytes_of(&key, &sender);
-            if bytes > MOST_KEPT_PLACES_BYTES || self.senders.len() + newer.len() >= MOST_KEPT_PLACES {
+            if bytes > MAX_KEPT_PLACES_BYTES || self.senders.len() + newer.len() >= MAX_KEPT_PLACES {
                 return Ok(self.give_up(last));
             }
             newer.push((key, sender));

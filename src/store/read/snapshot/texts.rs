@@ -1,20 +1,20 @@
-//! The texts of messages that the index cannot find by a word yet: one after the other, so that many
-//! take little.
+//! The tail of the search is the texts that the index cannot find by a word yet, one after the other, so that many take
+//! little.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
-use super::{Extent, Step};
+use super::{TailExtent, TailStep};
 use crate::folding::Needle;
-use crate::limits::MOST_KEPT_TEXT_BYTES;
-use crate::store::index::{Marks, first_behind};
+use crate::limits::MAX_KEPT_TEXT_BYTES;
+use crate::store::index::{Watermarks, first_behind};
 
 #[derive(Default)]
 pub(in crate::store) struct Texts {
     texts: Vec<u8>,
     /// Of each text, the row and where in `texts` it ends.
     ends: Vec<(i64, usize)>,
-    extent: Extent,
+    extent: TailExtent,
 }
 
 impl Texts {
@@ -22,14 +22,14 @@ impl Texts {
     pub(super) fn follow(
         &mut self,
         connection: &Connection,
-        marks: &Marks,
+        watermarks: &Watermarks,
         last: Option<i64>,
     ) -> rusqlite::Result<bool> {
-        let after = marks.ordered_through.min(marks.searchable_through);
-        match self.extent.begin_after(after, marks) {
-            Step::Clear => self.clear(),
-            Step::LetGo => self.let_go(after),
-            Step::Nothing => {}
+        let after = watermarks.ordered_through.min(watermarks.searchable_through);
+        match self.extent.begin_after(after, watermarks) {
+            TailStep::Clear => self.clear(),
+            TailStep::LetGo => self.let_go(after),
+            TailStep::Nothing => {}
         }
         if !self.extent.may_be_kept() {
             return Ok(false);
@@ -61,7 +61,7 @@ impl Texts {
                 continue;
             };
             let bytes = self.texts.len() + text.len() + size_of_val(self.ends.as_slice());
-            if bytes > MOST_KEPT_TEXT_BYTES {
+            if bytes > MAX_KEPT_TEXT_BYTES {
                 return Ok(false);
             }
             self.texts.extend_from_slice(text);
@@ -87,13 +87,13 @@ impl Texts {
         self.texts.truncate(self.ends.last().map_or(0, |(_, end)| *end));
     }
 
-    /// The rows behind a mark that have the word in them.
+    /// The rows behind a watermark that have the word in them.
     pub(in crate::store) fn with<'a>(
         &'a self,
         word: &'a Needle,
-        mark: Option<i64>,
+        watermark: Option<i64>,
     ) -> impl Iterator<Item = i64> {
-        let first = self.ends.partition_point(|(row, _)| Some(*row) <= mark);
+        let first = self.ends.partition_point(|(row, _)| Some(*row) <= watermark);
         let start = first.checked_sub(1).map_or(0, |before| self.ends[before].1);
         self.ends[first..]
             .iter()

@@ -13,15 +13,15 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::limits::{BUSY_WEBHOOKS, LONGEST_QUERY_REST, MOST_QUERY_REST, QUERY_REST_LOOK};
+use crate::limits::{BUSY_WEBHOOKS, MAX_QUERY_REST, MAX_QUERY_REST_SHARE, QUERY_REST_LOOK};
 use crate::metrics::{Metrics, Priority};
 
 thread_local!(static RESTED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) });
 
 /// Rests for what this thread has worked since it was last called, if there are webhooks to make way
 /// for: as many times as long as queries are waiting. Not much longer than the webhooks are there, and
-/// never longer than [`LONGEST_QUERY_REST`].
-pub fn make_way(metrics: &Metrics) {
+/// never longer than [`MAX_QUERY_REST`].
+pub fn throttle(metrics: &Metrics) {
     let worked_in_all = processor_time_of_this_thread();
     let worked = worked_in_all.saturating_sub(RESTED_AT.replace(worked_in_all));
     let webhooks = || metrics.in_flight(Priority::Ingest).load(Relaxed);
@@ -29,8 +29,9 @@ pub fn make_way(metrics: &Metrics) {
         return;
     }
     let waiting = metrics.waiting(Priority::Read).load(Relaxed).unsigned_abs();
-    let times = u32::try_from(waiting).map_or(MOST_QUERY_REST, |waiting| waiting.clamp(1, MOST_QUERY_REST));
-    let mut rest = (worked * times).min(LONGEST_QUERY_REST);
+    let times =
+        u32::try_from(waiting).map_or(MAX_QUERY_REST_SHARE, |waiting| waiting.clamp(1, MAX_QUERY_REST_SHARE));
+    let mut rest = (worked * times).min(MAX_QUERY_REST);
     while !rest.is_zero() {
         let pause = rest.min(QUERY_REST_LOOK);
         thread::sleep(pause);
@@ -62,12 +63,12 @@ mod tests {
     fn the_more_queries_wait_the_longer_one_rests() {
         let metrics = Metrics::default();
         metrics.in_flight(Priority::Ingest).store(BUSY_WEBHOOKS, Relaxed);
-        for (waiting, times) in [(0, 1), (2, 2), (1000, MOST_QUERY_REST)] {
+        for (waiting, times) in [(0, 1), (2, 2), (1000, MAX_QUERY_REST_SHARE)] {
             metrics.waiting(Priority::Read).store(waiting, Relaxed);
-            make_way(&metrics);
+            throttle(&metrics);
             work(Duration::from_millis(5));
             let began = Instant::now();
-            make_way(&metrics);
+            throttle(&metrics);
             assert!(began.elapsed() >= Duration::from_millis(5) * times);
         }
     }
@@ -77,9 +78,9 @@ mod tests {
         let metrics = Metrics::default();
         metrics.in_flight(Priority::Ingest).store(BUSY_WEBHOOKS, Relaxed);
         work(Duration::from_millis(10));
-        make_way(&metrics);
+        throttle(&metrics);
         let before = RESTED_AT.get();
-        make_way(&metrics);
+        throttle(&metrics);
         assert!(RESTED_AT.get() - before < Duration::from_millis(10));
     }
 }

@@ -1,5 +1,4 @@
-//! The ids of messages that are gone, remembered for a while: a sender may try again for days, and what
-//! was deleted must not come back as new.
+//! A tombstone is the hash of the id of a message that is gone: sent again for days, it must not come back as new.
 //!
 //! An id may name a person, so its salted hash is what is kept. Whoever has the file can tell by it
 //! whether a message with an id that he knows was there, and nothing else.

@@ -1,4 +1,4 @@
-//! The mover moves most of the database's log into the file while commits go on.
+//! The checkpointer moves most of the database's log into the file while commits go on.
 //!
 //! It also looks whether other processes commit so much that the log needs keeping while the writer rests,
 //! or ask for a moment without queries.
@@ -17,22 +17,22 @@ use rusqlite::Connection;
 use crate::log::Log;
 use crate::os;
 use crate::store::checkpoint::keeper::{Keeper, Kept, Report};
-use crate::store::checkpoint::reader_gate::{Closed, Gate};
+use crate::store::checkpoint::reader_gate::{ClosedGate, ReaderGate};
 use crate::store::database::log_bounds::DATABASE;
 use crate::store::database::{files, lock, schema, wal};
-use crate::store::read::readers::Readers;
+use crate::store::read::queries::Queries;
 
 /// How often it is looked whether another process commits, or asks for something.
 const OTHERS_LOOK: Duration = Duration::from_millis(50);
 /// When a moment without queries has been asked for so long, those that are still running are given up.
 const MOMENT_GRACE: Duration = Duration::from_secs(2);
 /// A moment is no longer than this, even if whoever asked for it was stopped meanwhile.
-const LONGEST_MOMENT: Duration = Duration::from_secs(5);
+const MAX_MOMENT: Duration = Duration::from_secs(5);
 /// And queries have so long until the next.
 const BETWEEN_MOMENTS: Duration = Duration::from_secs(1);
 
 /// Moves what the database's log holds now. When it has been dropped its connection is closed.
-pub(super) struct Mover {
+pub(super) struct Checkpointer {
     /// Bytes in the log after the writer's last commit.
     pub(super) known: Arc<AtomicU64>,
     pub(super) report: Arc<Report>,
@@ -41,16 +41,16 @@ pub(super) struct Mover {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Mover {
-    pub(super) fn start(database: &Path, readers: Arc<Readers>, log: Log) -> io::Result<Self> {
+impl Checkpointer {
+    pub(super) fn start(database: &Path, queries: Arc<Queries>, log: Log) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
         let (known, report) = (Arc::<AtomicU64>::default(), Report::new("database", log));
-        let mut work = Work {
+        let mut work = CheckpointLoop {
             database: database.to_owned(),
             known: Arc::clone(&known),
-            keeper: Keeper::new(&DATABASE, readers.gate(), Arc::clone(&report)),
+            keeper: Keeper::new(&DATABASE, queries.gate(), Arc::clone(&report)),
             moment: Moment::default(),
-            readers,
+            queries,
             open: None,
         };
         let thread = thread::Builder::new().name("checkpointer".into()).spawn(move || {
@@ -71,7 +71,7 @@ impl Mover {
     }
 }
 
-impl Drop for Mover {
+impl Drop for Checkpointer {
     fn drop(&mut self) {
         self.wake = None;
         if let Some(thread) = self.thread.take() {
@@ -81,18 +81,18 @@ impl Drop for Mover {
     }
 }
 
-struct Work {
+struct CheckpointLoop {
     database: PathBuf,
     known: Arc<AtomicU64>,
     /// For commits of others.
     keeper: Keeper,
     moment: Moment,
-    readers: Arc<Readers>,
-    /// Which files it belongs to (`Readers::generation`), and the connection.
+    queries: Arc<Queries>,
+    /// Which files it belongs to (`Epochs::generation`), and the connection.
     open: Option<(u64, Connection)>,
 }
 
-impl Work {
+impl CheckpointLoop {
     fn serve(&mut self, woken: &Receiver<()>) {
         loop {
             let is_woken = match woken.recv_timeout(OTHERS_LOOK) {
@@ -100,7 +100,7 @@ impl Work {
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.moment.look(lock::is_asked(&self.database), self.readers.gate(), Instant::now());
+            self.moment.look(lock::is_asked(&self.database), self.queries.gate(), Instant::now());
             let wal = std::fs::metadata(files::wal_path(&self.database)).map_or(0, |file| file.len());
             // What fails here is met by the writer, who draws the conclusions.
             if (is_woken || wal >= DATABASE.folded) && self.look(is_woken).is_err() {
@@ -110,7 +110,7 @@ impl Work {
     }
 
     fn look(&mut self, is_woken: bool) -> rusqlite::Result<()> {
-        let generation = self.readers.generation();
+        let generation = self.queries.epochs().generation();
         self.open = self.open.take().filter(|(of, _)| *of == generation);
         let (_, connection) = match &mut self.open {
             Some(open) => open,
@@ -135,7 +135,7 @@ impl Work {
 #[derive(Default)]
 struct Moment {
     asked_since: Option<Instant>,
-    closed: Option<Closed>,
+    closed: Option<ClosedGate>,
 }
 
 /// What is done for who has asked for so long.
@@ -149,7 +149,7 @@ enum Stage {
 }
 
 impl Moment {
-    fn look(&mut self, is_asked: bool, gate: &Arc<Gate>, now: Instant) -> Stage {
+    fn look(&mut self, is_asked: bool, gate: &Arc<ReaderGate>, now: Instant) -> Stage {
         self.asked_since = is_asked.then(|| self.asked_since.unwrap_or(now));
         let stage = self.asked_since.map_or(Stage::Open, |since| Stage::after(now - since));
         match stage {
@@ -165,10 +165,10 @@ impl Moment {
 
 impl Stage {
     fn after(asked_for: Duration) -> Self {
-        let turn = (LONGEST_MOMENT + BETWEEN_MOMENTS).as_millis();
+        let turn = (MAX_MOMENT + BETWEEN_MOMENTS).as_millis();
         match asked_for.as_millis() % turn {
             time if time < MOMENT_GRACE.as_millis() => Stage::Held,
-            time if time < LONGEST_MOMENT.as_millis() => Stage::GivesUp,
+            time if time < MAX_MOMENT.as_millis() => Stage::GivesUp,
             _ => Stage::Open,
         }
     }
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn a_moment_is_given_as_long_as_it_is_asked_for_and_not_for_ever() {
         use Stage::{GivesUp, Held, Open};
-        let gate = Arc::<Gate>::default();
+        let gate = Arc::<ReaderGate>::default();
         let (mut moment, began) = (Moment::default(), Instant::now());
         for (milliseconds, is_asked, stage) in [
             (0, false, Open),

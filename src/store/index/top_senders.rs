@@ -1,5 +1,4 @@
-//! The busiest senders of the messages in the order, kept as a list: an index by count would be
-//! rewritten for every sender who sends.
+//! The top senders are kept as a list: an index by count would be rewritten for every sender who sends.
 //!
 //! Counts rise as messages are taken in, so who is among the busiest afterwards was it before or has
 //! just sent. Where messages are gone and somebody who is not listed may be among the busiest instead, the
@@ -12,9 +11,9 @@ use crate::sort_key::RawText;
 
 /// Senders and how many messages they have sent: busiest first, by name where they are equally busy.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::store) struct Top(Vec<(RawText, u64)>);
+pub(in crate::store) struct TopSenders(Vec<(RawText, u64)>);
 
-impl Top {
+impl TopSenders {
     pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let kept = Self::kept(connection)?;
         if kept.0.is_empty() { Self::select(connection, "messages_senders") } else { Ok(kept) }
@@ -90,14 +89,14 @@ mod tests {
 
     #[test]
     fn the_list_is_given_up_where_somebody_else_may_be_busier() {
-        let mut top = Top((0..10).map(|n| (name(n), 100 - n)).collect());
+        let mut top = TopSenders((0..10).map(|n| (name(n), 100 - n)).collect());
         top.lower(&name(20), 5);
         top.lower(&name(2), 95);
         assert_eq!(top.0.iter().position(|(sender, _)| *sender == name(2)), Some(4));
         assert_eq!(top.0.len(), 10);
         top.lower(&name(3), 90);
         assert!(top.0.is_empty());
-        let mut all = Top(vec![(name(1), 3), (name(2), 2)]);
+        let mut all = TopSenders(vec![(name(1), 3), (name(2), 2)]);
         all.lower(&name(1), 1);
         assert_eq!(all.0, [(name(2), 2), (name(1), 1)]);
         all.lower(&name(1), 0);
@@ -106,12 +105,12 @@ mod tests {
 
     #[test]
     fn the_busiest_ten_stay_and_ties_are_by_name() {
-        let mut top = Top::default();
+        let mut top = TopSenders::default();
         for n in (0..30_u64).rev() {
             top.raise(&format!("+{n:02}").as_str().into(), n % 3);
         }
-        let names = |top: &Top| -> Vec<String> {
-            Top(top.0.clone()).into_senders().into_iter().map(|(name, _)| name).collect()
+        let names = |top: &TopSenders| -> Vec<String> {
+            TopSenders(top.0.clone()).into_senders().into_iter().map(|(name, _)| name).collect()
         };
         assert_eq!(names(&top), ["+02", "+05", "+08", "+11", "+14", "+17", "+20", "+23", "+26", "+29"]);
         top.raise(&"+23".into(), 3);

@@ -1,0 +1,31 @@
+//! A transaction is committed as a whole or leaves nothing behind.
+
+use rusqlite::Connection;
+
+/// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
+pub(in crate::store) fn in_transaction<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let result = work(connection).and_then(|done| {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(done)
+    });
+    if result.is_err() && !connection.is_autocommit() {
+        // Some errors have rolled back by themselves; if this one fails too, the connection is
+        // thrown away or the next BEGIN says so.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    result
+}
+
+/// SQLite's count of changes of the schema, whoever makes them.
+pub(in crate::store) fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
+}
+
+/// SQLite's count of commits on other connections than this one.
+pub(in crate::store) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}

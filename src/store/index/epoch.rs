@@ -1,0 +1,140 @@
+//! An epoch is a time in which the paths name the same files.
+//!
+//! - It is one value, replaced as a whole: its number, and the index that queries may use in it, if there is one.
+//! - The indexer alone publishes an index, for the epoch in which it opened the files. Where that has ended
+//!   meanwhile nothing is published, so an index that was put out of use does not come back.
+//! - Whoever finds that the files are other ones, or that the index is wrong, begins the next epoch, which has none.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::store::database::files::FileId;
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::store) struct Epoch {
+    /// Connections of another number are not used.
+    pub(in crate::store) generation: u64,
+    pub(in crate::store) index: Option<PublishedIndex>,
+}
+
+/// An index that is in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct PublishedIndex {
+    /// `None` if it has no name any more.
+    pub(in crate::store) file: Option<FileId>,
+    /// The last change that it takes account of.
+    pub(in crate::store) changes_through: i64,
+}
+
+/// The epoch of one database, for every thread.
+pub(in crate::store) struct Epochs {
+    state: Mutex<Known>,
+    wake: Sender<()>,
+    woken: Receiver<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    epoch: Epoch,
+    /// The file that was published last.
+    last_file: Option<FileId>,
+    /// What was found wrong with the index, which is not to be used again.
+    condemned: Option<String>,
+}
+
+impl Epochs {
+    pub(in crate::store) fn new() -> Self {
+        let (wake, woken) = bounded(1);
+        Self { state: Mutex::default(), wake, woken }
+    }
+
+    pub(in crate::store) fn current(&self) -> Epoch {
+        self.state().epoch
+    }
+
+    pub(in crate::store) fn generation(&self) -> u64 {
+        self.current().generation
+    }
+
+    /// True while the index of this epoch is published.
+    pub(in crate::store) fn has_index(&self, generation: u64) -> bool {
+        let epoch = self.current();
+        epoch.generation == generation && epoch.index.is_some()
+    }
+
+    /// From now on queries may use this index, or the same one that has taken account of more changes.
+    pub(super) fn publish(&self, epoch: Epoch) {
+        let mut state = self.state();
+        if state.epoch.generation == epoch.generation {
+            state.epoch = epoch;
+            state.last_file = epoch.index.map_or(state.last_file, |index| index.file);
+        }
+    }
+
+    /// The file that is the index, or was the last to be.
+    pub(super) fn last_file(&self) -> Option<FileId> {
+        self.state().last_file
+    }
+
+    /// Begins the next epoch.
+    pub(in crate::store) fn end(&self) {
+        let mut state = self.state();
+        state.epoch = Epoch { generation: state.epoch.generation + 1, index: None };
+    }
+
+    /// Has the indexer look what became of its index.
+    pub(in crate::store) fn wake_indexer(&self) {
+        // If one is waiting already it stands for both.
+        let _ = self.wake.try_send(());
+    }
+
+    /// The index is wrong: it is to be made anew. To be followed by [`Self::end`].
+    pub(in crate::store) fn condemn_index(&self, cause: String) {
+        self.state().condemned = Some(cause);
+    }
+
+    /// Why the index has to be made anew, if it has to. Says so once.
+    pub(super) fn take_condemned(&self) -> Option<String> {
+        self.state().condemned.take()
+    }
+
+    /// The channel on which the indexer is woken: the other ends, for itself and for whoever commits.
+    pub(super) fn wake(&self) -> (Sender<()>, Receiver<()>) {
+        (self.wake.clone(), self.woken.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, Known> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_used_in_the_epoch_that_it_was_published_for_and_in_no_other() {
+        let epochs = Epochs::new();
+        let index = |changes_through| Some(PublishedIndex { file: Some((1, 2)), changes_through });
+        assert_eq!(epochs.current(), Epoch::default());
+        assert!(!epochs.has_index(0));
+
+        epochs.publish(Epoch { generation: 0, index: index(5) });
+        epochs.publish(Epoch { generation: 0, index: index(7) });
+        assert_eq!(epochs.current().index, index(7));
+        assert!(epochs.has_index(0) && !epochs.has_index(1));
+
+        epochs.condemn_index("wrong".to_owned());
+        epochs.end();
+        assert_eq!(epochs.current(), Epoch { generation: 1, index: None });
+        assert_eq!(epochs.last_file(), Some((1, 2)), "it is still known which file it was");
+        assert_eq!(epochs.take_condemned().as_deref(), Some("wrong"));
+        assert_eq!(epochs.take_condemned(), None);
+
+        epochs.publish(Epoch { generation: 0, index: index(9) });
+        assert_eq!(epochs.current(), Epoch { generation: 1, index: None }, "it comes too late");
+        epochs.publish(Epoch { generation: 1, index: index(9) });
+        assert!(epochs.has_index(1) && !epochs.has_index(0));
+    }
+}

@@ -1,0 +1,280 @@
+//! A query is answered with the index or, where that is not to be had, from the messages alone.
+//!
+//! It sees one snapshot, is given up at its deadline, and never waits for the writer (WAL).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Relaxed, SeqCst},
+};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::interrupt::Interrupt;
+use super::pool::Pool;
+use super::pooled_connection::{Connector, PooledConnection};
+use super::query_activity::QueryActivity;
+use super::snapshot::{Snapshot, Tails};
+use crate::limits::{DELETION_LOOK, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
+use crate::metrics::Metrics;
+use crate::os;
+use crate::store::checkpoint::reader_gate::ReaderGate;
+use crate::store::error::StoreError;
+use crate::store::index::epoch::Epochs;
+use crate::store::index::{self, Watermarks, changes};
+
+/// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
+/// work, but a disk may keep it waiting.
+pub(in crate::store) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+/// While messages are deleted, how long a query waits for the index to know of it before it goes through
+/// all messages instead.
+const DELETION_PATIENCE: Duration = Duration::from_millis(200);
+
+/// The queries of one database.
+pub(in crate::store) struct Queries {
+    connector: Connector,
+    pool: Pool,
+    activity: QueryActivity,
+    /// Messages are being deleted: the index takes account of it in a moment.
+    deleting: AtomicBool,
+}
+
+/// What came of asking with the index.
+enum Indexed<T> {
+    Answer(T),
+    /// It takes account of a few changes in a moment.
+    IsBehind,
+    OfNoUse,
+}
+
+impl Queries {
+    pub(in crate::store) fn new(path: &Path, metrics: Arc<Metrics>) -> Self {
+        let started = Instant::now();
+        let interrupt = Interrupt { gate: Arc::default(), closing: Arc::default(), metrics, started };
+        Self {
+            connector: Connector { path: path.to_owned(), epochs: Arc::new(Epochs::new()), interrupt },
+            pool: Pool::new(),
+            activity: QueryActivity::new(started),
+            deleting: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs a query inside one read transaction. It is given up, wherever it is, when the time for
+    /// queries has passed since `asked`: waiting for a turn is part of it. It is run once more if
+    /// the index fails.
+    pub(in crate::store) fn with<T>(
+        &self,
+        asked: Instant,
+        goes_through_texts: bool,
+        query: impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.activity.query_came(asked);
+        let deadline = asked + QUERY_DEADLINE;
+        if Instant::now() >= deadline {
+            return Err(StoreError::TooSlow);
+        }
+        let mut slot = self.pool.borrow(deadline).ok_or(StoreError::TooSlow)?;
+        // Behind the turn: whoever still waits for one keeps no log from starting over.
+        let _running = self.gate().pass(deadline).ok_or(StoreError::TooSlow)?;
+        if self.connector.is_closing() {
+            return Err(StoreError::Stopping);
+        }
+        let epoch = self.epochs().current();
+        if epoch.index.is_some() {
+            match self.with_index(&mut slot.with_index, goes_through_texts, deadline, &query) {
+                Ok(Indexed::Answer(answer)) => return Ok(answer),
+                Ok(Indexed::IsBehind | Indexed::OfNoUse) => {}
+                Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
+                // Whichever of the two files it was, the other connection tells.
+                Err(error) if self.epochs().has_index(epoch.generation) => {
+                    self.retire_index(error);
+                }
+                // That index is out of use already.
+                Err(_) => {}
+            }
+        }
+        self.connector.run(
+            &mut slot.without_index,
+            |connection, _| index::attach_none(connection),
+            deadline,
+            |connection, _| query(Snapshot::without_tails(connection, &Watermarks::read(connection)?)),
+        )
+    }
+
+    fn with_index<T>(
+        &self,
+        slot: &mut Option<PooledConnection>,
+        goes_through_texts: bool,
+        deadline: Instant,
+        query: &impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
+    ) -> Result<Indexed<T>, StoreError> {
+        let indexed = |connection: &Connection, tails: &mut Tails| {
+            // The index first: what it covers is in every later state of the messages.
+            let watermarks = Watermarks::read(connection)?;
+            if changes::are_pending(connection, &watermarks)? {
+                let is_soon = self.deleting.load(Relaxed)
+                    && changes::are_at_most(connection, &watermarks, 2 * EXPIRY_SLICE)?;
+                return Ok(if is_soon { Indexed::IsBehind } else { Indexed::OfNoUse });
+            }
+            match tails.follow(connection, &watermarks, goes_through_texts)? {
+                Some(snapshot) => query(snapshot).map(Indexed::Answer),
+                None => Ok(Indexed::OfNoUse),
+            }
+        };
+        let attach = |connection: &Connection, path: &Path| {
+            let file = self.epochs().current().index.and_then(|index| index.file);
+            index::attach(connection, path, file)
+        };
+        let patience = deadline.min(Instant::now() + DELETION_PATIENCE);
+        loop {
+            let found = self.connector.run(slot, attach, deadline, indexed)?;
+            if !matches!(found, Indexed::IsBehind) || Instant::now() >= patience {
+                return Ok(found);
+            }
+            thread::sleep(DELETION_LOOK);
+        }
+    }
+
+    /// Ok if the database answers and has its schema.
+    pub(in crate::store) fn answer(&self) -> Result<(), StoreError> {
+        let mut slot = self.pool.for_probes();
+        if self.connector.is_closing() {
+            return Err(StoreError::Stopping);
+        }
+        self.connector.run(
+            &mut slot.without_index,
+            |_, _| Ok(()),
+            Instant::now() + PROBE_TIMEOUT / 2,
+            |connection, _| {
+                connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
+                Ok(())
+            },
+        )
+    }
+
+    /// What keeps queries back while a log has to start over.
+    pub(in crate::store) fn gate(&self) -> &Arc<ReaderGate> {
+        &self.connector.interrupt.gate
+    }
+
+    /// Which files the path names, and which index is in order.
+    pub(in crate::store) fn epochs(&self) -> &Epochs {
+        &self.connector.epochs
+    }
+
+    pub(in crate::store) fn activity(&self) -> &QueryActivity {
+        &self.activity
+    }
+
+    /// Gives back the memory that connections hold for the next query, once, when nobody asks anything
+    /// any more.
+    pub(in crate::store) fn rest_if_not_asked(&self) {
+        if self.activity.takes_memory_back(Instant::now()) {
+            self.pool.shrink();
+            os::give_back_free_memory();
+        }
+    }
+
+    /// Messages are being deleted in small slices, or no longer.
+    pub(in crate::store) fn set_deleting(&self, deleting: bool) {
+        self.deleting.store(deleting, Relaxed);
+    }
+
+    /// What was found with the index is an error: it is not to be used any more, and made anew if it is wrong.
+    fn retire_index(&self, error: StoreError) {
+        if let StoreError::Corrupt(cause) = error {
+            self.epochs().condemn_index(cause);
+        }
+        self.end_epoch();
+    }
+
+    /// Puts the index out of use, and closes the connections to the files that the path named until now; one in use
+    /// is closed by whoever uses it.
+    pub(in crate::store) fn end_epoch(&self) {
+        self.epochs().end();
+        self.pool.clear();
+        self.epochs().wake_indexer();
+    }
+
+    /// Closes every connection. Queries that are running are given up; those that come are refused.
+    pub(in crate::store) fn close(&self) {
+        self.connector.interrupt.closing.store(true, SeqCst);
+        self.pool.close(Instant::now() + CLOSE_PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crossbeam_channel::{Sender, bounded};
+
+    use crate::limits::READ_CONNECTIONS;
+    use crate::store::database::prepare;
+
+    #[test]
+    fn a_store_that_stops_gives_running_queries_up_and_takes_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        drop(prepare::prepare(&path).unwrap());
+        let queries = Arc::new(Queries::new(&path, Arc::default()));
+        let asked_for_a_minute = Instant::now() + 6 * QUERY_DEADLINE;
+        let (begins, has_begun) = bounded(READ_CONNECTIONS);
+        let query = |queries: Arc<Queries>, begins: Sender<()>| {
+            thread::spawn(move || {
+                queries.with(asked_for_a_minute, false, |Snapshot { connection, .. }| {
+                    begins.send(()).unwrap();
+                    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                                   SELECT max(i) FROM n";
+                    Ok(connection.query_row(endless, [], |row| row.get::<_, i64>(0))?)
+                })
+            })
+        };
+        let running: Vec<_> =
+            (0..READ_CONNECTIONS).map(|_| query(Arc::clone(&queries), begins.clone())).collect();
+        running.iter().for_each(|_| has_begun.recv().unwrap());
+        let waiting = query(Arc::clone(&queries), begins);
+        queries.answer().unwrap();
+        queries.close();
+        for query in running.into_iter().chain([waiting]) {
+            assert_eq!(query.join().unwrap(), Err(StoreError::Stopping));
+        }
+        assert!(has_begun.try_recv().is_err(), "the one that waited has not begun");
+        assert_eq!(queries.with(Instant::now(), false, |_| Ok(())), Err(StoreError::Stopping));
+        assert_eq!(queries.answer(), Err(StoreError::Stopping));
+        // Theirs was the last connection, so there is no log any more.
+        assert!(!crate::store::database::files::wal_path(&path).exists());
+    }
+
+    #[test]
+    fn a_running_query_is_given_up_when_the_log_is_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        prepare::prepare(&path).unwrap();
+        let queries = Arc::new(Queries::new(&path, Arc::default()));
+        let long_before_its_deadline = Instant::now() + 6 * QUERY_DEADLINE;
+        let (begins, has_begun) = bounded(1);
+        let asking = Arc::clone(&queries);
+        let query = thread::spawn(move || {
+            asking.with(long_before_its_deadline, false, |Snapshot { connection, .. }| {
+                let _ = begins.try_send(());
+                let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                               SELECT max(i) FROM n";
+                Ok(connection.query_row(endless, [], |row| row.get::<_, i64>(0))?)
+            })
+        });
+        has_begun.recv().unwrap();
+        let mut closed = queries.gate().close();
+        assert!(!closed.is_quiet(), "one is running");
+        closed.give_up_long_queries();
+        assert!(closed.wait_until_quiet(long_before_its_deadline));
+        assert!(matches!(query.join().unwrap(), Err(StoreError::TooSlow)));
+        drop(closed);
+        let another = queries.with(Instant::now(), false, |Snapshot { connection, .. }| {
+            Ok(connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)
+        });
+        assert!(matches!(another, Ok(1)));
+    }
+}

@@ -1,0 +1,40 @@
+//! A commit probe tells when the writer last committed, so that a recent commit spares another one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A commit this recent proves that the writer can commit.
+const COMMIT_IS_RECENT: Duration = Duration::from_secs(1);
+
+/// When the last commit succeeded, if nothing has failed since then. Shared with whoever asks.
+#[derive(Clone, Default)]
+pub(super) struct CommitProbe(Arc<Mutex<Option<Instant>>>);
+
+impl CommitProbe {
+    /// The last commit is so recent that another one would say nothing new.
+    pub(super) fn is_recent(&self) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|commit| commit.elapsed() < COMMIT_IS_RECENT)
+    }
+
+    pub(super) fn set(&self, commit: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = commit;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_counts_until_it_is_old_or_something_fails() {
+        let probe = CommitProbe::default();
+        assert!(!probe.is_recent(), "there was none");
+        probe.clone().set(Some(Instant::now()));
+        assert!(probe.is_recent());
+        probe.set(None);
+        assert!(!probe.is_recent(), "something has failed");
+        probe.set(Instant::now().checked_sub(COMMIT_IS_RECENT));
+        assert!(!probe.is_recent(), "it was long ago");
+    }
+}
