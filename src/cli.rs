@@ -164,8 +164,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     let mut command = None;
     while let Some(argument) = parser.next()? {
         let next = match argument {
-            Long("help") | Short('h') => return Ok(Command::Help),
-            Long("version") | Short('V') => return Ok(Command::Version),
+            Long("help") | Short('h') => return alone(parser, Command::Help),
+            Long("version") | Short('V') => return alone(parser, Command::Version),
             Long(name @ ("csv" | "from" | "since" | "q")) => {
                 let (name, Some(Command::Export(mut options))) = (name.to_owned(), command.take()) else {
                     return Err(format!("--{name} belongs to export").into());
@@ -180,12 +180,8 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("serve") => Command::Serve,
                 Some("healthcheck") => Command::Healthcheck,
                 Some("sign") => Command::Sign,
-                Some("backup") => {
-                    Command::Backup(parser.value().map_err(|_| "backup needs the name of a FILE")?.into())
-                }
-                Some("restore") => {
-                    Command::Restore(parser.value().map_err(|_| "restore needs the name of a FILE")?.into())
-                }
+                Some("backup") => Command::Backup(file(&mut parser, "backup needs the name of a FILE")?),
+                Some("restore") => Command::Restore(file(&mut parser, "restore needs the name of a FILE")?),
                 Some("check") => Command::Check(None),
                 Some("export") => Command::Export(export::Options::default()),
                 Some("import") => Command::Import(None),
@@ -202,6 +198,20 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         command = Some(next);
     }
     Ok(command.unwrap_or(Command::Serve))
+}
+
+/// What takes nothing behind it.
+fn alone(mut parser: lexopt::Parser, command: Command) -> Result<Command, lexopt::Error> {
+    parser.next()?.map_or(Ok(command), |argument| Err(argument.unexpected()))
+}
+
+/// The FILE of a command. One whose name begins with a dash stands behind `--`, or is named by `./`.
+fn file(parser: &mut lexopt::Parser, needed: &'static str) -> Result<PathBuf, lexopt::Error> {
+    match parser.next()? {
+        Some(Value(file)) => Ok(file.into()),
+        Some(other) => Err(other.unexpected()),
+        None => Err(needed.into()),
+    }
 }
 
 fn settings() -> Result<Config, Failure> {

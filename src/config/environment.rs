@@ -2,7 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,6 +49,8 @@ const FILE_TAKES: &str = "it takes the path of a file, without control character
 /// What a field of a header carries whoever sends it (RFC 9110, section 5.5), in a head of usual size.
 const TOKEN_TAKES: &str = "it takes up to 4096 visible ASCII characters and blanks between them; no client can send anything else in a header";
 const MAX_TOKEN_BYTES: usize = 4096;
+/// What the file of a setting may hold: more than any secret or token has. A device has no end.
+const MAX_FILE_BYTES: u64 = 64 << 10;
 
 impl Environment<'_> {
     /// What is set; a variable that is set but empty counts as unset, as compose files leave it.
@@ -100,10 +103,11 @@ impl Environment<'_> {
             return Ok(Level::Info);
         };
         let refused = |why: &str| ConfigError::new(file_name, path.as_os_str(), why);
-        let text = fs::read_to_string(&path).map_err(|error| {
+        let bytes = read_file(&path).map_err(|error| {
             refused(&format!("{error}; it takes the path of a file that holds the level"))
         })?;
         // Without its content: the path may be that of a secret.
+        let text = String::from_utf8_lossy(&bytes);
         Level::parse(text.trim()).ok_or_else(|| refused(&format!("in the file: {LEVEL_TAKES}")))
     }
 
@@ -123,10 +127,20 @@ impl Environment<'_> {
         };
         let path = Path::new(&folder).join(name.to_ascii_lowercase());
         match path.symlink_metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             _ => Secret::read("CREDENTIALS_DIRECTORY", path).map(Some),
         }
     }
+}
+
+/// The file of a setting, which is not read beyond [`MAX_FILE_BYTES`].
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("it holds more than {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(bytes)
 }
 
 /// A secret that is set, and where it comes from.
@@ -144,7 +158,7 @@ impl Secret {
             let takes = format!("{why}; it takes the path of a file that holds the secret");
             ConfigError::new(setting, path.as_os_str(), &takes)
         };
-        let mut bytes = fs::read(&path).map_err(|error| refused(&error.to_string()))?;
+        let mut bytes = read_file(&path).map_err(|error| refused(&error.to_string()))?;
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
         }

@@ -126,7 +126,7 @@ fn works(case: &str, ddl: &str, version: i64) {
 
 #[test]
 fn tables_that_hold_every_message_are_served() {
-    let cases: [(&str, String, i64); 22] = [
+    let cases: [(&str, String, i64); 25] = [
         ("plain", TABLE.to_owned(), 0),
         ("VARCHAR", TABLE.replace("TEXT", "VARCHAR(32)"), 0),
         (
@@ -156,6 +156,22 @@ fn tables_that_hold_every_message_are_served() {
             and("CREATE UNIQUE INDEX ix_messages_message_id ON messages (message_id)"),
             0,
         ),
+        (
+            "a unique index with the id in it",
+            and("CREATE UNIQUE INDEX u ON messages (from_msisdn COLLATE NOCASE, message_id)"),
+            0,
+        ),
+        (
+            "an index of an earlier version",
+            and("CREATE INDEX messages_by_instant ON messages (rtrim(ts, 'Z.0'), message_id)"),
+            0,
+        ),
+        (
+            "a foreign key, as SQLite minds it unless it is asked to",
+            and("PRAGMA foreign_keys = OFF; CREATE TABLE senders (id TEXT PRIMARY KEY)")
+                .replace("from_msisdn TEXT", "from_msisdn TEXT REFERENCES senders (id)"),
+            0,
+        ),
         ("an id that replaces", with("PRIMARY KEY", "PRIMARY KEY ON CONFLICT REPLACE"), 0),
         ("an id that ignores", with("PRIMARY KEY", "PRIMARY KEY ON CONFLICT IGNORE"), 0),
         ("a default", with("text TEXT", "text TEXT DEFAULT 'none'"), 0),
@@ -165,10 +181,10 @@ fn tables_that_hold_every_message_are_served() {
             0,
         ),
         (
-            "indexes of every kind",
-            and("CREATE INDEX idx_ts ON messages (ts); \
-            CREATE INDEX i1 ON messages (lower(text)); CREATE INDEX i2 ON messages (from_msisdn COLLATE NOCASE); \
-            CREATE INDEX i3 ON messages (ts) WHERE text IS NOT NULL; CREATE INDEX messages_by_sender ON messages (to_msisdn)"),
+            "indexes on columns",
+            and("CREATE INDEX idx_ts ON messages (ts DESC); \
+            CREATE INDEX i1 ON messages (text, ts); CREATE INDEX i2 ON messages (from_msisdn COLLATE NOCASE); \
+            CREATE INDEX messages_by_sender ON messages (to_msisdn)"),
             0,
         ),
         (

@@ -56,7 +56,7 @@ fn its_help_names_every_command() {
 
 #[test]
 fn a_wrong_argument_is_answered_with_the_usage() {
-    let cases: [&[&str]; 18] = [
+    let cases: [&[&str]; 27] = [
         &["frobnicate"],
         &["--frobnicate"],
         &["-x"],
@@ -64,6 +64,15 @@ fn a_wrong_argument_is_answered_with_the_usage() {
         &["serve", "--fast"],
         &["backup"],
         &["backup", "one", "two"],
+        &["backup", "--x"],
+        &["backup", "-b"],
+        &["backup", "--help"],
+        &["restore", "--x"],
+        &["--help", "x"],
+        &["--help", "--version"],
+        &["-h", "-x"],
+        &["--version", "x"],
+        &["-V", "serve"],
         &["restore"],
         &["restore", "one", "two"],
         &["check", "one", "two"],
@@ -82,7 +91,17 @@ fn a_wrong_argument_is_answered_with_the_usage() {
         assert_eq!(finished.code, Some(64), "{arguments:?}: {finished:?}");
         assert!(finished.stderr.to_lowercase().contains("usage"), "{arguments:?}: {}", finished.stderr);
         assert_eq!(finished.stdout, "", "{arguments:?}");
-        assert!(!setup.path("app.db").exists(), "{arguments:?} has started something");
+        let made = std::fs::read_dir(setup.folder.path()).expect("the folder is ours").count();
+        assert_eq!(made, 0, "{arguments:?} has started something");
+    }
+}
+
+#[test]
+fn a_file_whose_name_begins_with_a_dash_stands_behind_two() {
+    let mut setup = Service::start().stop();
+    for command in ["backup", "check", "restore"] {
+        let finished = setup.run(&[command, "--", "-b.db"]);
+        assert_eq!(finished.code, Some(0), "{command}: {finished:?}");
     }
 }
 

@@ -298,3 +298,19 @@ fn what_is_not_a_number_or_not_a_database_is_refused() {
     foreign.file("app.db", "this is a text file, long enough to hold a header ".repeat(50));
     assert_eq!(foreign.run(&["erase", "--sender", "+1"]).code, Some(78));
 }
+
+#[test]
+fn a_table_of_somebody_else_that_refers_to_messages_keeps_none_of_them() {
+    let service = Service::start();
+    service.store(&message("m1"));
+    let mut setup = service.stop();
+    setup
+        .database()
+        .execute_batch(
+            "CREATE TABLE child (m TEXT REFERENCES messages (message_id)); INSERT INTO child VALUES ('m1')",
+        )
+        .unwrap();
+    let sender = message("m1")["from"].as_str().unwrap().to_owned();
+    let erased = setup.run(&["erase", "--sender", &sender]);
+    assert_eq!((erased.code, &*erased.stdout), (Some(0), "1 messages erased\n"), "{erased:?}");
+}

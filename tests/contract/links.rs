@@ -128,6 +128,40 @@ fn a_lock_that_is_no_file_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_pipe_where_sqlite_has_its_files_keeps_nobody_waiting() {
+    for name in ["app.db-journal", "app.db-wal", "app.db-shm", "app.db-index-journal", "copy.db-journal"] {
+        let mut setup = Setup::new().start().stop();
+        assert_eq!(setup.run(&["backup", "copy.db"]).code, Some(0));
+        drop(fs::remove_file(setup.path(name)));
+        assert!(Command::new("mkfifo").arg(setup.path(name)).status().unwrap().success());
+        let database = setup.path("app.db");
+        let before = fs::read(&database).unwrap();
+        let is_beside_the_copy = name.starts_with("copy");
+        let own: &[&[&str]] = &[
+            &["serve"],
+            &["check"],
+            &["export"],
+            &["import"],
+            &["erase", "--sender", "+1"],
+            &["backup", "b.db"],
+        ];
+        let others: &[&[&str]] = &[&["check", "copy.db"], &["backup", "copy.db"], &["restore", "copy.db"]];
+        for command in if is_beside_the_copy { others } else { own } {
+            let finished = setup.run(command);
+            // What a restore is given is no setting.
+            let code = if command[0] == "restore" { 69 } else { 78 };
+            assert_eq!(finished.code, Some(code), "{name}: {command:?}: {finished:?}");
+            assert!(finished.stderr.contains(name), "{name}: {command:?}: {finished:?}");
+        }
+        if !is_beside_the_copy {
+            let finished = setup.run(&["restore", "copy.db"]);
+            assert_eq!(finished.code, Some(78), "{name}: {finished:?}");
+        }
+        assert!(fs::read(&database).unwrap() == before, "{name}");
+    }
+}
+
+#[test]
 fn the_lock_is_the_owners_alone_to_lock() {
     let setup = Setup::new();
     if is_root() {

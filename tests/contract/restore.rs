@@ -243,3 +243,20 @@ fn a_restored_database_belongs_to_whom_it_belonged_and_is_nobody_elses_business(
     let restored = fs::metadata(&path).unwrap();
     assert_eq!((restored.uid(), restored.gid(), restored.mode() & 0o777), (owner.0, owner.1, 0o600));
 }
+
+#[test]
+fn a_backup_whose_table_has_its_name_in_capitals_is_restored() {
+    for name in ["Messages", "MESSAGES"] {
+        let setup = Setup::new();
+        let table = crate::acceptance::TABLE.replace("TABLE messages", &format!("TABLE {name}"));
+        setup.database().execute_batch(&table).unwrap();
+        let mut service = setup.start();
+        service.store(&message("m1"));
+        assert_eq!(service.setup().run(&["backup", "copy.db"]).code, Some(0));
+        service.store(&message("m2"));
+        let mut setup = service.stop();
+        let finished = setup.run(&["restore", "copy.db"]);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!(ids(&setup.start().get("/messages")), ["m1"]);
+    }
+}

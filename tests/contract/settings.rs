@@ -49,6 +49,17 @@ fn a_file_that_is_named_and_holds_nothing_opens_no_door() {
 }
 
 #[test]
+fn a_file_that_is_larger_than_any_secret_is_refused_and_not_read_to_its_end() {
+    for name in ["WEBHOOK_SECRET_FILE", "WEBHOOK_SECRET_PREVIOUS_FILE", "API_TOKEN_FILE", "LOG_LEVEL_FILE"] {
+        let setup = Setup::new().without(name.trim_end_matches("_FILE"));
+        let large = setup.path("large");
+        // More than there is memory, on a disk that stores no zeros.
+        std::fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
+        setup.with(name, &large.display().to_string()).is_refused(78, &[name, "65536"]);
+    }
+}
+
+#[test]
 fn a_path_that_nobody_means_makes_no_second_database() {
     for end in ["\r", " ", "\t", "\n", "\u{a0}", "\u{1}"] {
         let setup = Setup::new();

@@ -88,7 +88,22 @@ fn a_limit_of_file_sizes_is_a_503_and_no_end() {
 #[test]
 fn a_start_without_room_for_a_file_ends_with_a_status_and_a_line() {
     let mut setup = Setup::new().through_shell(r#"ulimit -f 1; exec "$0" "$@""#);
-    setup.is_refused(69, &["app.db"]);
+    setup.is_refused(69, &["app.db", "ulimit -f"]);
+}
+
+#[test]
+fn a_limit_below_what_is_there_is_named_as_the_cause() {
+    let service = Service::start();
+    service.store(&message("m1"));
+    let mut setup = service.stop().through_shell(r#"ulimit -f 1; exec "$0" "$@""#);
+    for command in [&["serve"][..], &["import"], &["erase", "--sender", "+1"], &["export"], &["check"]] {
+        let finished = setup.run(command);
+        assert!(!finished.stderr.contains("kernel"), "{command:?}: {finished:?}");
+        assert!(
+            finished.code == Some(0) || finished.stderr.contains("ulimit -f"),
+            "{command:?}: {finished:?}"
+        );
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::migrations::{self, Object, Own, Shapes, VERSION};
-use super::trial;
+use super::{foreign_index, trial};
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
 const COLUMNS: [&str; 6] = ["created_at", "from_msisdn", "message_id", "text", "to_msisdn", "ts"];
@@ -98,6 +98,9 @@ fn fault_of_messages(
         |object: &&Object| object.kind == "trigger" && object.table == "messages" && !shapes.have(object);
     if let Some(trigger) = schema.iter().find(is_strange) {
         return Ok(Some(format!("its trigger {} on messages may do anything to a message", trigger.name)));
+    }
+    if let Some(fault) = foreign_index::fault(connection, schema)? {
+        return Ok(Some(fault));
     }
     let fault = trial::fault(schema);
     Ok(fault.map(|fault| format!("its table messages cannot hold every message as it is: {fault}")))

@@ -11,12 +11,30 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::files::{READ_WRITE, file_id, folder_of, open_regular, sync_folder, wal_path, with_suffix};
 use super::open_error::{OpenError, unusable};
+use super::temporary::COMPANIONS;
 
 /// Without a frame behind its header a write-ahead log is empty (sqlite.org/fileformat.html, 4.1).
 const WAL_HEADER: u64 = 32;
 
+/// Fails if something that is no file has a name that SQLite would open: it would wait for a pipe for ever.
+pub(in crate::store) fn are_regular(database: &Path) -> Result<(), OpenError> {
+    let files = [database.to_owned(), with_suffix(database, "-index")];
+    for path in files.iter().flat_map(|file| COMPANIONS.map(|suffix| with_suffix(file, suffix))) {
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(OpenError::Foreign(format!(
+                "cannot use the database {}: {} is no regular file, and SQLite would take it for its own; move it \
+                 away; nothing was touched",
+                database.display(),
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Fails if there is no database, but a log of one: it would be taken for that of a new file.
 pub(in crate::store) fn none_without_a_database(database: &Path) -> Result<(), OpenError> {
+    are_regular(database)?;
     match full(database).map_err(|error| unreadable(database, &error))? {
         // Looked at last: another process that creates a database does so before it has a log.
         Some(log) if file_id(database).is_none() => Err(OpenError::Foreign(format!(

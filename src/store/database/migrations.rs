@@ -32,7 +32,7 @@ pub(in crate::store) const VERSION: i64 = MIGRATIONS.len() as i64;
 /// Brings a database from this version up to date. To be called in a transaction.
 pub(super) fn apply(connection: &Connection, from: i64) -> rusqlite::Result<()> {
     for object in objects(connection)? {
-        if FORMER.iter().any(|sql| written(sql) == written(&object.sql)) {
+        if object.is_former() {
             connection.execute_batch(&format!("DROP INDEX \"{}\"", object.name))?;
         }
     }
@@ -56,11 +56,21 @@ pub(super) struct Object {
 }
 
 impl Object {
+    /// An earlier version of this service has made it, and [`apply`] removes it.
+    fn is_former(&self) -> bool {
+        FORMER.iter().any(|sql| written(sql) == written(&self.sql))
+    }
+
     /// Made by the same statement, but for blanks and quotes: renaming a table adds some.
     fn is_like(&self, other: &Self) -> bool {
         (&self.kind, &self.name, &self.table) == (&other.kind, &other.name, &other.table)
             && written(&self.sql) == written(&other.sql)
     }
+}
+
+/// Whether what a schema has by this name is an index of an earlier version of this service.
+pub(super) fn is_former(schema: &[Object], name: &str) -> bool {
+    schema.iter().any(|object| object.name == name.to_lowercase() && object.is_former())
 }
 
 fn written(sql: &str) -> String {

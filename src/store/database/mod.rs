@@ -4,6 +4,7 @@ pub(in crate::store) mod acceptance;
 pub(in crate::store) mod column;
 pub(in crate::store) mod database_path;
 pub(in crate::store) mod files;
+mod foreign_index;
 pub(in crate::store) mod frozen;
 pub(in crate::store) mod ignored;
 pub(in crate::store) mod insertion;

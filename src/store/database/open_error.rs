@@ -1,14 +1,17 @@
 //! An error at opening says why a database cannot be used, with what to do about that cause.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use rusqlite::{ErrorCode, ffi};
 use rustix::fs::{Access, access, statvfs};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
-use super::files::folder_of;
+use super::files::{folder_of, with_suffix};
+use super::temporary::COMPANIONS;
 use crate::advice;
 
 /// SQLite needs 32 KiB for the memory that connections share, and a page or two of its log. With less than
@@ -101,6 +104,19 @@ fn obstacle(path: &Path, error: &rusqlite::Error) -> Option<io::Error> {
     let is_full =
         || statvfs(folder).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < SCARCE_BYTES);
     let failed_to_read = code.extended_code == ffi::SQLITE_IOERR_READ;
+    let is_limited = code.code == SystemIoFailure && !failed_to_read && is_at_its_limit(path);
+    let obstacle = obstacle.or_else(|| is_limited.then_some(Errno::FBIG));
     let obstacle = obstacle.or_else(|| (!failed_to_read && is_full()).then_some(Errno::NOSPC));
     obstacle.or_else(|| (code.code == SystemIoFailure).then_some(Errno::IO)).map(io::Error::from)
+}
+
+/// Whether the next page of the database, or of what SQLite has beside it, may be beyond the largest size that
+/// this process may give to a file (setrlimit(2), `RLIMIT_FSIZE`).
+fn is_at_its_limit(path: &Path) -> bool {
+    let Some(largest) = getrlimit(Resource::Fsize).current else {
+        return false;
+    };
+    let files = COMPANIONS.into_iter().chain([""]).map(|suffix| with_suffix(path, suffix));
+    let bytes = files.filter_map(|file| fs::symlink_metadata(file).ok()).map(|file| file.len()).max();
+    bytes.unwrap_or(0).saturating_add(SCARCE_BYTES) > largest
 }

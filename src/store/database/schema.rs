@@ -17,6 +17,7 @@ use super::files::{READ_WRITE, folder_of, with_suffix};
 use super::frozen::{self, Stamp};
 use super::lock;
 use super::log_bounds::DATABASE;
+use super::logs;
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite};
 use super::{wal, word_function};
@@ -44,6 +45,7 @@ const ALONE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 /// It is read as its owner would read it: what a killed writer has left half done is taken back first,
 /// which SQLite does only where it may write.
 pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
+    logs::are_regular(path)?;
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
     let failed = |error: &rusqlite::Error| from_sqlite(path, error);
@@ -217,7 +219,15 @@ fn set_up_for_reading(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, READ_WRITE)?;
     keep_statements(&connection)?;
+    keep_to_one_table(&connection)?;
     Ok(connection)
+}
+
+/// Has a connection that writes to messages mind no other table: one that refers to messages must not keep them
+/// from being erased. So it is with SQLite as it comes, which the owner of such a table has lived with; the
+/// bundled one is built otherwise (<https://sqlite.org/foreignkeys.html#fk_enable>).
+pub(super) fn keep_to_one_table(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false).map(|_| ())
 }
 
 /// Has a connection compile each statement once. Unless told otherwise SQLite looks at some of the

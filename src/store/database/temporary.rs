@@ -19,7 +19,7 @@ const MARK: &str = ".partial-";
 /// Letters and digits of the unique part.
 const UNIQUE: usize = 12;
 /// What SQLite may have beside a file.
-const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
+pub(super) const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Removed when it is dropped, unless it was published.
 pub(in crate::store) struct Temporary {

@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::insertion::{INSERT, Inserted, Row, insert_row};
 use super::migrations::Object;
+use super::schema::keep_to_one_table;
 use crate::limits::MAX_TEXT_CHARS;
 
 /// More than fits into a body by default, and so into an id.
@@ -81,6 +82,7 @@ pub(super) fn fault(schema: &[Object]) -> Option<String> {
 
 fn tried(schema: &[Object]) -> rusqlite::Result<Option<String>> {
     let trial = Connection::open_in_memory()?;
+    keep_to_one_table(&trial)?;
     // As where a schema is read from a file: what old programs wrote counts.
     trial.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, true)?;
     for object in schema.iter().filter(|object| object.table == "messages" && object.kind != "trigger") {

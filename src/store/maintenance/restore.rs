@@ -66,7 +66,7 @@ pub fn restore(
 fn verdict(backup: &Path) -> rusqlite::Result<Option<String>> {
     let connection = Connection::open_with_flags(backup, READ_ONLY)?;
     let has_messages: bool = connection.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'messages')",
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND lower(name) = 'messages')",
         [],
         |row| row.get(0),
     )?;
