@@ -88,7 +88,7 @@ fn it_brings_what_watches_the_service_and_each_file_names_the_others_where_they_
     let Some(package) = Package::new() else { return };
     let root = package.unpack();
     let examples = "/usr/share/doc/lyftr-webhook/examples";
-    for name in ["alerts.yaml", "dashboard.json", "logs.md", "prometheus.yaml"] {
+    for name in ["alerts.yaml", "dashboard.json", "logs.md", "prometheus.yaml", "proxies.md"] {
         let text = fs::read_to_string(root.join(&examples[1..]).join(name)).unwrap();
         assert_eq!(text, read(&format!("scripts/{name}")).replace("scripts/", &format!("{examples}/")));
         for rest in text.split(&format!("{examples}/")).skip(1) {
