@@ -91,7 +91,11 @@ impl Transactor {
             // VACUUM does. It is looked at anew before the batch is tried once more.
             outcomes = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
         }
-        let outcomes = outcomes.ok_or(StoreError::Locked)?;
+        let Some(outcomes) = outcomes else {
+            // A transaction that wrote nothing proves nothing.
+            self.commit_probe.set(None);
+            return Err(StoreError::Locked);
+        };
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
