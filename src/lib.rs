@@ -9,7 +9,7 @@
 //! | 6 | [`routes`]: decides, a file for each path; knows no socket and no SQL |
 //! | 5 | [`app`]: what a route may reach |
 //! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment |
-//! | 3 | [`secrets`] · how queries make way for webhooks |
+//! | 3 | [`secrets`] · [`throttle`]: how queries make way for webhooks |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
 //! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
