@@ -15,7 +15,7 @@
 //! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
-//! `tests/architecture.rs` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
+//! `tests/architecture` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
 //! `checkpoint`, `database`; the one thread of `index` looks at what `read` does.
 //!
 //! # Where is it?
