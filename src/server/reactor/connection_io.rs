@@ -121,17 +121,12 @@ impl Reactor {
         let received = Instant::now();
         connection.protocol.phase = Phase::Busy { since: received, bytes };
         // Behind a body that is not read to its end there is no next request.
-        let next = match (head.keep_alive && body != Body::TooLarge, head.version == (1, 0)) {
-            (false, _) => Next::Close,
-            (true, true) => Next::SayKeepOpen,
-            (true, false) => Next::KeepOpen,
-        };
+        let next = if body == Body::TooLarge { Next::Close } else { head.next };
         let id = request_id::of(&head.headers);
         let RequestHead { method, path, query, target_authority, headers, .. } = head;
         let (peer, source) = (connection.peer, connection.source);
         let to = ConnectionId { key, serial: connection.serial };
         let own = (!connection.is_proxy).then_some(source);
-        let method = method.to_string();
         let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
         let context = RequestContext::new(&self.app, request, next, (to, own), &self.completion_sender);
         // These answers are large; the others are small, or take no memory.
