@@ -91,8 +91,7 @@ impl Stopper {
 impl Server {
     /// Starts all threads. Connections are served from here on.
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let pool = WorkerPool::start(workers, processors, &app.metrics, routes::answer)?;
+        let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
         let (sender, completions) = completions::channel()?;
         let waker = sender.waker();
         let reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, (sender, completions))?;

@@ -214,7 +214,7 @@ mod tests {
         let app = app(folder.path());
         let listener = Listener::open(&ListenAddr::Tcp("127.0.0.1:0".parse().unwrap()), 0o600).unwrap();
         let address = listener.address().to_owned();
-        let pool = WorkerPool::start(1, 1, &app.metrics, routes::answer).unwrap();
+        let pool = WorkerPool::start(1, &app.metrics, routes::answer).unwrap();
         let bounds = Bounds {
             max_body_bytes: 100,
             max_connections: 2,
