@@ -10,8 +10,11 @@ use super::request_line::RequestLine;
 use super::response_writer::Next;
 use crate::authority;
 use crate::http::Headers;
-use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::limits::MAX_HEAD_BYTES;
 use crate::routes::RequestError;
+
+/// Header lines of one request. Browsers and proxies send about 20.
+const MAX_HEADERS: usize = 100;
 
 /// A head that keeps every rule.
 #[derive(Debug)]
