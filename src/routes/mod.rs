@@ -88,9 +88,9 @@ const GET: &str = "GET, HEAD";
 const POST: &str = "POST";
 
 /// A path by its label, and what is to be done about it.
-type Row = (Route, &'static str, Priority, Access, Handler);
+type Endpoint = (Route, &'static str, Priority, Access, Handler);
 
-const TABLE: [Row; 9] = [
+const TABLE: [Endpoint; 9] = [
     (Route::Webhook, POST, Priority::Ingest, Anybody, webhook::post),
     (Route::Messages, GET, Priority::Read, Guarded, messages::get),
     (Route::Stats, GET, Priority::Read, Guarded, stats::get),
@@ -103,7 +103,7 @@ const TABLE: [Row; 9] = [
 ];
 
 /// The row of a path, also of one with a slash too many at its end.
-fn find(path: &str) -> Option<&'static Row> {
+fn find(path: &str) -> Option<&'static Endpoint> {
     let exact = |path: &str| TABLE.iter().find(|(route, ..)| route.label() == path);
     exact(path).or_else(|| exact(path.strip_suffix('/')?))
 }
