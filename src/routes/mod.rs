@@ -81,7 +81,7 @@ enum Decision {
 
 type Handler = fn(&App, &Request) -> Answer;
 
-struct Entry {
+struct Endpoint {
     path: &'static str,
     method: Method,
     route: Route,
@@ -123,7 +123,7 @@ impl Method {
 
 use Access::{Anybody, Guarded};
 
-const TABLE: [Entry; 9] = [
+const TABLE: [Endpoint; 9] = [
     entry("/webhook", Method::Post, Route::Webhook, Work::Webhook, Anybody, webhook::post),
     entry("/messages", Method::Get, Route::Messages, Work::Query, Guarded, messages::get),
     entry("/stats", Method::Get, Route::Stats, Work::Query, Guarded, stats::get),
@@ -142,12 +142,12 @@ const fn entry(
     work: Work,
     access: Access,
     handler: Handler,
-) -> Entry {
-    Entry { path, method, route, work, access, handler }
+) -> Endpoint {
+    Endpoint { path, method, route, work, access, handler }
 }
 
 /// The row of a path, also of one with a slash too many at its end.
-fn find(path: &str) -> Option<&'static Entry> {
+fn find(path: &str) -> Option<&'static Endpoint> {
     let exact = |path: &str| TABLE.iter().find(|entry| entry.path == path);
     exact(path).or_else(|| exact(path.strip_suffix('/')?))
 }
