@@ -154,8 +154,14 @@ impl Reactor {
         true
     }
 
+    /// As many as are there now, and once more what has come meanwhile, for which nobody has woken this thread.
     pub(super) fn take_completions(&mut self) {
-        // As many as are there now: what is sent meanwhile wakes the loop again.
+        self.deliver_completions();
+        self.completions.await_more();
+        self.deliver_completions();
+    }
+
+    fn deliver_completions(&mut self) {
         for completion in self.completions.take() {
             let to = completion.to();
             self.guarded(Some(to), |reactor| {
