@@ -82,14 +82,12 @@ impl Reactor {
             Step::Rejected(rejected) => {
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Malformed))
             }
-            Step::Request(head, body) if has_room => self.dispatch(key, head, body),
-            Step::Request(head, _) => {
-                let rejected = RejectedRequest::of(RequestError::Overloaded, Some(head));
+            step if !has_room => {
+                let head = if let Step::Request(head, _) = step { Some(head) } else { self.give_up(key) };
+                let rejected = RejectedRequest::of(RequestError::Overloaded, head);
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
-            Step::More | Step::SayContinue if !has_room => {
-                self.reject_begun(key, RequestError::Overloaded, AfterResponse::Linger(CloseCause::Capacity))
-            }
+            Step::Request(head, body) => self.dispatch(key, head, body),
             Step::SayContinue => self.connections.get(key).is_some_and(|connection| {
                 connection.say_continue();
                 true
@@ -142,8 +140,12 @@ impl Reactor {
 
     /// Rejects a request of which no more will be read.
     pub(super) fn reject_begun(&mut self, key: usize, error: RequestError, then: AfterResponse) -> bool {
-        let head = self.connections.get_mut(key).and_then(|c| c.protocol.reader.give_up());
+        let head = self.give_up(key);
         self.reject(key, &RejectedRequest::of(error, head), then)
+    }
+
+    fn give_up(&mut self, key: usize) -> Option<RequestHead> {
+        self.connections.get_mut(key)?.protocol.reader.give_up()
     }
 
     fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> bool {
