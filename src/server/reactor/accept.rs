@@ -50,8 +50,7 @@ impl Reactor {
         }
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        let flags =
-            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         if epoll::add(&self.poll, &socket, epoll::EventData::new_u64(key as u64), flags).is_err() {
             self.app.metrics.closed(CloseCause::Capacity);
             return;
@@ -68,7 +67,7 @@ impl Reactor {
     /// Answers somebody for whom there is no place. Best effort: this client costs nothing more than these
     /// few calls.
     fn turn_away(&mut self, socket: &OwnedFd, peer: Client) {
-        let answer = RejectedRequest::from(RequestError::Overloaded).answer(&self.app, peer);
+        let answer = RejectedRequest::of(RequestError::Overloaded, None).answer(&self.app, peer);
         let _ = rustix::net::send(socket, &answer.bytes, SEND_FLAGS);
         let _ = rustix::net::shutdown(socket, Shutdown::Write);
         // To close upon what was not read would reset the connection, and the answer with it.
