@@ -80,6 +80,10 @@ impl RequestContext {
                     app.store.insert(message, waiter);
                 }
             }
+            Ok(Answer::AfterNews(wait)) => {
+                let reply = routes::feed::nothing(&self.app, &wait);
+                self.send(&reply);
+            }
             Err(_) => {
                 self.app.metrics.panics.fetch_add(1, Relaxed);
                 self.send(&routes::internal_error().into());

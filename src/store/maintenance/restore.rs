@@ -13,6 +13,7 @@ use crate::store::database::open_error::OpenError;
 use crate::store::database::temporary::Temporary;
 use crate::store::database::{lock, logs, schema};
 use crate::store::index;
+use crate::store::write::feed_order;
 
 /// Puts a copy of `backup` in the place of `database`, at once and synced, after its content was
 /// checked. Where it fails, the database is what it was.
@@ -51,6 +52,8 @@ pub fn restore(
         CopyError::Sync(error) => failed("writing the copy", &error),
         CopyError::Busy => OpenError::InUse(format!("{what}: the backup is being written to")),
     })?;
+    // What has read the feed of either cannot tell where it stands in this one.
+    feed_order::begin_store(temporary.path()).map_err(|error| failed("naming the copy anew", &error))?;
     // A program that takes no lock of ours may have opened it meanwhile.
     lock::nobody_has_open(database)?;
     logs::fold(database)?;

@@ -5,8 +5,11 @@
 //!   look for each batch, nothing for each message.
 //! - Whoever has opened the database to write to it begins an epoch with its first batch (`messages_epochs`).
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
+use crate::store::database::files::READ_WRITE;
 use crate::store::database::ignored::ignored;
 
 /// What a connection that inserts knows of the epoch.
@@ -51,6 +54,19 @@ pub(super) fn begin_epoch(connection: &Connection, end: OrderEnd) -> rusqlite::R
         .prepare_cached("INSERT OR REPLACE INTO messages_epochs VALUES (?1, random())")?
         .execute([end.head().saturating_add(1)])?;
     if begun == 1 { Ok(()) } else { Err(ignored("an epoch of the feed")) }
+}
+
+/// Makes another store of a database that nobody has open, as far as cursors go: those of before do not fit any more.
+/// A backup of an earlier version has no feed yet. Not synced.
+pub(in crate::store) fn begin_store(database: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(database, READ_WRITE)?;
+    // Nothing may stand beside it.
+    connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
+    let has_feed = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'messages_feed')";
+    if connection.query_row(has_feed, [], |row| row.get(0))? {
+        connection.execute("UPDATE messages_feed SET store = random()", [])?;
+    }
+    connection.close().map_err(|(_, error)| error)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 pub(in crate::store) mod batch;
 mod checkpointer;
 mod commit_probe;
+pub(in crate::store) mod commit_signal;
+pub(in crate::store) mod feed_order;
 mod lag;
 mod last_close;
 mod log_watch;

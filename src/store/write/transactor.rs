@@ -5,6 +5,7 @@
 //! - After an error of the machine the connection is thrown away; a new one starts from what is on
 //!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,6 +17,7 @@ use super::batch::{InsertedBatch, insert_batch};
 use super::checkpointer::Checkpointer;
 use super::commit_probe::CommitProbe;
 use super::lag;
+use super::feed_order::{EpochState, OrderEnd};
 use super::last_close::LastConnection;
 use super::log_watch::LogWatch;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_TIMEOUT};
@@ -87,30 +89,31 @@ impl Transactor {
     }
 
     /// One transaction. On `Ok` it is committed and synced.
-    pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
+    pub(super) fn commit(&mut self, messages: &[Message]) -> Result<InsertedBatch, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let mut inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
+        let mut inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, &open.epoch, messages))?;
         if inserted.is_none() {
             // Somebody has changed the schema, if only its number, as VACUUM does. It is looked at anew before the
             // batch is tried once more.
             self.open = None;
-            inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
+            inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, &open.epoch, messages))?;
         }
-        let Some(InsertedBatch { outcomes, data_version }) = inserted else {
+        let Some(inserted) = inserted else {
             // A transaction that wrote nothing proves nothing.
             self.commit_probe.set(None);
             return Err(StoreError::Locked);
         };
         if let Some(open) = &mut self.open {
-            open.data_version = Some(data_version);
+            open.data_version = Some(inserted.data_version);
         }
+        let outcomes = &inserted.outcomes;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
         self.metrics.commit_seconds.observe_time(began.elapsed());
         self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
-        lag::observe(&self.metrics, messages, &outcomes, stored_at);
-        Ok(outcomes)
+        lag::observe(&self.metrics, messages, outcomes, stored_at);
+        Ok(inserted)
     }
 
     /// A transaction of another kind. On `Ok` it is committed and synced.
@@ -157,6 +160,12 @@ impl Transactor {
         };
         let now = open.data_version.take().or_else(|| data_version(&open.connection).ok());
         std::mem::replace(&mut open.commits_of_others, now) != now
+    }
+
+    /// Where the order of the feed ends, whoever has committed last.
+    pub(super) fn head(&self) -> Option<i64> {
+        let end = OrderEnd::read(&self.open.as_ref()?.connection);
+        end.ok().map(OrderEnd::head)
     }
 
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
@@ -310,6 +319,7 @@ struct Open {
     /// The same as the last batch has found it, until it was looked at.
     data_version: Option<i64>,
     log: LogWatch,
+    epoch: Cell<EpochState>,
     /// Of what was looked at ([`schema_version`]).
     schema: i64,
     database: Option<FileId>,
@@ -326,7 +336,8 @@ impl Open {
         let log = LogWatch::new(&mut connection, queries, checkpointer)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         let schema = schema_version(&connection)?;
-        Ok(Self { connection, commits_of_others: None, data_version: None, log, schema, database, wal })
+        let epoch = Cell::new(EpochState::Due);
+        Ok(Self { connection, commits_of_others: None, data_version: None, log, epoch, schema, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.
