@@ -74,12 +74,22 @@ mod tests {
     #[test]
     fn a_cursor_survives_being_text_and_nothing_else_is_one() {
         for number in [i64::MIN, -1, 0, 7, i64::MAX] {
-            let cursor =
-                FeedCursor { store: number, position: number.wrapping_mul(3), epoch: !number, fingerprint: 9 };
+            let cursor = FeedCursor {
+                store: number,
+                position: number.wrapping_mul(3),
+                epoch: !number,
+                fingerprint: 9,
+            };
             let text = cursor.to_text();
             assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)), "{text}");
             assert_eq!(FeedCursor::parse(&text), Some(cursor));
-            for bad in [&text[1..], &text[..text.len() - 1], &format!("{text}A"), &format!("{text}="), &format!("C{}", &text[1..])] {
+            for bad in [
+                &text[1..],
+                &text[..text.len() - 1],
+                &format!("{text}A"),
+                &format!("{text}="),
+                &format!("C{}", &text[1..]),
+            ] {
                 assert_eq!(FeedCursor::parse(bad), None, "{bad}");
             }
         }

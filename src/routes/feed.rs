@@ -5,7 +5,6 @@
 
 mod query;
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
@@ -21,43 +20,39 @@ use query::FeedQuery;
 /// Who waits for messages, and for which.
 #[derive(Debug, Clone, Copy)]
 pub struct FeedWait {
-    /// Those who wait for the same are answered with the same page.
-    pub range: FeedRange,
-    /// Where to go on if nothing comes.
     cursor: FeedCursor,
+    limit: u32,
     consumer: Option<ConsumerId>,
     /// How many commits there had been before it was looked for messages.
     pub commits: u64,
     pub until: Instant,
 }
 
-/// What is asked for, once and after each commit.
-#[derive(Clone, Copy)]
-struct Ask {
-    range: FeedRange,
-    consumer: Option<ConsumerId>,
-    until: Instant,
-}
-
-pub(super) fn get(app: &App, request: &Request) -> Answer {
-    match FeedQuery::parse(&request.query) {
-        Ok(FeedQuery { range, wait, consumer, .. }) => {
-            let consumer = consumer.and_then(|name| app.metrics.consumers.id(&name));
-            look(app, Ask { range, consumer, until: request.received + wait }, request.received)
-        }
-        Err(errors) => Answer::Now(problem::invalid(&errors).into()),
+impl FeedWait {
+    /// What is waited for: who waits for the same is answered with the same page.
+    pub fn range(&self) -> FeedRange {
+        FeedRange { start: FeedStart::After(self.cursor), limit: self.limit }
     }
 }
 
-/// Asks once more for somebody who has waited.
+pub(super) fn get(app: &App, request: &Request) -> Answer {
+    let (range, wait, consumer) = match FeedQuery::parse(&request.query) {
+        Ok(FeedQuery { range, wait, consumer, .. }) => (range, wait, consumer),
+        Err(errors) => return problem::invalid(&errors).into(),
+    };
+    let consumer = consumer.and_then(|name| app.metrics.consumers.id(&name));
+    let until = (!wait.is_zero()).then(|| request.received + wait);
+    look(app, range, consumer, until, request.received)
+}
+
+/// Asks once more for somebody who has waited. Where there is nothing still, it is to be waited for longer, if there
+/// is time.
 pub fn resume(app: &App, wait: &FeedWait, asked: Instant) -> Answer {
-    let FeedWait { range, consumer, until, .. } = *wait;
-    look(app, Ask { range, consumer, until }, asked)
+    look(app, wait.range(), wait.consumer, Some(wait.until), asked)
 }
 
 /// The answer to somebody who has waited in vain.
-pub fn nothing(app: &App, wait: &FeedWait) -> Reply {
-    waited(app, wait);
+pub fn nothing(wait: &FeedWait) -> Reply {
     Response::json(200, body(&[], wait.cursor, false)).into()
 }
 
@@ -68,23 +63,30 @@ pub fn waited(app: &App, wait: &FeedWait) {
     }
 }
 
-fn look(app: &App, ask: Ask, asked: Instant) -> Answer {
+fn look(
+    app: &App,
+    range: FeedRange,
+    consumer: Option<ConsumerId>,
+    until: Option<Instant>,
+    asked: Instant,
+) -> Answer {
     // Before the snapshot: what is committed behind it is not missed.
     let commits = app.store.commits();
-    let page = match app.store.feed(ask.range, ask.consumer.is_some(), asked) {
+    let page = match app.store.feed(range, consumer.is_some(), asked) {
         Ok(Ok(page)) => page,
-        Ok(Err(unfit)) => return Answer::Now(problem::unfit(unfit).into()),
-        Err(error) => return Answer::Now(problem::storage(&error).into()),
+        Ok(Err(unfit)) => return problem::unfit(unfit).into(),
+        Err(error) => return problem::storage(&error).into(),
     };
     let FeedPage { rows, cursor, more, lag, head } = page;
-    if let Some(consumer) = ask.consumer {
+    if let Some(consumer) = consumer {
         app.metrics.consumers.asked(consumer, lag, head);
     }
-    if rows.is_empty() && Instant::now() < ask.until && !app.stopping.load(Relaxed) {
-        let range = FeedRange { start: FeedStart::After(cursor), ..ask.range };
-        return Answer::AfterNews(FeedWait { range, cursor, consumer: ask.consumer, commits, until: ask.until });
+    match until {
+        Some(until) if rows.is_empty() => {
+            Answer::AfterNews(FeedWait { cursor, limit: range.limit, consumer, commits, until })
+        }
+        _ => Response::json(200, body(&rows, cursor, more)).into(),
     }
-    Answer::Now(Response::json(200, body(&rows, cursor, more)).into())
 }
 
 fn body(rows: &[(StoredMessage, FeedCursor)], cursor: FeedCursor, more: bool) -> Vec<u8> {

@@ -100,7 +100,12 @@ fn connections(page: &mut Exposition, metrics: &Metrics) {
 
 fn feed(page: &mut Exposition, app: &App) {
     let metrics = &app.metrics;
-    gauge(page, "feed_waiters", "Requests that wait for messages to come.", metrics.feed_waiters.load(Relaxed) as f64);
+    gauge(
+        page,
+        "feed_waiters",
+        "Requests that wait for messages to come.",
+        metrics.feed_waiters.load(Relaxed) as f64,
+    );
     let consumers: Vec<_> = metrics.consumers.read(app.store.feed_head()).collect();
     if consumers.is_empty() {
         return;

@@ -82,10 +82,12 @@ fn fault_of_name(name: &str) -> Option<ValidationError> {
             .with_ctx(json!({ "min_length": 1 }))
     } else if !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-')) {
         let msg = format!("String should match pattern '{CONSUMER_PATTERN}'");
-        ValidationError::new("string_pattern_mismatch", &loc, msg).with_ctx(json!({ "pattern": CONSUMER_PATTERN }))
+        ValidationError::new("string_pattern_mismatch", &loc, msg)
+            .with_ctx(json!({ "pattern": CONSUMER_PATTERN }))
     } else if name.len() > MAX_CONSUMER_NAME {
         let msg = format!("String should have at most {MAX_CONSUMER_NAME} characters");
-        ValidationError::new("string_too_long", &loc, msg).with_ctx(json!({ "max_length": MAX_CONSUMER_NAME }))
+        ValidationError::new("string_too_long", &loc, msg)
+            .with_ctx(json!({ "max_length": MAX_CONSUMER_NAME }))
     } else {
         return None;
     };
@@ -112,7 +114,8 @@ mod tests {
         let plain = FeedQuery { range, wait: Duration::ZERO, consumer: None, original: false };
         assert_eq!(FeedQuery::parse("").unwrap(), plain);
         assert_eq!(FeedQuery::parse("after=&unknown=1&original=0").unwrap(), plain);
-        let full = FeedQuery::parse("limit=abc&after=now&limit=1000&wait=55&consumer=a.b_c-9&original=1").unwrap();
+        let full =
+            FeedQuery::parse("limit=abc&after=now&limit=1000&wait=55&consumer=a.b_c-9&original=1").unwrap();
         let range = FeedRange { start: FeedStart::Now, limit: 1000 };
         let consumer = Some("a.b_c-9".to_owned());
         assert_eq!(full, FeedQuery { range, wait: Duration::from_secs(55), consumer, original: true });

@@ -57,7 +57,14 @@ impl Import {
             data_version(&connection)
         };
         let version = set_up().map_err(|error| from_sqlite(path, &error))?;
-        Ok(Self { path: path.to_path_buf(), file, connection, version, epoch: Cell::new(EpochState::Due), lock })
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            connection,
+            version,
+            epoch: Cell::new(EpochState::Due),
+            lock,
+        })
     }
 
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:

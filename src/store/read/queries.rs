@@ -85,7 +85,7 @@ impl Queries {
                     Err(_) => {}
                 }
             }
-            self.from_messages(slot, deadline, |connection| {
+            self.ask_messages(slot, deadline, |connection| {
                 query(Snapshot { connection, watermarks: &Watermarks::read(connection)? })
             })
         })
@@ -97,7 +97,7 @@ impl Queries {
         asked: Instant,
         query: impl Fn(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.in_turn(asked, |slot, deadline| self.from_messages(slot, deadline, query))
+        self.in_turn(asked, |slot, deadline| self.ask_messages(slot, deadline, query))
     }
 
     fn in_turn<T>(
@@ -119,7 +119,7 @@ impl Queries {
         work(&mut slot, deadline)
     }
 
-    fn from_messages<T>(
+    fn ask_messages<T>(
         &self,
         slot: &mut Slot,
         deadline: Instant,

@@ -30,8 +30,9 @@ pub(in crate::store) struct OrderEnd {
 
 impl OrderEnd {
     pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut statement = connection
-            .prepare_cached("SELECT ifnull((SELECT max(rowid) FROM messages), 0), floor FROM messages_feed")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT ifnull((SELECT max(rowid) FROM messages), 0), floor FROM messages_feed",
+        )?;
         statement.query_row([], |row| Ok(Self { last: row.get(0)?, floor: row.get(1)? }))
     }
 
@@ -62,7 +63,8 @@ pub(in crate::store) fn begin_store(database: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(database, READ_WRITE)?;
     // Nothing may stand beside it.
     connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
-    let has_feed = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'messages_feed')";
+    let has_feed =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'messages_feed')";
     if connection.query_row(has_feed, [], |row| row.get(0))? {
         connection.execute("UPDATE messages_feed SET store = random()", [])?;
     }

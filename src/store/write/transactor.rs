@@ -16,8 +16,8 @@ use rusqlite::Connection;
 use super::batch::{InsertedBatch, insert_batch};
 use super::checkpointer::Checkpointer;
 use super::commit_probe::CommitProbe;
-use super::lag;
 use super::feed_order::{EpochState, OrderEnd};
+use super::lag;
 use super::last_close::LastConnection;
 use super::log_watch::LogWatch;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_TIMEOUT};
@@ -91,12 +91,14 @@ impl Transactor {
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<InsertedBatch, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let mut inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, &open.epoch, messages))?;
+        let mut inserted =
+            self.attempt(|open| insert_batch(&open.connection, open.schema, &open.epoch, messages))?;
         if inserted.is_none() {
             // Somebody has changed the schema, if only its number, as VACUUM does. It is looked at anew before the
             // batch is tried once more.
             self.open = None;
-            inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, &open.epoch, messages))?;
+            inserted =
+                self.attempt(|open| insert_batch(&open.connection, open.schema, &open.epoch, messages))?;
         }
         let Some(inserted) = inserted else {
             // A transaction that wrote nothing proves nothing.
@@ -337,7 +339,16 @@ impl Open {
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         let schema = schema_version(&connection)?;
         let epoch = Cell::new(EpochState::Due);
-        Ok(Self { connection, commits_of_others: None, data_version: None, log, epoch, schema, database, wal })
+        Ok(Self {
+            connection,
+            commits_of_others: None,
+            data_version: None,
+            log,
+            epoch,
+            schema,
+            database,
+            wal,
+        })
     }
 
     /// True while the paths still name the files that commits go to.

@@ -105,8 +105,10 @@ impl Writer {
         let is_stopping = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
             // A panic answers the batch it struck with `Lost` and costs the connection, not the service.
-            while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox, &is_stopping, &wake, &signal)))
-                .is_err()
+            while catch_unwind(AssertUnwindSafe(|| {
+                serve(&mut transactor, &inbox, &is_stopping, &wake, &signal);
+            }))
+            .is_err()
             {
                 transactor.give_up_connection();
             }
