@@ -14,11 +14,11 @@ use crate::advice;
 use crate::limits::MAX_BATCH;
 use crate::os;
 use crate::store::{DatabasePath, Import, Incoming, Inserted, StoreError};
-use lines::{Line, Lines};
+use lines::{ImportLine, Lines};
 
 /// What became of the lines.
 #[derive(Default)]
-struct Counts {
+struct LineCounts {
     created: u64,
     duplicate: u64,
     refused: u64,
@@ -36,16 +36,16 @@ pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(),
     };
     let mut lines = Lines::new(input);
     let mut store = Import::open(database)?;
-    let mut counts = Counts::default();
+    let mut counts = LineCounts::default();
     let (mut batch, mut numbers) = (Vec::new(), Vec::new());
     let mut ended = false;
     while !ended {
         match lines.next() {
-            Ok(Some(Line { number, content: Ok(incoming) })) => {
+            Ok(Some(ImportLine { number, content: Ok(incoming) })) => {
                 batch.push(incoming);
                 numbers.push(number);
             }
-            Ok(Some(Line { number, content: Err(why) })) => counts.refuse(number, &why),
+            Ok(Some(ImportLine { number, content: Err(why) })) => counts.refuse(number, &why),
             Ok(None) => ended = true,
             Err(error) => {
                 put(&mut store, &mut batch, &mut numbers, &mut counts)?;
@@ -72,7 +72,7 @@ fn put(
     store: &mut Import,
     batch: &mut Vec<Incoming>,
     numbers: &mut Vec<u64>,
-    counts: &mut Counts,
+    counts: &mut LineCounts,
 ) -> Result<(), Failure> {
     if batch.is_empty() {
         return Ok(());
@@ -97,7 +97,7 @@ fn put(
     Ok(())
 }
 
-impl Counts {
+impl LineCounts {
     fn refuse(&mut self, line: u64, why: &str) {
         self.refused += 1;
         say_line(&format!("line {line}: {why}"));

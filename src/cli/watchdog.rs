@@ -19,10 +19,13 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::probe;
 use super::status::status;
 use crate::app::App;
-use crate::limits::WATCHDOG_LOOKS;
 use crate::log::{Level, Line};
 use crate::notify::Notifier;
 use crate::server::Stopper;
+
+/// So many times in the interval that the supervisor wants to hear from us (`WATCHDOG_USEC`) we look
+/// whether there is progress: one look that comes late must not end the service.
+const WATCHDOG_LOOKS: u32 = 3;
 
 /// What this process signs its own requests with.
 pub(super) fn fresh_id() -> String {

@@ -4,13 +4,16 @@ use std::io::{self, BufRead, Read};
 
 use serde_json::Value;
 
-use crate::limits::MAX_IMPORT_LINE_BYTES;
+use crate::limits::LARGEST_MAX_BODY_BYTES;
 use crate::message::{Message, Rejected};
 use crate::store::Incoming;
 use crate::validation_error::ValidationError;
 
+/// Bytes of a line that `import` reads: a body of any size that the service can be set to take.
+const MAX_IMPORT_LINE_BYTES: usize = LARGEST_MAX_BODY_BYTES;
+
 /// One message of the input, or why it is none.
-pub(super) struct Line {
+pub(super) struct ImportLine {
     /// Counted from 1.
     pub(super) number: u64,
     pub(super) content: Result<Incoming, String>,
@@ -29,7 +32,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next message; a line with nothing on it is none. `None` at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<ImportLine>> {
         loop {
             self.text.clear();
             // One byte more than fits tells a line that is too long.
@@ -48,7 +51,7 @@ impl<R: BufRead> Lines<R> {
             } else {
                 read(&self.text)
             };
-            return Ok(Some(Line { number: self.count, content }));
+            return Ok(Some(ImportLine { number: self.count, content }));
         }
     }
 }
