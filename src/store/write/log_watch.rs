@@ -108,8 +108,7 @@ mod tests {
     fn queries_are_held_up_no_longer_than_the_log_is_long() {
         let watched = Watched::new();
         let queries = Arc::clone(&watched.borrow().queries);
-        let query =
-            |bytes| queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
+        let query = |bytes| queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
         assert!(!query(DATABASE.folded - 1));
         assert!(query(DATABASE.held), "one is running");
         assert!(!watched.borrow_mut().look(1), "the log has started over by itself");
