@@ -41,11 +41,11 @@ struct HtmlPage {
 }
 
 pub(super) fn overview(_: &App, _: &Request) -> Answer {
-    Answer::Now(OVERVIEW.response().into())
+    OVERVIEW.response().into()
 }
 
 pub(super) fn docs(_: &App, _: &Request) -> Answer {
-    Answer::Now(DOCS.response().into())
+    DOCS.response().into()
 }
 
 impl HtmlPage {

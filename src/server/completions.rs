@@ -131,9 +131,13 @@ impl CompletionSender {
 }
 
 impl CompletionQueue {
-    /// Whatever is there. Called after each wake-up.
-    pub(super) fn take(&self) -> Vec<Completion> {
+    /// From here on whoever sends something wakes the reactor again.
+    pub(super) fn await_more(&self) {
         self.shared.waker.reset();
+    }
+
+    /// Whatever is there.
+    pub(super) fn take(&self) -> Vec<Completion> {
         let responses = self.responses.try_iter().map(|response| {
             self.shared.buffered.arrives(response.rendered.held());
             Completion::Response(response)
