@@ -87,7 +87,11 @@ impl RequestContext {
             Some(waiting) => feed::resume(&self.app, &waiting.wait, self.request.received),
         }));
         match answer {
+<<<<<<< HEAD
             Ok(Answer::Now(reply)) => self.send_to_all(reply),
+=======
+            Ok(Answer::Now(reply)) => self.send(&reply),
+>>>>>>> main
             Ok(Answer::AfterCommit(message)) => {
                 self.request.body = Body::Whole(Vec::new());
                 self.message_id = Some(message.message_id().to_owned());
@@ -99,7 +103,11 @@ impl RequestContext {
             Ok(Answer::AfterNews(wait)) => self.wait_for_news(wait),
             Err(_) => {
                 self.app.metrics.panics.fetch_add(1, Relaxed);
+<<<<<<< HEAD
                 self.send_to_all(routes::internal_error().into());
+=======
+                self.send(&routes::internal_error().into());
+>>>>>>> main
             }
         }
     }
@@ -174,9 +182,10 @@ impl RequestContext {
     }
 
     /// There is no room for it.
-    pub(super) fn shed(self: Box<Self>) {
+    pub(super) fn shed(mut self: Box<Self>) {
         self.app.metrics.shed(self.priority());
         let reply = routes::shed(self.resolved.priority);
+<<<<<<< HEAD
         self.send_to_all(reply);
     }
 
@@ -192,6 +201,8 @@ impl RequestContext {
                 follower.send(&reply);
             }
         }
+=======
+>>>>>>> main
         self.send(&reply);
     }
 

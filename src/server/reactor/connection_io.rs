@@ -3,7 +3,13 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+<<<<<<< HEAD
 use super::super::completions::{Completion, OutgoingResponse};
+=======
+use rustix::event::epoll;
+
+use super::super::completions::OutgoingResponse;
+>>>>>>> main
 use super::super::connection::{Connection, ReadOutcome};
 use super::super::protocol::{AfterResponse, Phase};
 use super::super::rejected_request::RejectedRequest;
@@ -23,7 +29,22 @@ use crate::routes::RequestError;
 const READS_PER_EVENT: usize = 2;
 
 /// There is more that can be done for a connection at once, if it is still there.
+<<<<<<< HEAD
 pub(super) type GoesOn = Option<()>;
+=======
+type GoesOn = Option<()>;
+
+impl Reactor {
+    pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
+        // The connection may have been closed by an earlier event of the same wait.
+        if let Some(connection) = self.connections.get_mut(key) {
+            let hang_up = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            let has_hung_up = flags.intersects(hang_up);
+            connection.note_event(flags.intersects(epoll::EventFlags::IN), has_hung_up);
+            self.drive(key);
+        }
+    }
+>>>>>>> main
 
 impl Reactor {
     /// Does for a connection what can be done without waiting, within its fair share: who sends
@@ -37,7 +58,10 @@ impl Reactor {
                 Phase::Fresh { .. } | Phase::Idle { .. } | Phase::Receiving { .. } => self.receive(key),
                 Phase::Sending { .. } => self.send(key),
                 Phase::Lingering { cause, .. } => self.discard(key, cause),
+<<<<<<< HEAD
                 Phase::Waiting { .. } => self.look_after_waiter(key),
+=======
+>>>>>>> main
                 Phase::Busy { .. } => None,
             };
             self.count_bytes(key);
@@ -49,7 +73,11 @@ impl Reactor {
     }
 
     fn discard(&mut self, key: usize, cause: CloseCause) -> GoesOn {
+<<<<<<< HEAD
         let connection = self.connections.get_mut(key)?;
+=======
+        let connection = self.connections.get_mut(key).filter(|c| c.is_readable())?;
+>>>>>>> main
         match connection.discard(&mut self.buffer) {
             ReadOutcome::Some => Some(()),
             ReadOutcome::Nothing => None,
@@ -82,7 +110,11 @@ impl Reactor {
     }
 
     fn read(&mut self, key: usize) -> GoesOn {
+<<<<<<< HEAD
         let connection = self.connections.get_mut(key)?;
+=======
+        let connection = self.connections.get_mut(key).filter(|c| c.is_readable())?;
+>>>>>>> main
         match connection.read(&mut self.buffer) {
             ReadOutcome::Some => Some(()),
             ReadOutcome::Nothing => None,
@@ -193,7 +225,10 @@ impl Reactor {
     }
 
     pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> GoesOn {
+<<<<<<< HEAD
         self.dismiss_waiter(key);
+=======
+>>>>>>> main
         if let Some(connection) = self.connections.try_remove(key) {
             self.sources.remove(connection.source);
             self.completions.buffered().recount(connection.counted, 0);
