@@ -27,6 +27,35 @@ pub(super) enum ReadOutcome {
     Failed,
 }
 
+/// What the kernel has said of a socket's input, and a read has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    /// There is none, and more will be announced.
+    Quiet,
+    Readable,
+    /// The client has hung up: there is an end to be read, and no other event will come.
+    HungUp,
+}
+
+impl Input {
+    fn after_event(self, is_readable: bool, has_hung_up: bool) -> Self {
+        match self {
+            _ if has_hung_up => Self::HungUp,
+            Self::Quiet if is_readable => Self::Readable,
+            _ => self,
+        }
+    }
+
+    /// After a read that has filled the buffer, or has not.
+    fn after_read(self, is_full: bool) -> Self {
+        match self {
+            Self::HungUp => Self::HungUp,
+            _ if is_full => Self::Readable,
+            _ => Self::Quiet,
+        }
+    }
+}
+
 pub(super) struct Connection {
     socket: OwnedFd,
     pub(super) peer: Client,
@@ -36,6 +65,7 @@ pub(super) struct Connection {
     pub(super) is_proxy: bool,
     pub(super) id: ConnectionId,
     pub(super) protocol: Protocol,
+    input: Input,
     /// Bytes that this connection was last counted with.
     pub(super) counted: usize,
 }
@@ -48,8 +78,17 @@ impl Connection {
         is_proxy: bool,
         id: ConnectionId,
     ) -> Self {
-        let protocol = Protocol::new(Instant::now());
-        Self { socket, peer, source, is_proxy, id, protocol, counted: 0 }
+        let (protocol, input) = (Protocol::new(Instant::now()), Input::Readable);
+        Self { socket, peer, source, is_proxy, id, protocol, input, counted: 0 }
+    }
+
+    /// False if a read would find nothing, as far as the kernel has said.
+    pub(super) fn is_readable(&self) -> bool {
+        self.input != Input::Quiet
+    }
+
+    pub(super) fn note_event(&mut self, is_readable: bool, has_hung_up: bool) {
+        self.input = self.input.after_event(is_readable, has_hung_up);
     }
 
     /// Reads once, through `buffer`, so that a connection that sends nothing holds no memory.
@@ -75,9 +114,15 @@ impl Connection {
 
     fn receive(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> Result<usize, ReadOutcome> {
         match rustix::net::recv(&self.socket, buffer.as_mut_slice(), RecvFlags::DONTWAIT) {
-            Ok((count, _)) => Ok(count),
+            Ok((count, _)) => {
+                self.input = self.input.after_read(count == buffer.len());
+                Ok(count)
+            }
             Err(Errno::INTR) => Err(ReadOutcome::Some),
-            Err(Errno::AGAIN) => Err(ReadOutcome::Nothing),
+            Err(Errno::AGAIN) => {
+                self.input = Input::Quiet;
+                Err(ReadOutcome::Nothing)
+            }
             Err(_) => Err(ReadOutcome::Failed),
         }
     }
@@ -120,9 +165,38 @@ impl Connection {
     pub(super) fn linger(&mut self, now: Instant, time: Duration, cause: CloseCause) {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
         self.protocol.linger(now, time, cause);
+        self.note_event(true, false);
     }
 }
 
 pub(super) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 const _: () = assert!(READ_CHUNK_BYTES <= MAX_HEAD_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_is_read_until_a_read_finds_its_end_and_a_hang_up_is_not_forgotten() {
+        use Input::{HungUp, Quiet, Readable};
+        for (before, is_readable, has_hung_up, after) in [
+            (Quiet, false, false, Quiet),
+            (Quiet, true, false, Readable),
+            (Readable, false, false, Readable),
+            (Quiet, true, true, HungUp),
+            (Readable, false, true, HungUp),
+            (HungUp, true, false, HungUp),
+        ] {
+            assert_eq!(before.after_event(is_readable, has_hung_up), after, "{before:?}");
+        }
+        for (before, is_full, after) in [
+            (Readable, true, Readable),
+            (Readable, false, Quiet),
+            (HungUp, true, HungUp),
+            (HungUp, false, HungUp),
+        ] {
+            assert_eq!(before.after_read(is_full), after, "{before:?}");
+        }
+    }
+}

@@ -95,10 +95,7 @@ impl Server {
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
         let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
         let (sender, completions) = completions::channel()?;
-<<<<<<< HEAD
         app.store.wake_on_commit(sender.waker());
-=======
->>>>>>> main
         let stopper = Stopper { app: Arc::clone(&app), waker: sender.waker() };
         let reactor = Reactor::new(listener, app, bounds, pool, (sender, completions))?;
         let reactor = thread::Builder::new().name("reactor".into()).spawn(move || reactor.run())?;

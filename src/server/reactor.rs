@@ -145,7 +145,7 @@ impl Reactor {
                 }
             }
             for event in &events {
-                self.handle(event.data.u64());
+                self.handle(event.data.u64(), event.flags);
             }
             for key in std::mem::take(&mut self.unfinished) {
                 self.guarded(self.id_of(key), |reactor| reactor.drive(key));
@@ -172,13 +172,13 @@ impl Reactor {
         }
     }
 
-    fn handle(&mut self, data: u64) {
+    fn handle(&mut self, data: u64, flags: epoll::EventFlags) {
         match data {
             LISTENER => self.guarded(None, |reactor| reactor.accept(ACCEPTS_PER_EVENT)),
             COMPLETIONS => self.take_completions(),
             key => {
                 let key = key as usize;
-                self.guarded(self.id_of(key), |reactor| reactor.drive(key));
+                self.guarded(self.id_of(key), |reactor| reactor.awake(key, flags));
             }
         }
     }

@@ -87,11 +87,7 @@ impl RequestContext {
             Some(waiting) => feed::resume(&self.app, &waiting.wait, self.request.received),
         }));
         match answer {
-<<<<<<< HEAD
             Ok(Answer::Now(reply)) => self.send_to_all(reply),
-=======
-            Ok(Answer::Now(reply)) => self.send(&reply),
->>>>>>> main
             Ok(Answer::AfterCommit(message)) => {
                 self.request.body = Body::Whole(Vec::new());
                 self.message_id = Some(message.message_id().to_owned());
@@ -103,11 +99,7 @@ impl RequestContext {
             Ok(Answer::AfterNews(wait)) => self.wait_for_news(wait),
             Err(_) => {
                 self.app.metrics.panics.fetch_add(1, Relaxed);
-<<<<<<< HEAD
                 self.send_to_all(routes::internal_error().into());
-=======
-                self.send(&routes::internal_error().into());
->>>>>>> main
             }
         }
     }
@@ -185,7 +177,6 @@ impl RequestContext {
     pub(super) fn shed(mut self: Box<Self>) {
         self.app.metrics.shed(self.priority());
         let reply = routes::shed(self.resolved.priority);
-<<<<<<< HEAD
         self.send_to_all(reply);
     }
 
@@ -201,8 +192,6 @@ impl RequestContext {
                 follower.send(&reply);
             }
         }
-=======
->>>>>>> main
         self.send(&reply);
     }
 

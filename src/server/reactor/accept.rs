@@ -50,7 +50,8 @@ impl Reactor {
         }
         let entry = self.connections.vacant_entry();
         let key = entry.key();
-        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        let flags =
+            epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         if epoll::add(&self.poll, &socket, epoll::EventData::new_u64(key as u64), flags).is_err() {
             self.app.metrics.closed(CloseCause::Capacity);
             return;

@@ -3,13 +3,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-<<<<<<< HEAD
-use super::super::completions::{Completion, OutgoingResponse};
-=======
 use rustix::event::epoll;
 
-use super::super::completions::OutgoingResponse;
->>>>>>> main
+use super::super::completions::{Completion, OutgoingResponse};
 use super::super::connection::{Connection, ReadOutcome};
 use super::super::protocol::{AfterResponse, Phase};
 use super::super::rejected_request::RejectedRequest;
@@ -29,10 +25,7 @@ use crate::routes::RequestError;
 const READS_PER_EVENT: usize = 2;
 
 /// There is more that can be done for a connection at once, if it is still there.
-<<<<<<< HEAD
 pub(super) type GoesOn = Option<()>;
-=======
-type GoesOn = Option<()>;
 
 impl Reactor {
     pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
@@ -44,9 +37,7 @@ impl Reactor {
             self.drive(key);
         }
     }
->>>>>>> main
 
-impl Reactor {
     /// Does for a connection what can be done without waiting, within its fair share: who sends
     /// faster than we read must not keep the others from their turn.
     pub(super) fn drive(&mut self, key: usize) {
@@ -58,10 +49,7 @@ impl Reactor {
                 Phase::Fresh { .. } | Phase::Idle { .. } | Phase::Receiving { .. } => self.receive(key),
                 Phase::Sending { .. } => self.send(key),
                 Phase::Lingering { cause, .. } => self.discard(key, cause),
-<<<<<<< HEAD
                 Phase::Waiting { .. } => self.look_after_waiter(key),
-=======
->>>>>>> main
                 Phase::Busy { .. } => None,
             };
             self.count_bytes(key);
@@ -73,11 +61,7 @@ impl Reactor {
     }
 
     fn discard(&mut self, key: usize, cause: CloseCause) -> GoesOn {
-<<<<<<< HEAD
-        let connection = self.connections.get_mut(key)?;
-=======
         let connection = self.connections.get_mut(key).filter(|c| c.is_readable())?;
->>>>>>> main
         match connection.discard(&mut self.buffer) {
             ReadOutcome::Some => Some(()),
             ReadOutcome::Nothing => None,
@@ -110,11 +94,7 @@ impl Reactor {
     }
 
     fn read(&mut self, key: usize) -> GoesOn {
-<<<<<<< HEAD
-        let connection = self.connections.get_mut(key)?;
-=======
         let connection = self.connections.get_mut(key).filter(|c| c.is_readable())?;
->>>>>>> main
         match connection.read(&mut self.buffer) {
             ReadOutcome::Some => Some(()),
             ReadOutcome::Nothing => None,
@@ -225,10 +205,7 @@ impl Reactor {
     }
 
     pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> GoesOn {
-<<<<<<< HEAD
         self.dismiss_waiter(key);
-=======
->>>>>>> main
         if let Some(connection) = self.connections.try_remove(key) {
             self.sources.remove(connection.source);
             self.completions.buffered().recount(connection.counted, 0);

@@ -65,7 +65,10 @@ impl Reactor {
 
     fn end_quiet_connection(&mut self, key: usize, now: Instant) {
         // What came in this very moment is answered. To close upon it would reset the connection.
-        self.drive(key);
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.note_event(true, false);
+            self.drive(key);
+        }
         if let Some(connection) = self.connections.get_mut(key).filter(|c| c.protocol.is_idle()) {
             connection.linger(now, DRAIN_LINGER, CloseCause::Idle);
             self.drive(key);
