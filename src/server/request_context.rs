@@ -174,7 +174,7 @@ impl RequestContext {
     }
 
     /// There is no room for it.
-    pub(super) fn shed(mut self: Box<Self>) {
+    pub(super) fn shed(self: Box<Self>) {
         self.app.metrics.shed(self.priority());
         let reply = routes::shed(self.resolved.priority);
         self.send_to_all(reply);
