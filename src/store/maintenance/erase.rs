@@ -46,7 +46,7 @@ pub fn erase(
     database: &DatabasePath,
     senders: &[String],
     to_the_last_byte: bool,
-    mut progress: impl FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<u64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(database, &error);
     let version = schema::inspect(database)?;
