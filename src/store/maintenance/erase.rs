@@ -9,6 +9,7 @@
 //! - The ids stay known for a while as hashes ([`crate::store::write::tombstones`]): sent again, a message stays erased.
 //! - Cut short it has erased a part; done again it erases the rest.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -82,53 +83,46 @@ pub fn erase(
     let remove = |connection: &Connection| changes::remove(connection, i64::MAX, REMOVAL_SLICE);
     while slice(&connection, &lock, remove).map_err(failed)? {}
     if to_the_last_byte {
-        rewrite(&connection).map_err(|error| not_rewritten(database, &error))?;
+        rewrite(&connection).map_err(|error| {
+            let advice = match is_busy(&error) {
+                true => "another process holds the database: end it",
+                false => {
+                    "it takes as much room as the database has, once beside it and once where TMPDIR points"
+                }
+            };
+            unfinished(database, "it could not be written anew", &error, advice)
+        })?;
     }
     let emptied = log_room::make_empty(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
-    let copies = remove_copies(database);
+    // Unfinished copies, which commands that were killed have left behind, hold the messages as well.
+    let copies = temporary::left_behind(folder_of(database))
+        .and_then(|copies| copies.iter().try_for_each(|copy| temporary::remove(copy)));
     let removed = remove_index(database);
-    emptied.map_err(|error| still_in_the_log(database, &error))?;
-    removed.map_err(|error| still_in(database, "its index", &error))?;
-    copies.map_err(|error| still_in(database, "an unfinished copy beside it", &error))?;
+    emptied.map_err(|error| {
+        let advice = match is_busy(&error) {
+            true => "another process reads the database all the time, as Litestream or an open sqlite3 does: end it",
+            false => "put that right",
+        };
+        unfinished(database, "its log still holds them", &error, advice)
+    })?;
+    for (what, removed) in [("its index", removed), ("an unfinished copy beside it", copies)] {
+        let what_is_left = format!("{what} still holds them, since it cannot be removed");
+        removed.map_err(|error| unfinished(database, &what_is_left, &error, "put that right"))?;
+    }
     Ok(erased)
 }
 
-/// Removes unfinished copies of the messages that commands which were killed have left behind.
-fn remove_copies(database: &Path) -> io::Result<()> {
-    temporary::left_behind(folder_of(database))?.iter().try_for_each(|left| temporary::remove(left))
-}
-
-fn still_in_the_log(database: &Path, error: &rusqlite::Error) -> OpenError {
-    let advice = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy) => {
-            "another process reads the database all the time, as Litestream or an open sqlite3 does: end it"
-        }
-        _ => "put that right",
-    };
+/// What is said of messages that are deleted, and not gone yet.
+fn unfinished(database: &Path, what_is_left: &str, error: &dyn Display, advice: &str) -> OpenError {
     OpenError::Unusable(format!(
-        "the messages are deleted from {}, but its log still holds them ({error}); {advice}, and run this again",
+        "the messages are deleted from {}, but {what_is_left} ({error}); {advice}, and run this again",
         database.display()
     ))
 }
 
-fn still_in(database: &Path, what: &str, error: &io::Error) -> OpenError {
-    OpenError::Unusable(format!(
-        "the messages are deleted from {}, but {what} still holds them, since it cannot be removed ({error}); \
-         put that right, and run this again",
-        database.display()
-    ))
-}
-
-fn not_rewritten(database: &Path, error: &rusqlite::Error) -> OpenError {
-    let advice = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy) => "another process holds the database",
-        _ => "it takes as much room as the database has, once beside it and once where TMPDIR points",
-    };
-    OpenError::Unusable(format!(
-        "the messages are deleted from {}, but it could not be written anew ({error}): {advice}; run this again",
-        database.display()
-    ))
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// Tries until nobody else holds the database.
@@ -136,12 +130,7 @@ fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Resu
     let began = Instant::now();
     loop {
         match work() {
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && began.elapsed() < ERASE_PATIENCE =>
-            {
-                thread::sleep(ERASE_LOOK);
-            }
+            Err(error) if is_busy(&error) && began.elapsed() < ERASE_PATIENCE => thread::sleep(ERASE_LOOK),
             done => return done,
         }
     }
@@ -228,5 +217,5 @@ fn is_in_use(index: &Path) -> bool {
         index.busy_timeout(Duration::ZERO)?;
         index.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
     };
-    fold().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy))
+    fold().is_err_and(|error| is_busy(&error))
 }
