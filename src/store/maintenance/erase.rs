@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::Connection;
 
 use super::deletion::{self, Target};
 use super::log_room;
@@ -26,8 +26,7 @@ use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{READ_WRITE, folder_of, open_regular};
 use crate::store::database::lock::{self, Lock};
 use crate::store::database::migrations::VERSION;
-use crate::store::database::open_error::OpenError;
-use crate::store::database::open_error::from_sqlite;
+use crate::store::database::open_error::{OpenError, from_sqlite, is_held};
 use crate::store::database::schema;
 use crate::store::database::temporary;
 use crate::store::database::transaction::in_transaction;
@@ -84,7 +83,7 @@ pub fn erase(
     while slice(&connection, &lock, remove).map_err(failed)? {}
     if to_the_last_byte {
         rewrite(&connection).map_err(|error| {
-            let advice = match is_busy(&error) {
+            let advice = match is_held(&error) {
                 true => "another process holds the database: end it",
                 false => {
                     "it takes as much room as the database has, once beside it and once where TMPDIR points"
@@ -100,7 +99,7 @@ pub fn erase(
         .and_then(|copies| copies.iter().try_for_each(|copy| temporary::remove(copy)));
     let removed = remove_index(database);
     emptied.map_err(|error| {
-        let advice = match is_busy(&error) {
+        let advice = match is_held(&error) {
             true => "another process reads the database all the time, as Litestream or an open sqlite3 does: end it",
             false => "put that right",
         };
@@ -121,16 +120,12 @@ fn unfinished(database: &Path, what_is_left: &str, error: &dyn Display, advice: 
     ))
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-}
-
 /// Tries until nobody else holds the database.
 fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
     let began = Instant::now();
     loop {
         match work() {
-            Err(error) if is_busy(&error) && began.elapsed() < ERASE_PATIENCE => thread::sleep(ERASE_LOOK),
+            Err(error) if is_held(&error) && began.elapsed() < ERASE_PATIENCE => thread::sleep(ERASE_LOOK),
             done => return done,
         }
     }
@@ -172,8 +167,7 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
         "SELECT rowid, from_msisdn, CAST(message_id AS BLOB) FROM messages WHERE from_msisdn = ?1 AND rowid <= ?2",
     )?;
     for sender in senders {
-        let found = |row: &Row<'_>| Ok((row.get(0)?, sender.clone(), row.get(2)?));
-        for message in statement.query_map((sender, last), found)? {
+        for message in statement.query_map((sender, last), |row| row.try_into())? {
             all.push(message?);
         }
     }
@@ -217,5 +211,5 @@ fn is_in_use(index: &Path) -> bool {
         index.busy_timeout(Duration::ZERO)?;
         index.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
     };
-    fold().is_err_and(|error| is_busy(&error))
+    fold().is_err_and(|error| is_held(&error))
 }

@@ -109,11 +109,9 @@ pub(in crate::store) fn delete(
     expired: &[ExpiredMessage],
     at: i64,
 ) -> rusqlite::Result<u64> {
-    let target = |one: &ExpiredMessage| (one.row, one.created_at.clone(), one.message_id.clone());
-    let targets: Vec<_> = expired.iter().map(target).collect();
     const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
-    deletion::overwrite_texts(connection, TELLS, &targets)?;
-    deletion::delete(connection, TELLS, &targets, at)
+    deletion::overwrite_texts(connection, TELLS, expired)?;
+    deletion::delete(connection, TELLS, expired, at)
 }
 
 struct RetentionLoop {
