@@ -128,3 +128,25 @@ fn is_at_its_limit(path: &Path) -> bool {
     let bytes = files.filter_map(|file| fs::symlink_metadata(file).ok()).map(|file| file.len()).max();
     bytes.unwrap_or(0).saturating_add(SCARCE_BYTES) > largest
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::error::StoreError;
+
+    #[test]
+    fn what_another_process_holds_is_in_use_by_whatever_name_sqlite_says_so() {
+        for code in [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_BUSY_RECOVERY,
+            ffi::SQLITE_BUSY_SNAPSHOT,
+            ffi::SQLITE_LOCKED,
+            ffi::SQLITE_PROTOCOL,
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let at_start = from_sqlite(Path::new("app.db"), &error);
+            assert!(matches!(at_start, OpenError::InUse(_)), "{error}: {at_start}");
+            assert_eq!(StoreError::from(error), StoreError::Locked);
+        }
+    }
+}
