@@ -7,8 +7,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::limits::MAX_CURSOR_ID_BYTES;
 use crate::sort_key::{MessageId, RawText, SortKey};
+
+/// Bytes of a `message_id` that a cursor carries; of a longer one it names the rows on both sides as well.
+const MAX_CURSOR_ID_BYTES: usize = 512;
 
 /// A place between two messages.
 #[derive(Debug, Clone, PartialEq)]

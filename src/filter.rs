@@ -8,10 +8,15 @@ use serde_json::json;
 
 use crate::cursor::Cursor;
 use crate::folding::Needle;
-use crate::limits::{DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS};
 use crate::timestamp::{InstantKey, parse_instant};
 use crate::url::{percent_encode, query_parameters};
 use crate::validation_error::ValidationError;
+
+/// Largest `limit`.
+const MAX_PAGE_ROWS: u32 = 100;
+
+/// Rows of a page when `limit` is not given.
+const DEFAULT_PAGE_ROWS: u32 = 50;
 
 /// Which messages are meant. All conditions hold together.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -11,12 +11,23 @@ use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::client::Client;
 use crate::clock::write_rfc3339;
 use crate::escape::{is_deceptive, push_escape};
-use crate::limits::{LOG_BUFFER_BYTES, LOG_FLUSH_TIMEOUT, LOG_PAUSE, MAX_LOGGED_CHARS};
+
+/// At a stop, how long the last log lines may take to leave.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Characters of a client's string (path, `message_id`) that a log line repeats.
+const MAX_LOGGED_CHARS: usize = 512;
+
+/// Pause of the log thread between two writes, so that a busy service writes in batches.
+const LOG_PAUSE: Duration = Duration::from_millis(5);
+
+/// Bytes of log lines waiting for stdout; past it lines are dropped and counted.
+const LOG_BUFFER_BYTES: usize = 1 << 20;
 
 /// How much a line matters, least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,13 +8,15 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with, sockopt,
 };
 
-use crate::limits::NOTIFY_TIMEOUT;
+/// How long the supervisor may take to hear a word. It has other services to listen to.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The way to the supervisor, if there is one. Cloned for every thread that has something to say.
 #[derive(Clone)]

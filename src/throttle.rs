@@ -13,8 +13,19 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::limits::{BUSY_WEBHOOKS, MAX_QUERY_REST, MAX_QUERY_REST_SHARE, QUERY_REST_LOOK};
+use crate::limits::BUSY_WEBHOOKS;
 use crate::metrics::{Metrics, Priority};
+
+/// How often a thread at rest looks whether there are webhooks still.
+const QUERY_REST_LOOK: Duration = Duration::from_millis(20);
+
+/// No rest is longer than this.
+const MAX_QUERY_REST: Duration = Duration::from_millis(200);
+
+/// While the service is busy, a thread that answers queries rests as many times as long as it has worked
+/// as queries are waiting, up to this. Two who ask are served promptly; twenty who search through a
+/// whole table without pause would take half of the rate of messages otherwise.
+const MAX_QUERY_REST_SHARE: u32 = 9;
 
 thread_local!(static RESTED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) });
 

@@ -24,7 +24,8 @@ impl InstantKey {
 }
 
 /// True for `YYYY-MM-DDTHH:MM:SSZ` with an optional fraction of 1 to 9 digits, naming a real date
-/// and time: the contract's `ts`. There is no second 60.
+/// and time: the contract's `ts`. There is no second 60 and no year 0, which neither the calendar has nor
+/// the `datetime` of the clients in Python that read the message back.
 pub fn is_contract_ts(text: &str) -> bool {
     parse_contract_ts(text).is_some()
 }
@@ -42,7 +43,7 @@ fn parse_contract_ts(text: &str) -> Option<UtcDateTime> {
     if !is_form || is_leap_second(text) {
         return None;
     }
-    UtcDateTime::parse(text, &Rfc3339).ok()
+    UtcDateTime::parse(text, &Rfc3339).ok().filter(|time| time.year() > 0)
 }
 
 /// The instant of any RFC 3339 time, of a time without a zone (UTC), or of a date alone (midnight UTC).
@@ -100,7 +101,8 @@ mod tests {
         for good in [
             "2025-01-15T10:00:00Z",
             "2024-02-29T23:59:59.123456789Z",
-            "0000-01-01T00:00:00Z",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59Z",
             "2000-02-29T00:00:00.0Z",
         ] {
             assert!(is_contract_ts(good), "{good}");
@@ -120,6 +122,8 @@ mod tests {
             "2025-01-15T24:00:00Z",
             "2025-02-29T10:00:00Z",
             "1900-02-29T10:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "0000-12-31T23:59:59Z",
             "2025-13-01T10:00:00Z",
             "2025-00-01T10:00:00Z",
             "2025-01-00T10:00:00Z",

@@ -6,7 +6,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::limits::MAX_ECHOED_INPUT_BYTES;
+/// Bytes of JSON up to which a 422 repeats the value it complains about.
+const MAX_ECHOED_INPUT_BYTES: usize = 256;
 
 /// One entry of a 422's `detail`.
 #[derive(Debug, Clone)]

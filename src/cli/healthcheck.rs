@@ -1,13 +1,16 @@
 //! `healthcheck` asks the service on this machine whether it is ready, for containers without curl.
 
 use std::process;
+use std::time::Duration;
 
 use rustix::net::SocketAddrAny;
 
 use super::{EX_CONFIG, Failure, probe};
 use crate::config::Config;
-use crate::limits::HEALTHCHECK_TIMEOUT;
 use crate::server::Listener;
+
+/// How long the `healthcheck` command waits for each step.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a health check of a container ends with when the service is not ready.
 const NOT_READY: u8 = 1;

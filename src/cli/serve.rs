@@ -13,7 +13,6 @@ use super::{EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, Failure};
 use crate::advice;
 use crate::app::App;
 use crate::config::Config;
-use crate::limits::RESERVED_DESCRIPTORS;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -22,6 +21,9 @@ use crate::secrets::CurrentSecrets;
 use crate::server::{BindError, Bounds, Listener, Server};
 use crate::store::{self, DatabasePath, Store};
 use crate::version::{COMMIT, VERSION};
+
+/// Descriptors kept back from connections: database, WAL, shared memory, sockets of our own.
+const RESERVED_DESCRIPTORS: usize = 64;
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     os::keep_little_free_memory();

@@ -18,8 +18,11 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::probe;
 use super::running::Running;
-use crate::limits::WATCHDOG_LOOKS;
 use crate::log::{Level, Line};
+
+/// So many times in the interval that the supervisor wants to hear from us (`WATCHDOG_USEC`) we look
+/// whether there is progress: one look that comes late must not end the service.
+const WATCHDOG_LOOKS: u32 = 3;
 
 /// What this process signs its own requests with.
 pub(super) fn fresh_id() -> String {

@@ -3,10 +3,12 @@
 use serde_json::json;
 
 use crate::http::Response;
-use crate::limits::RETRY_AFTER_SECONDS;
 use crate::store::StoreError;
 use crate::url::repeat_query;
 use crate::validation_error::ValidationError;
+
+/// `Retry-After` of every 503, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Why a request was rejected before a route saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

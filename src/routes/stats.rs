@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use super::{Answer, problem};
 use crate::app::App;
 use crate::http::{Request, Response};
-use crate::limits::MAX_SINCE_INSTANTS;
 use crate::timestamp::{InstantKey, parse_instant};
 use crate::url::query_parameters;
 use crate::validation_error::ValidationError;
+
+/// Instants in one `messages_since` of `/stats`: more than a chart has room for.
+const MAX_SINCE_INSTANTS: usize = 100;
 
 /// The parameter, and the field that answers it.
 const SINCE: &str = "messages_since";

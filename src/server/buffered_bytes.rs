@@ -2,7 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use crate::limits::MAX_BUFFERED_BYTES;
+use crate::limits::LARGEST_MAX_BODY_BYTES;
+
+/// Bytes of requests and responses held for all connections together; past it requests are shed.
+const MAX_BUFFERED_BYTES: usize = 32 << 20;
+const _: () = assert!(LARGEST_MAX_BODY_BYTES < MAX_BUFFERED_BYTES);
 
 #[derive(Default)]
 pub(super) struct BufferedBytes {

@@ -4,8 +4,11 @@
 //! ends in CRLF. Extensions and trailer fields have to be such, and are read over.
 
 use super::header_field::{is_token_byte, parse_field};
-use crate::limits::{MAX_CHUNK_LINE_BYTES, MAX_HEAD_BYTES};
+use crate::limits::MAX_HEAD_BYTES;
 use crate::routes::RequestError;
+
+/// Bytes of one chunk-size line (RFC 9112, section 7.1), extensions included. Real senders use under 10.
+const MAX_CHUNK_LINE_BYTES: usize = 256;
 
 /// A body on its way.
 #[derive(Debug)]

@@ -44,7 +44,6 @@ use std::time::{Duration, Instant};
 
 use crate::app::App;
 use crate::http::Body;
-use crate::limits::REACTOR_LOOK;
 use crate::routes::{self, RequestError};
 use crate::waker::Waker;
 
@@ -53,6 +52,9 @@ pub use reactor::Bounds;
 
 use reactor::Reactor;
 use worker_pool::WorkerPool;
+
+/// Pause between two looks whether the reactor has come round, which takes it less than a millisecond.
+const REACTOR_LOOK: Duration = Duration::from_millis(10);
 
 /// A running server.
 pub struct Server {

@@ -11,8 +11,10 @@ use super::eviction_policy::Activity;
 use super::reactor::Bounds;
 use super::request_reader::RequestReader;
 use super::response_writer::RenderedResponse;
-use crate::limits::LINGER_BYTES;
 use crate::metrics::CloseCause;
+
+/// After a refusal, so much is still read and thrown away, for as long as `deadlines` lets it.
+const LINGER_BYTES: usize = 8 << 20;
 
 /// What a connection is waiting for.
 pub(super) enum Phase {

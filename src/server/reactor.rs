@@ -36,8 +36,18 @@ use super::listener::Listener;
 use super::sources::Sources;
 use super::worker_pool::WorkerPool;
 use crate::app::App;
-use crate::limits::{ACCEPTS_PER_EVENT, DEADLINE_TICK, READ_CHUNK_BYTES, TIDY_INTERVAL};
+use crate::limits::READ_CHUNK_BYTES;
 use crate::metrics::CloseCause;
+
+/// How often the memory that clients have left free is given back to the system, which takes a
+/// millisecond.
+const TIDY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often deadlines are looked at. Coarse, because they are seconds long.
+const DEADLINE_TICK: Duration = Duration::from_millis(200);
+
+/// Connections accepted before the ones already open get their turn again.
+const ACCEPTS_PER_EVENT: usize = 64;
 
 /// What an operator may set.
 #[derive(Debug, Clone, Copy)]

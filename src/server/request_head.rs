@@ -12,8 +12,11 @@ use super::header_field::parse_field;
 use super::request_line::RequestLine;
 use crate::authority;
 use crate::http::Headers;
-use crate::limits::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::limits::MAX_HEAD_BYTES;
 use crate::routes::RequestError;
+
+/// Header lines of one request. Browsers and proxies send about 20.
+const MAX_HEADERS: usize = 100;
 
 /// A head that keeps every rule.
 #[derive(Debug)]

@@ -4,7 +4,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::http::Headers;
-use crate::limits::MAX_REQUEST_ID_CHARS;
+
+/// Characters of a client's `X-Request-ID` that are still echoed (contract, section 7).
+const MAX_REQUEST_ID_CHARS: usize = 128;
 
 /// The client's `X-Request-ID` if it sent one that is sane (contract, section 7), otherwise a fresh one.
 pub(super) fn of(headers: &Headers) -> String {

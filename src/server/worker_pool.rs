@@ -12,7 +12,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
 use threadpool::ThreadPool;
@@ -22,10 +22,15 @@ use super::priorities::{Counts, Role, Threads, is_worth_waking, next};
 use super::request_context::RequestContext;
 use crate::app::App;
 use crate::http::Request;
-use crate::limits::{LONG_QUERY, WORKER_STACK_BYTES};
 use crate::metrics::{Metrics, Priority};
 use crate::routes::{Answer, Resolved};
 use crate::{os, throttle};
+
+/// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
+const WORKER_STACK_BYTES: usize = 512 << 10;
+
+/// A query that took so long may have sorted a whole table: the memory for that goes back to the system.
+const LONG_QUERY: Duration = Duration::from_millis(100);
 
 /// Requests of one source that may wait for a thread; past it they are shed. Of all sources together twice as
 /// many may. Webhooks and what costs next to nothing are gone through in a moment.

@@ -63,9 +63,9 @@ fn a_ts_in_the_future_is_counted_and_not_old() {
 }
 
 #[test]
-fn a_message_from_the_year_nought_is_older_than_every_bucket() {
+fn a_message_from_the_year_one_is_older_than_every_bucket() {
     let service = Service::start();
-    service.store(&message_with("m1", &json!({ "ts": "0000-01-01T00:00:00Z" })));
+    service.store(&message_with("m1", &json!({ "ts": "0001-01-01T00:00:00Z" })));
     service.counted("message_lag_seconds_bucket{le=\"604800\"}", 0.0);
     service.counted("message_lag_seconds_bucket{le=\"+Inf\"}", 1.0);
 }

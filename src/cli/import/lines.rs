@@ -4,10 +4,13 @@ use std::io::{self, BufRead, Read};
 
 use serde_json::Value;
 
-use crate::limits::MAX_IMPORT_LINE_BYTES;
+use crate::limits::LARGEST_MAX_BODY_BYTES;
 use crate::message::{Message, Rejected};
 use crate::store::Incoming;
 use crate::validation_error::ValidationError;
+
+/// Bytes of a line that `import` reads: a body of any size that the service can be set to take.
+const MAX_IMPORT_LINE_BYTES: usize = LARGEST_MAX_BODY_BYTES;
 
 /// One message of the input, or why it is none.
 pub(super) struct Line {

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::io::Errno;
@@ -12,9 +12,11 @@ use super::super::connection::{Connection, SEND_FLAGS};
 use super::super::rejected_request::RejectedRequest;
 use super::{LISTENER, Reactor};
 use crate::client::Client;
-use crate::limits::ACCEPT_PAUSE;
 use crate::metrics::CloseCause;
 use crate::routes::RequestError;
+
+/// Pause after `accept` failed for want of descriptors or memory; meanwhile connections end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Reactor {
     /// Takes in those who wait, up to so many.

@@ -7,11 +7,18 @@ use super::super::connection::Connection;
 use super::super::protocol::{AfterResponse, Expiry};
 use super::super::rejected_request::RejectedRequest;
 use super::Reactor;
-use crate::limits::{CLOSINGS_REPORT_INTERVAL, DRAIN_LINGER, LINGER};
+use crate::limits::DRAIN_LINGER;
 use crate::log::{Level, Line};
 use crate::metrics::CloseCause;
 use crate::os;
 use crate::routes::RequestError;
+
+/// How often the log says how many connections were ended, and why.
+const CLOSINGS_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After a refusal, how long what comes is still read and thrown away, so that the client sees
+/// the answer instead of a reset (RFC 9112, section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
 
 impl Reactor {
     pub(super) fn enforce_deadlines(&mut self, now: Instant) {

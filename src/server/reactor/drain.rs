@@ -6,7 +6,7 @@
 //! 3. A connection that is quiet is closed in order: our side first, and the rest when the client has closed
 //!    its own or has had a moment for that.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 
@@ -14,8 +14,15 @@ use super::super::completions::ConnectionId;
 use super::super::connection::Connection;
 use super::super::protocol::Phase;
 use super::Reactor;
-use crate::limits::{DRAIN_LINGER, DRAIN_QUIET_TIME, DRAIN_TIMEOUT, LISTEN_BACKLOG};
+use crate::limits::{DRAIN_LINGER, LISTEN_BACKLOG};
 use crate::metrics::CloseCause;
+
+/// At a stop, how long a connection must have been quiet to be closed at once: a client that has just
+/// connected, or sends one request after the other, may have the next one on its way.
+const DRAIN_QUIET_TIME: Duration = Duration::from_millis(500);
+
+/// At a stop, how long requests already begun may take (contract, section 10).
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Reactor {
     pub(super) fn begin_to_drain(&mut self) {

@@ -18,7 +18,7 @@ use super::commit_probe::CommitProbe;
 use super::lag;
 use super::last_close::LastConnection;
 use super::log_watch::LogWatch;
-use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_BUSY_TIMEOUT};
+use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_TIMEOUT};
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -30,6 +30,10 @@ use crate::store::database::transaction::{data_version, in_transaction, schema_v
 use crate::store::database::{files, schema, wal};
 use crate::store::error::StoreError;
 use crate::store::read::queries::Queries;
+
+/// How long a probe's own commit waits for another process that holds the database.
+const PROBE_BUSY_TIMEOUT: Duration = Duration::from_millis(300);
+const _: () = assert!(PROBE_BUSY_TIMEOUT.as_millis() < PROBE_TIMEOUT.as_millis());
 
 /// Pause of the writer between two tries to open a database that failed.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);

@@ -19,13 +19,17 @@ use super::last_close::LastConnection;
 use super::transactor::Transactor;
 use super::waiter::Waiter;
 use super::writer_thread::serve;
-use crate::limits::{PROBE_TIMEOUT, WRITER_QUEUE};
+use crate::limits::{MAX_BATCH, PROBE_TIMEOUT};
 use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::read::queries::Queries;
+
+/// Messages waiting for the writer; past it they are answered 503.
+const WRITER_QUEUE: usize = 8192;
+const _: () = assert!(MAX_BATCH <= WRITER_QUEUE);
 
 /// A failure to commit is reported to probes for this long before another try.
 const FAILURE_STANDS: Duration = Duration::from_millis(500);
