@@ -68,17 +68,12 @@ pub(in crate::store) fn claim(path: &Path) -> Result<(Result<Connection, OpenErr
 /// spend on getting there step by step.
 fn create(path: &Path) -> Result<(), OpenError> {
     logs::none_without_a_database(path)?;
-    let make = || -> io::Result<Result<(), OpenError>> {
-        let temporary = Temporary::of(path)?;
-        if let Err(error) = fill(temporary.path()) {
-            return Ok(Err(error));
-        }
-        temporary.give_to(owner_of(path)?)?;
-        // Where something has the name by now, it is looked at like any other.
-        temporary.publish_new()?;
-        Ok(Ok(()))
-    };
-    make().map_err(|error| unusable(path, folder_of(path), &error))?
+    let failed = |error: io::Error| unusable(path, folder_of(path), &error);
+    let temporary = Temporary::of(path).map_err(failed)?;
+    fill(temporary.path())?;
+    owner_of(path).and_then(|owner| temporary.give_to(owner)).map_err(failed)?;
+    // Where something has the name by now, it is looked at like any other.
+    temporary.publish_new().map(drop).map_err(failed)
 }
 
 fn fill(unborn: &Path) -> Result<(), OpenError> {

@@ -13,7 +13,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::acceptance::examine;
-use super::files::{READ_WRITE, folder_of, with_suffix};
+use super::files::{READ_WRITE, folder_of, wal_path, with_suffix};
 use super::frozen::{self, Stamp};
 use super::lock;
 use super::log_bounds::DATABASE;
@@ -48,9 +48,10 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
     logs::are_regular(path)?;
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
-    let version = match look(path, Company::None) {
+    let company = Company::of(path);
+    let version = match look(path, company) {
         // Somebody has opened it in between.
-        Err(OpenError::InUse(_)) => look(path, Company::Others),
+        Err(OpenError::InUse(_)) if company == Company::None => look(path, Company::Others),
         looked => looked,
     }?;
     if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES) {
@@ -77,6 +78,13 @@ enum Company {
     /// Nobody, as far as can be seen by the files beside it.
     None,
     Others,
+}
+
+impl Company {
+    fn of(path: &Path) -> Self {
+        let is_there = |suffix| with_suffix(path, suffix).exists();
+        if is_there("-shm") || is_there("-journal") { Self::Others } else { Self::None }
+    }
 }
 
 fn look(path: &Path, company: Company) -> Result<i64, OpenError> {
@@ -111,14 +119,14 @@ fn is_utf8(path: &Path, company: Company) -> rusqlite::Result<bool> {
 /// not there goes with the connection. Nor does it make the file of shared memory where nobody uses one: for
 /// that it has to be alone.
 fn leave_nothing(connection: &Connection, path: &Path, company: Company) -> rusqlite::Result<()> {
-    let is_there = |suffix| with_suffix(path, suffix).exists();
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_there("-wal"))?;
-    let alone = company == Company::None && !is_there("-shm") && !is_there("-journal");
-    connection.busy_timeout(if alone { ALONE_BUSY_TIMEOUT } else { COMMIT_BUSY_TIMEOUT })?;
-    if alone {
-        connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_path(path).exists())?;
+    match company {
+        Company::Others => connection.busy_timeout(COMMIT_BUSY_TIMEOUT),
+        Company::None => {
+            connection.busy_timeout(ALONE_BUSY_TIMEOUT)?;
+            connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))
+        }
     }
-    Ok(())
 }
 
 /// The write connection to a database that has been looked at, brought up to date if it was of this version.

@@ -94,22 +94,30 @@ pub fn erase(
     }
     let emptied = log_room::make_empty(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
-    // Unfinished copies, which commands that were killed have left behind, hold the messages as well.
+    remove_from_other_files(database, emptied)?;
+    Ok(erased)
+}
+
+/// Removes what still holds the messages beside the database, as much of it as can be removed.
+fn remove_from_other_files(database: &Path, emptied: rusqlite::Result<()>) -> Result<(), OpenError> {
+    // Unfinished copies are left behind by commands that were killed.
     let copies = temporary::left_behind(folder_of(database))
         .and_then(|copies| copies.iter().try_for_each(|copy| temporary::remove(copy)));
-    let removed = remove_index(database);
+    let index = remove_index(database);
     emptied.map_err(|error| {
         let advice = match is_held(&error) {
-            true => "another process reads the database all the time, as Litestream or an open sqlite3 does: end it",
+            true => {
+                "another process reads the database all the time, as Litestream or an open sqlite3 does: end it"
+            }
             false => "put that right",
         };
         unfinished(database, "its log still holds them", &error, advice)
     })?;
-    for (what, removed) in [("its index", removed), ("an unfinished copy beside it", copies)] {
+    for (what, removed) in [("its index", index), ("an unfinished copy beside it", copies)] {
         let what_is_left = format!("{what} still holds them, since it cannot be removed");
         removed.map_err(|error| unfinished(database, &what_is_left, &error, "put that right"))?;
     }
-    Ok(erased)
+    Ok(())
 }
 
 /// What is said of messages that are deleted, and not gone yet.

@@ -64,13 +64,7 @@ impl Import {
         log_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT)
             .map_err(|error| if is_held(&error) { StoreError::LogHeld } else { error.into() })?;
         let began = Instant::now();
-        let outcomes = match self.commit(batch) {
-            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(StoreError::Refused(_)) => {
-                batch.iter().map(|one| self.put_one(one)).collect::<Result<_, _>>()?
-            }
-            Err(error) => return Err(error),
-        };
+        let outcomes = self.commit_each(batch)?;
         let version = data_version(&self.connection)?;
         if version != std::mem::replace(&mut self.version, version) {
             // Somebody else is committing: half of the time is theirs.
@@ -79,11 +73,15 @@ impl Import {
         Ok(outcomes)
     }
 
-    fn put_one(&self, one: &Incoming) -> Result<Result<Inserted, StoreError>, StoreError> {
-        match self.commit(std::slice::from_ref(one)) {
-            Ok(outcomes) => Ok(outcomes.first().copied().ok_or(StoreError::Lost)),
-            Err(refused @ StoreError::Refused(_)) => Ok(Err(refused)),
-            Err(error) => Err(error),
+    /// All of them at once, or each by itself where one is refused.
+    fn commit_each(&self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
+        match self.commit(batch) {
+            Err(StoreError::Refused(_)) if batch.len() > 1 => {
+                let each = batch.chunks(1).map(|one| self.commit_each(one));
+                Ok(each.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+            }
+            Err(refused @ StoreError::Refused(_)) => Ok(vec![Err(refused)]),
+            committed => Ok(committed?.into_iter().map(Ok).collect()),
         }
     }
 
