@@ -91,9 +91,9 @@ enum Command {
     Backup(PathBuf),
     Restore(PathBuf),
     Check(Option<PathBuf>),
-    Export(export::Options),
+    Export(export::ExportOptions),
     Import(Option<PathBuf>),
-    Erase(erase::Options),
+    Erase(erase::EraseOptions),
     Version,
     Help,
 }
@@ -185,9 +185,9 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("backup") => Command::Backup(file(&mut parser, "backup needs the name of a FILE")?),
                 Some("restore") => Command::Restore(file(&mut parser, "restore needs the name of a FILE")?),
                 Some("check") => Command::Check(None),
-                Some("export") => Command::Export(export::Options::default()),
+                Some("export") => Command::Export(export::ExportOptions::default()),
                 Some("import") => Command::Import(None),
-                Some("erase") => Command::Erase(erase::Options::parse(&mut parser)?),
+                Some("erase") => Command::Erase(erase::EraseOptions::parse(&mut parser)?),
                 _ => return Err(Value(word).unexpected()),
             },
             Value(word) => match command {

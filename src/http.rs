@@ -46,38 +46,49 @@ pub enum Body {
 
 /// Header fields in the order they came.
 #[derive(Debug, Clone, Default)]
-pub struct Headers(Vec<(String, String)>);
+pub struct Headers {
+    /// Each name with its value behind it.
+    text: String,
+    /// Where in the text a name begins, its value begins, and that ends.
+    fields: Vec<[usize; 3]>,
+}
 
 impl Headers {
-    pub fn push(&mut self, name: String, value: String) {
-        self.0.push((name, value));
+    /// None yet, and room for so many bytes of them.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { text: String::with_capacity(bytes), fields: Vec::with_capacity(16) }
+    }
+
+    pub fn push(&mut self, name: &str, value: &str) {
+        let (begin, middle) = (self.text.len(), self.text.len() + name.len());
+        self.text.push_str(name);
+        self.text.push_str(value);
+        self.fields.push([begin, middle, self.text.len()]);
     }
 
     /// Forgets all fields but those of this name.
     pub fn keep(&mut self, name: &str) {
-        self.0.retain(|(field, _)| field.eq_ignore_ascii_case(name));
+        let text = &self.text;
+        self.fields.retain(|[begin, middle, _]| text[*begin..*middle].eq_ignore_ascii_case(name));
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.fields.len()
     }
 
     /// Bytes of memory taken.
     pub fn held(&self) -> usize {
-        let strings: usize = self.0.iter().map(|(name, value)| name.capacity() + value.capacity()).sum();
-        strings + self.0.capacity() * size_of::<(String, String)>()
+        self.text.capacity() + self.fields.capacity() * size_of::<[usize; 3]>()
     }
 
     /// Every value of a field, whatever the case of its name.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a str> {
-        self.0
-            .iter()
-            .filter(move |(field, _)| field.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+    pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &str> {
+        let is_it = move |field: &&[usize; 3]| self.text[field[0]..field[1]].eq_ignore_ascii_case(name);
+        self.fields.iter().filter(is_it).map(|[_, middle, end]| &self.text[*middle..*end])
     }
 
     /// The value of a field that was sent exactly once.
-    pub fn only<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+    pub fn only(&self, name: &str) -> Option<&str> {
         let mut values = self.all(name);
         let first = values.next()?;
         values.next().is_none().then_some(first)
@@ -127,9 +138,9 @@ mod tests {
     #[test]
     fn a_header_sent_twice_has_no_single_value() {
         let mut headers = Headers::default();
-        headers.push("X-Signature".into(), "a".into());
+        headers.push("X-Signature", "a");
         assert_eq!(headers.only("x-signature"), Some("a"));
-        headers.push("x-signature".into(), "a".into());
+        headers.push("x-signature", "a");
         assert_eq!(headers.only("X-Signature"), None);
         assert_eq!(headers.all("X-SIGNATURE").count(), 2);
     }

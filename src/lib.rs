@@ -9,13 +9,13 @@
 //! | 6 | [`routes`]: decides, a file for each path; knows no socket and no SQL |
 //! | 5 | [`app`]: what a route may reach |
 //! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment |
-//! | 3 | [`secrets`] · how queries make way for webhooks |
+//! | 3 | [`secrets`] · [`throttle`]: how queries make way for webhooks |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
 //! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
-//! `tests/architecture.rs` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
+//! `tests/architecture` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
 //! `checkpoint`, `database`; the one thread of `index` looks at what `read` does.
 //!
 //! # Where is it?

@@ -157,9 +157,9 @@ fn write_json_string(out: &mut String, text: &str) {
 
 /// The way to stdout. Cloned for every thread that has something to say.
 #[derive(Clone)]
-pub struct Log(Arc<Shared>);
+pub struct Log(Arc<LogState>);
 
-struct Shared {
+struct LogState {
     level: AtomicU8,
     dropped: AtomicU64,
     waiting: Mutex<Waiting>,
@@ -176,7 +176,7 @@ struct Waiting {
 impl Log {
     /// Starts the thread that writes to stdout.
     pub fn start(level: Level) -> io::Result<Self> {
-        let log = Self(Arc::new(Shared {
+        let log = Self(Arc::new(LogState {
             level: AtomicU8::new(level as u8),
             dropped: AtomicU64::new(0),
             waiting: Mutex::default(),

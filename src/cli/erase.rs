@@ -10,13 +10,13 @@ use crate::message::is_msisdn;
 use crate::store::{self, DatabasePath};
 
 /// What follows `erase`.
-pub(super) struct Options {
+pub(super) struct EraseOptions {
     senders: Vec<String>,
     /// The file is written anew as well.
     vacuum: bool,
 }
 
-impl Options {
+impl EraseOptions {
     pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Self, lexopt::Error> {
         const TAKES: &str = "erase takes --sender and a number as it was sent, + and digits";
         let mut options = Self { senders: Vec::new(), vacuum: false };
@@ -34,7 +34,7 @@ impl Options {
     }
 }
 
-pub(super) fn erase(database: &DatabasePath, options: &Options) -> Result<(), Failure> {
+pub(super) fn erase(database: &DatabasePath, options: &EraseOptions) -> Result<(), Failure> {
     let erased = shown(None, |progress| store::erase(database, &options.senders, options.vacuum, progress))?;
     print(&format!("{erased} messages erased\n"))
 }

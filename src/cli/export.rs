@@ -24,13 +24,13 @@ const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// What to write, and how.
 #[derive(Default)]
-pub(super) struct Options {
+pub(super) struct ExportOptions {
     pub(super) is_csv: bool,
     /// A query string of `GET /messages`: it means the same here.
     query: String,
 }
 
-impl Options {
+impl ExportOptions {
     pub(super) fn filter_by(&mut self, name: &str, value: &str) {
         self.query.push_str(&format!("&{name}="));
         percent_encode(&mut self.query, value);

@@ -14,11 +14,11 @@ use crate::advice;
 use crate::limits::MAX_BATCH;
 use crate::os;
 use crate::store::{DatabasePath, Import, Incoming, Inserted, StoreError};
-use lines::{Line, Lines};
+use lines::{ImportLine, Lines};
 
 /// What became of the lines.
 #[derive(Default)]
-struct Counts {
+struct LineCounts {
     created: u64,
     duplicate: u64,
     refused: u64,
@@ -39,15 +39,15 @@ pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(),
         store: Import::open(database)?,
         batch: Vec::new(),
         numbers: Vec::new(),
-        counts: Counts::default(),
+        counts: LineCounts::default(),
     };
     let read_all = loop {
         match lines.next() {
-            Ok(Some(Line { number, content: Ok(incoming) })) => {
+            Ok(Some(ImportLine { number, content: Ok(incoming) })) => {
                 import.batch.push(incoming);
                 import.numbers.push(number);
             }
-            Ok(Some(Line { number, content: Err(why) })) => import.counts.refuse(number, &why),
+            Ok(Some(ImportLine { number, content: Err(why) })) => import.counts.refuse(number, &why),
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         }
@@ -72,7 +72,7 @@ struct Batches {
     store: Import,
     batch: Vec<Incoming>,
     numbers: Vec<u64>,
-    counts: Counts,
+    counts: LineCounts,
 }
 
 impl Batches {
@@ -103,7 +103,7 @@ impl Batches {
     }
 }
 
-impl Counts {
+impl LineCounts {
     fn refuse(&mut self, line: u64, why: &str) {
         self.refused += 1;
         say_line(&format!("line {line}: {why}"));

@@ -10,9 +10,9 @@ const BODIES: u32 = 100_000;
 const DAMAGED: u32 = 30_000;
 
 /// xorshift64*: the same bodies at every run.
-struct Random(u64);
+struct Xorshift(u64);
 
-impl Random {
+impl Xorshift {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -49,7 +49,7 @@ const OTHERS: [&str; 14] = [
 const HALVES: [&str; 5] =
     [r#""\ud800""#, r#""\udc00""#, r#""a\ud83d""#, r#""\ud83d\ud83d\ude00""#, r#""\ude00\ud83d""#];
 
-fn value(random: &mut Random, field: &str) -> Judged {
+fn value(random: &mut Xorshift, field: &str) -> Judged {
     match random.below(12) {
         0 => {
             let error = (field != "text").then_some("string_type");
@@ -92,7 +92,7 @@ fn value(random: &mut Random, field: &str) -> Judged {
 }
 
 /// A text as a string of JSON; a few of its characters are escaped where they need not be.
-fn spelled(random: &mut Random, text: &str) -> String {
+fn spelled(random: &mut Xorshift, text: &str) -> String {
     if text.len() > 64 {
         return serde_json::to_string(text).unwrap();
     }
@@ -125,9 +125,9 @@ const UNKNOWN: [&str; 9] = [
 ];
 
 /// A body, and the value that counts of each of its fields.
-fn body(random: &mut Random) -> (String, BTreeMap<&'static str, Judged>) {
+fn body(random: &mut Xorshift) -> (String, BTreeMap<&'static str, Judged>) {
     let mut pairs: Vec<(&str, String, Judged)> = Vec::new();
-    let mut put = |random: &mut Random, field: &'static str, judged: Judged| {
+    let mut put = |random: &mut Xorshift, field: &'static str, judged: Judged| {
         let at = random.below(pairs.len() + 1);
         let name = spelled(random, field);
         pairs.insert(at, (field, name, judged));
@@ -146,7 +146,7 @@ fn body(random: &mut Random) -> (String, BTreeMap<&'static str, Judged>) {
         let at = random.below(pairs.len() + 1);
         pairs.insert(at, ("", name, (json, None)));
     }
-    let blank = |random: &mut Random| {
+    let blank = |random: &mut Xorshift| {
         *random.one_of::<[&str]>(&[&[""], &[""], &[""], &[" "], &["\r\n"], &["\t"]]).first().unwrap_or(&"")
     };
     let mut text = String::from(if random.below(8) == 0 { "\u{feff}" } else { "" });
@@ -173,7 +173,7 @@ fn errors(rejected: &Rejected) -> Vec<(&str, &str)> {
 
 #[test]
 fn every_generated_body_is_read_as_what_it_was_made_of() {
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut random = Xorshift(0x9E37_79B9_7F4A_7C15);
     let mut messages = 0;
     for _ in 0..BODIES {
         let (body, fields) = body(&mut random);
@@ -209,7 +209,7 @@ fn every_generated_body_is_read_as_what_it_was_made_of() {
 fn a_generated_body_that_was_damaged_is_refused_with_a_reason_or_is_what_it_says() {
     const FRAGMENTS: [&[u8]; 12] =
         [b"{", b"}", b"\"", b"\\", b"\\u", b"\\ud800", b":", b",", b"1e999", b"\0", b"\xff", b"\xef\xbb\xbf"];
-    let mut random = Random(0x0123_4567_89AB_CDEF);
+    let mut random = Xorshift(0x0123_4567_89AB_CDEF);
     let mut read = 0;
     for _ in 0..DAMAGED {
         let mut body = body(&mut random).0.into_bytes();

@@ -7,15 +7,14 @@ use crate::app::App;
 use crate::http::{Request, Response};
 
 pub(super) fn live(_: &App, _: &Request) -> Answer {
-    Answer::Now(Response::json(200, br#"{"status":"ok"}"#.as_slice()).into())
+    Response::json(200, br#"{"status":"ok"}"#.as_slice()).into()
 }
 
 pub(super) fn ready(app: &App, _: &Request) -> Answer {
-    let response = match first_obstacle(app) {
-        None => Response::json(200, br#"{"status":"ready"}"#.as_slice()),
-        Some(reason) => problem::not_ready(&reason),
-    };
-    Answer::Now(response.into())
+    match first_obstacle(app) {
+        None => Response::json(200, br#"{"status":"ready"}"#.as_slice()).into(),
+        Some(reason) => problem::not_ready(&reason).into(),
+    }
 }
 
 fn first_obstacle(app: &App) -> Option<String> {

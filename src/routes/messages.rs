@@ -7,7 +7,7 @@ use crate::http::{Request, Response};
 use crate::store::Page;
 
 pub(super) fn get(app: &App, request: &Request) -> Answer {
-    Answer::Now(page(app, request).into())
+    page(app, request).into()
 }
 
 fn page(app: &App, request: &Request) -> Response {

@@ -1,6 +1,6 @@
 //! The dispatcher leads a request to its answer by one table.
 //!
-//! Path, method, metric label, the work it takes and whether a token is asked for all come from
+//! Path, methods, metric label, queue and whether a token is asked for all come from
 //! [`TABLE`]; so do 307, 401, 404, 405 with `Allow`, and `HEAD`. A handler is a plain function that knows
 //! no socket and no SQL.
 
@@ -18,7 +18,7 @@ use ctutils::CtEq as _;
 use crate::app::App;
 use crate::http::{Request, Response};
 use crate::message::Message;
-use crate::metrics::Route;
+use crate::metrics::{Priority, Route};
 
 pub use problem::{RequestError, internal_error, rejected};
 
@@ -42,28 +42,20 @@ impl From<Response> for Reply {
     }
 }
 
-/// What it takes to answer a request: method, path and headers alone tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// The writer.
-    Webhook,
-    /// A snapshot of the store, which may take seconds to go through.
-    Query,
-    /// A look at the service itself, at most a second.
-    Probe,
-    /// A page of metrics.
-    Scrape,
-    /// Nothing but what is known already: the pages, and every rejection by the table.
-    Immediate,
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        Self::Now(response.into())
+    }
 }
 
-/// A request's way through the table, decided once: what is to be answered cannot differ from the kind of
-/// work it was taken for, whatever is reloaded between the two.
+/// A request's way through the table, decided once: what is to be answered cannot differ from the queue
+/// it waits in, whatever is reloaded between the two.
 #[derive(Clone, Copy)]
 pub struct Resolved {
     /// The metric label.
     pub route: Route,
-    pub work: Work,
+    /// What it takes to answer: method, path and headers alone tell.
+    pub priority: Priority,
     decision: Decision,
 }
 
@@ -81,15 +73,6 @@ enum Decision {
 
 type Handler = fn(&App, &Request) -> Answer;
 
-struct Entry {
-    path: &'static str,
-    method: Method,
-    route: Route,
-    work: Work,
-    access: Access,
-    handler: Handler,
-}
-
 /// Who may ask.
 #[derive(PartialEq)]
 enum Access {
@@ -98,103 +81,77 @@ enum Access {
     Guarded,
 }
 
-#[derive(PartialEq)]
-enum Method {
-    /// And so `HEAD`: the server leaves the body out.
-    Get,
-    Post,
-}
-
-impl Method {
-    fn allow(&self) -> &'static str {
-        match self {
-            Self::Get => "GET, HEAD",
-            Self::Post => "POST",
-        }
-    }
-
-    fn matches(&self, method: &str) -> bool {
-        match self {
-            Self::Get => method == "GET" || method == "HEAD",
-            Self::Post => method == "POST",
-        }
-    }
-}
-
 use Access::{Anybody, Guarded};
 
-const TABLE: [Entry; 9] = [
-    entry("/webhook", Method::Post, Route::Webhook, Work::Webhook, Anybody, webhook::post),
-    entry("/messages", Method::Get, Route::Messages, Work::Query, Guarded, messages::get),
-    entry("/stats", Method::Get, Route::Stats, Work::Query, Guarded, stats::get),
-    entry("/health/live", Method::Get, Route::Live, Work::Probe, Anybody, health::live),
-    entry("/health/ready", Method::Get, Route::Ready, Work::Probe, Anybody, health::ready),
-    entry("/metrics", Method::Get, Route::Metrics, Work::Scrape, Guarded, scrape::get),
-    entry("/openapi.json", Method::Get, Route::OpenApi, Work::Immediate, Anybody, openapi::get),
-    entry("/", Method::Get, Route::Page, Work::Immediate, Anybody, page::overview),
-    entry("/docs", Method::Get, Route::Docs, Work::Immediate, Anybody, page::docs),
+/// The methods of a row, as `Allow` lists them. What `GET` answers, `HEAD` does: the server leaves the body out.
+const GET: &str = "GET, HEAD";
+const POST: &str = "POST";
+
+/// A path by its label, and what is to be done about it.
+type Endpoint = (Route, &'static str, Priority, Access, Handler);
+
+const TABLE: [Endpoint; 9] = [
+    (Route::Webhook, POST, Priority::Ingest, Anybody, webhook::post),
+    (Route::Messages, GET, Priority::Read, Guarded, messages::get),
+    (Route::Stats, GET, Priority::Read, Guarded, stats::get),
+    (Route::Live, GET, Priority::Probe, Anybody, health::live),
+    (Route::Ready, GET, Priority::Probe, Anybody, health::ready),
+    (Route::Metrics, GET, Priority::Scrape, Guarded, scrape::get),
+    (Route::OpenApi, GET, Priority::Immediate, Anybody, openapi::get),
+    (Route::Page, GET, Priority::Immediate, Anybody, page::overview),
+    (Route::Docs, GET, Priority::Immediate, Anybody, page::docs),
 ];
 
-const fn entry(
-    path: &'static str,
-    method: Method,
-    route: Route,
-    work: Work,
-    access: Access,
-    handler: Handler,
-) -> Entry {
-    Entry { path, method, route, work, access, handler }
-}
-
 /// The row of a path, also of one with a slash too many at its end.
-fn find(path: &str) -> Option<&'static Entry> {
-    let exact = |path: &str| TABLE.iter().find(|entry| entry.path == path);
+fn find(path: &str) -> Option<&'static Endpoint> {
+    let exact = |path: &str| TABLE.iter().find(|(route, ..)| route.label() == path);
     exact(path).or_else(|| exact(path.strip_suffix('/')?))
 }
 
 /// The metric label of a path, whatever is asked of it.
 pub fn route_of(path: &str) -> Route {
-    find(path).map_or(Route::Unmatched, |entry| entry.route)
+    find(path).map_or(Route::Unmatched, |(route, ..)| *route)
 }
 
 /// Finds out what is to be done about a request. Takes no time, and nothing that anybody waits for.
 pub fn resolve(app: &App, request: &Request) -> Resolved {
+    let rejected = |route, decision| Resolved { route, priority: Priority::Immediate, decision };
     // Probes come from wherever they are, and give nothing away.
     if !request.path.starts_with("/health/") && !app.allowed_hosts.allow(request.authority()) {
-        let (route, work) = (route_of(&request.path), Work::Immediate);
-        return Resolved { route, work, decision: Decision::Misdirected };
+        return rejected(route_of(&request.path), Decision::Misdirected);
     }
-    let Some(entry) = find(&request.path) else {
-        return Resolved { route: Route::Unmatched, work: Work::Immediate, decision: Decision::NotFound };
+    let Some((route, methods, priority, access, handler)) = find(&request.path) else {
+        return rejected(Route::Unmatched, Decision::NotFound);
     };
-    let decision = if entry.path != request.path {
-        Decision::Redirect(entry.path)
-    } else if !entry.method.matches(&request.method) {
-        Decision::MethodNotAllowed(entry.method.allow())
-    } else if entry.access == Guarded && !token_is_right(app, request) {
-        Decision::InvalidToken
+    if route.label() != request.path {
+        rejected(*route, Decision::Redirect(route.label()))
+    } else if !methods.split(", ").any(|method| method == request.method) {
+        rejected(*route, Decision::MethodNotAllowed(methods))
+    } else if *access == Guarded && !token_is_right(app, request) {
+        rejected(*route, Decision::InvalidToken)
     } else {
-        Decision::Handle(entry.handler)
-    };
-    let work = if matches!(decision, Decision::Handle(_)) { entry.work } else { Work::Immediate };
-    Resolved { route: entry.route, work, decision }
+        Resolved { route: *route, priority: *priority, decision: Decision::Handle(*handler) }
+    }
 }
 
 /// Answers a request as it was resolved.
 pub fn answer(app: &App, request: &Request, resolved: Resolved) -> Answer {
-    Answer::Now(match resolved.decision {
+    let response = match resolved.decision {
         Decision::Handle(handler) => return handler(app, request),
-        Decision::Redirect(path) => problem::moved(path, &request.query).into(),
-        Decision::Misdirected => problem::misdirected().into(),
-        Decision::NotFound => problem::not_found().into(),
-        Decision::MethodNotAllowed(allow) => problem::method_not_allowed(allow).into(),
-        Decision::InvalidToken => problem::invalid_token().into(),
-    })
+        Decision::Redirect(path) => problem::moved(path, &request.query),
+        Decision::Misdirected => problem::detail(421, "this host is not served here; see ALLOWED_HOSTS"),
+        Decision::NotFound => problem::detail(404, "Not Found"),
+        Decision::MethodNotAllowed(allow) => {
+            problem::detail(405, "Method Not Allowed").header("Allow", allow)
+        }
+        Decision::InvalidToken => problem::detail(401, "invalid token").header("WWW-Authenticate", "Bearer"),
+    };
+    response.into()
 }
 
 /// The answer to a request for which there is no room, before anything in it was looked at.
-pub fn shed(work: Work) -> Reply {
-    if work == Work::Webhook { webhook::shed() } else { problem::shed().into() }
+pub fn shed(priority: Priority) -> Reply {
+    if priority == Priority::Ingest { webhook::shed() } else { problem::shed().into() }
 }
 
 fn token_is_right(app: &App, request: &Request) -> bool {
@@ -215,9 +172,9 @@ mod tests {
 
     #[test]
     fn every_path_has_one_row() {
-        for entry in &TABLE {
-            assert_eq!(TABLE.iter().filter(|other| other.path == entry.path).count(), 1);
-            assert_eq!(entry.route.label(), entry.path);
+        for (route, ..) in &TABLE {
+            assert_eq!(TABLE.iter().filter(|(other, ..)| other == route).count(), 1);
+            assert!(route.label().starts_with('/'));
         }
         assert_eq!(route_of("/nowhere"), Route::Unmatched);
         assert_eq!(route_of("/webhook/"), Route::Webhook);

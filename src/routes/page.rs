@@ -14,8 +14,8 @@ use super::Answer;
 use crate::app::App;
 use crate::http::{Request, Response};
 
-static OVERVIEW: LazyLock<Page> = LazyLock::new(|| {
-    Page::assemble(
+static OVERVIEW: LazyLock<HtmlPage> = LazyLock::new(|| {
+    HtmlPage::assemble(
         include_str!("page/overview.html"),
         concat!(include_str!("page/common.css"), include_str!("page/overview.css")),
         concat!(
@@ -27,28 +27,28 @@ static OVERVIEW: LazyLock<Page> = LazyLock::new(|| {
     )
 });
 
-static DOCS: LazyLock<Page> = LazyLock::new(|| {
-    Page::assemble(
+static DOCS: LazyLock<HtmlPage> = LazyLock::new(|| {
+    HtmlPage::assemble(
         include_str!("page/docs.html"),
         concat!(include_str!("page/common.css"), include_str!("page/docs.css")),
         concat!(include_str!("page/common.js"), include_str!("page/docs.js")),
     )
 });
 
-struct Page {
+struct HtmlPage {
     html: String,
     policy: String,
 }
 
 pub(super) fn overview(_: &App, _: &Request) -> Answer {
-    Answer::Now(OVERVIEW.response().into())
+    OVERVIEW.response().into()
 }
 
 pub(super) fn docs(_: &App, _: &Request) -> Answer {
-    Answer::Now(DOCS.response().into())
+    DOCS.response().into()
 }
 
-impl Page {
+impl HtmlPage {
     fn assemble(body: &str, style: &str, script: &str) -> Self {
         let html = include_str!("page/frame.html")
             .replace("{{version}}", env!("CARGO_PKG_VERSION"))

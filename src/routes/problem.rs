@@ -44,27 +44,6 @@ pub(super) fn shed() -> Response {
     unavailable("the service is overloaded")
 }
 
-pub(super) fn too_large() -> Response {
-    detail(413, "request body too large")
-}
-
-pub(super) fn no_secret() -> Response {
-    unavailable("WEBHOOK_SECRET is not set")
-}
-
-pub(super) fn invalid_signature() -> Response {
-    detail(401, "invalid signature")
-}
-
-/// What is accepted instead is said as RFC 9110, section 15.5.16, asks for it.
-pub(super) fn encoded() -> Response {
-    detail(415, "a body with a Content-Encoding is not accepted").header("Accept-Encoding", "identity")
-}
-
-pub(super) fn invalid_token() -> Response {
-    detail(401, "invalid token").header("WWW-Authenticate", "Bearer")
-}
-
 /// Sends a client on to `path`, one of ours, with what it asked (FastAPI does the same).
 pub(super) fn moved(path: &'static str, query: &str) -> Response {
     let mut location = path.to_owned();
@@ -73,18 +52,6 @@ pub(super) fn moved(path: &'static str, query: &str) -> Response {
         repeat_query(&mut location, query);
     }
     Response::empty(307).header("Location", location)
-}
-
-pub(super) fn misdirected() -> Response {
-    detail(421, "this host is not served here; see ALLOWED_HOSTS")
-}
-
-pub(super) fn not_found() -> Response {
-    detail(404, "Not Found")
-}
-
-pub(super) fn method_not_allowed(allow: &'static str) -> Response {
-    detail(405, "Method Not Allowed").header("Allow", allow)
 }
 
 /// FastAPI's 422: every error at once.
@@ -109,11 +76,11 @@ pub fn internal_error() -> Response {
     detail(500, "Internal Server Error")
 }
 
-fn unavailable(reason: &str) -> Response {
+pub(super) fn unavailable(reason: &str) -> Response {
     detail(503, reason).header("Retry-After", RETRY_AFTER_SECONDS)
 }
 
-fn detail(status: u16, text: &str) -> Response {
+pub(super) fn detail(status: u16, text: &str) -> Response {
     json_body(status, &json!({ "detail": text }))
 }
 

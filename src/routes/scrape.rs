@@ -1,13 +1,14 @@
 //! `GET /metrics` renders every family of metrics (contract, section 6).
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Answer;
 use crate::app::App;
 use crate::exposition::{CONTENT_TYPE, Exposition};
 use crate::http::{Request, Response};
 use crate::metrics::{
-    CloseCause, HistogramReading, Metrics, Priority, Route, STATUSES, STATUSES_FROM_THE_START, WebhookResult,
+    CloseCause, Histogram, HistogramReading, Metrics, Priority, Route, STATUSES, STATUSES_FROM_THE_START,
+    WebhookResult,
 };
 use crate::procfs::Process;
 use crate::store::sqlite_version;
@@ -24,7 +25,7 @@ pub(super) fn get(app: &App, _: &Request) -> Answer {
     page.family("build_info", "gauge", "Always 1; the labels say what is running.");
     let labels = [("version", VERSION), ("commit", COMMIT), ("sqlite_version", sqlite_version())];
     page.sample("build_info", &labels, 1.0);
-    Answer::Now(Response::with_type(200, CONTENT_TYPE, page.into_text().into_bytes()).into())
+    Response::with_type(200, CONTENT_TYPE, page.into_text().into_bytes()).into()
 }
 
 /// What `/health/ready` answers, as far as it is known without waiting for the writer.
@@ -32,7 +33,7 @@ fn readiness(page: &mut Exposition, app: &App) {
     let (stopping, degraded) = (app.stopping.load(Relaxed), app.metrics.degraded.load(Relaxed));
     let ready = app.secrets.get().keys.is_some() && !stopping && !degraded;
     let help = "1 if a secret is set, the last commit succeeded, and the service is not stopping.";
-    page.single("service_ready", "gauge", help, f64::from(u8::from(ready)));
+    gauge(page, "service_ready", help, u32::from(ready));
     // So that the next scrape knows of a disk that fails while nobody sends anything, or is mended.
     app.store.probe_commit_soon();
 }
@@ -57,13 +58,13 @@ fn counters(page: &mut Exposition, metrics: &Metrics) {
 }
 
 fn requests(page: &mut Exposition, metrics: &Metrics) {
-    let name = "request_latency_ms";
-    page.family(name, "histogram", "Milliseconds from a request being whole to its answer being ready.");
-    histogram(page, name, &[], &metrics.latency_ms.read());
+    let help = "Milliseconds from a request being whole to its answer being ready.";
+    histogram(page, "request_latency_ms", help, &metrics.latency_ms);
     let name = "http_request_duration_seconds";
     page.family(name, "histogram", "The same in seconds, by route.");
     for route in Route::ALL {
-        histogram(page, name, &[("path", route.label())], &metrics.route_seconds(*route).read());
+        let HistogramReading { buckets, sum, count } = metrics.route_seconds(*route).read();
+        page.histogram(name, &[("path", route.label())], &buckets, sum, count);
     }
     let name = "http_requests_shed_total";
     page.family(name, "counter", "Requests answered 503 because a queue was full, by queue.");
@@ -75,127 +76,88 @@ fn requests(page: &mut Exposition, metrics: &Metrics) {
     for priority in Priority::ALL {
         page.sample(name, &[("queue", priority.label())], metrics.waiting(*priority).load(Relaxed) as f64);
     }
-    let in_flight =
-        Priority::ALL.iter().map(|priority| metrics.in_flight(*priority).load(Relaxed)).sum::<i64>() as f64;
-    page.single(
-        "http_requests_in_flight",
-        "gauge",
-        "Requests that are whole and not answered yet.",
-        in_flight,
-    );
-    let panics = metrics.panics.load(Relaxed) as f64;
-    page.single(
-        "handler_panics_total",
-        "counter",
-        "Panics: each cost one request, answered 500, or one connection.",
-        panics,
-    );
+    let in_flight: i64 =
+        Priority::ALL.iter().map(|priority| metrics.in_flight(*priority).load(Relaxed)).sum();
+    let help = "Requests that are whole and not answered yet.";
+    gauge(page, "http_requests_in_flight", help, in_flight as f64);
+    let help = "Panics: each cost one request, answered 500, or one connection.";
+    counter(page, "handler_panics_total", help, &metrics.panics);
 }
 
 fn connections(page: &mut Exposition, metrics: &Metrics) {
-    let open = metrics.connections.load(Relaxed) as f64;
-    page.single("http_connections", "gauge", "Open connections.", open);
-    let accepted = metrics.accepted.load(Relaxed) as f64;
-    page.single("http_connections_accepted_total", "counter", "Connections accepted.", accepted);
-    let errors = metrics.accept_errors.load(Relaxed) as f64;
-    page.single("http_accept_errors_total", "counter", "Failures to accept a connection.", errors);
+    gauge(page, "http_connections", "Open connections.", metrics.connections.load(Relaxed) as f64);
+    counter(page, "http_connections_accepted_total", "Connections accepted.", &metrics.accepted);
+    counter(page, "http_accept_errors_total", "Failures to accept a connection.", &metrics.accept_errors);
     let name = "connections_closed_total";
     page.family(name, "counter", "Connections closed, by cause.");
     for cause in CloseCause::ALL {
         page.sample(name, &[("cause", cause.label())], metrics.closed_total(*cause) as f64);
     }
-    let buffered = metrics.buffered_bytes.load(Relaxed) as f64;
-    page.single(
-        "http_buffered_bytes",
-        "gauge",
-        "Bytes of requests and answers held for connections.",
-        buffered,
-    );
+    let help = "Bytes of requests and answers held for connections.";
+    gauge(page, "http_buffered_bytes", help, metrics.buffered_bytes.load(Relaxed) as f64);
 }
 
 fn storage(page: &mut Exposition, app: &App) {
-    let metrics = &app.metrics;
-    let depth = app.store.queue_depth() as f64;
-    page.single("store_queue_depth", "gauge", "Messages waiting for the writer.", depth);
-    let stored = metrics.messages_stored.load(Relaxed) as f64;
-    page.single("store_messages_total", "counter", "Messages stored by this process.", stored);
-    let expired = metrics.messages_expired.load(Relaxed) as f64;
-    page.single(
-        "store_messages_expired_total",
-        "counter",
-        "Messages deleted because they were older than RETENTION_DAYS.",
-        expired,
-    );
-    page.family("store_batch_messages", "histogram", "Messages in one transaction.");
-    histogram(page, "store_batch_messages", &[], &metrics.batch_messages.read());
-    page.family(
-        "store_commit_seconds",
-        "histogram",
-        "Seconds from beginning a transaction to its being synced.",
-    );
-    histogram(page, "store_commit_seconds", &[], &metrics.commit_seconds.read());
-    let failures = metrics.commit_failures.load(Relaxed) as f64;
-    page.single(
-        "store_commit_failures_total",
-        "counter",
-        "Transactions that failed and stored nothing.",
-        failures,
-    );
-    let name = "message_lag_seconds";
-    page.family(name, "histogram", "Age of messages when they were stored, created_at - ts.");
-    histogram(page, name, &[], &metrics.message_lag_seconds.read());
-    let ahead = metrics.messages_ahead.load(Relaxed) as f64;
+    let (metrics, store) = (&app.metrics, &app.store);
+    gauge(page, "store_queue_depth", "Messages waiting for the writer.", store.queue_depth() as f64);
+    counter(page, "store_messages_total", "Messages stored by this process.", &metrics.messages_stored);
+    let help = "Messages deleted because they were older than RETENTION_DAYS.";
+    counter(page, "store_messages_expired_total", help, &metrics.messages_expired);
+    histogram(page, "store_batch_messages", "Messages in one transaction.", &metrics.batch_messages);
+    let help = "Seconds from beginning a transaction to its being synced.";
+    histogram(page, "store_commit_seconds", help, &metrics.commit_seconds);
+    let help = "Transactions that failed and stored nothing.";
+    counter(page, "store_commit_failures_total", help, &metrics.commit_failures);
+    let help = "Age of messages when they were stored, created_at - ts.";
+    histogram(page, "message_lag_seconds", help, &metrics.message_lag_seconds);
     let help = "Messages stored whose ts lay more than five seconds in the future.";
-    page.single("messages_ahead_total", "counter", help, ahead);
+    counter(page, "messages_ahead_total", help, &metrics.messages_ahead);
     let name = "store_unindexed_messages";
     page.family(name, "gauge", "Messages that an index does not know yet; queries go through them.");
     page.sample(name, &[("index", "order")], metrics.unordered.load(Relaxed) as f64);
     page.sample(name, &[("index", "search")], metrics.unsearchable.load(Relaxed) as f64);
-    let bytes = app.store.bytes();
-    page.single("store_database_bytes", "gauge", "Size of the database file.", bytes.database as f64);
-    page.single("store_wal_bytes", "gauge", "Size of the write-ahead log.", bytes.wal as f64);
-    page.single("store_index_bytes", "gauge", "Size of the index beside the database.", bytes.index as f64);
-    if let Some(disk) = app.store.disk() {
-        let free = disk.free_bytes as f64;
-        page.single("store_disk_free_bytes", "gauge", "Room left on the disk of the database.", free);
-        page.single("store_disk_bytes", "gauge", "Size of the disk of the database.", disk.bytes as f64);
+    let bytes = store.bytes();
+    gauge(page, "store_database_bytes", "Size of the database file.", bytes.database as f64);
+    gauge(page, "store_wal_bytes", "Size of the write-ahead log.", bytes.wal as f64);
+    gauge(page, "store_index_bytes", "Size of the index beside the database.", bytes.index as f64);
+    if let Some(disk) = store.disk() {
+        let help = "Room left on the disk of the database.";
+        gauge(page, "store_disk_free_bytes", help, disk.free_bytes as f64);
+        gauge(page, "store_disk_bytes", "Size of the disk of the database.", disk.bytes as f64);
     }
-    let dropped = app.log.dropped() as f64;
-    page.single(
-        "log_lines_dropped_total",
-        "counter",
-        "Log lines dropped because nobody read stdout.",
-        dropped,
-    );
+    let help = "Log lines dropped because nobody read stdout.";
+    page.single("log_lines_dropped_total", "counter", help, app.log.dropped() as f64);
 }
 
 fn process(page: &mut Exposition, process: &Process) {
-    let figures = [
-        ("process_cpu_seconds_total", "counter", "User and system CPU time.", process.cpu_seconds),
-        (
-            "process_start_time_seconds",
-            "gauge",
-            "Start time since the Unix epoch.",
-            process.start_time_seconds,
-        ),
-        (
-            "process_resident_memory_bytes",
-            "gauge",
-            "Resident memory.",
-            process.resident_bytes.map(|n| n as f64),
-        ),
-        ("process_virtual_memory_bytes", "gauge", "Virtual memory.", process.virtual_bytes.map(|n| n as f64)),
-        ("process_open_fds", "gauge", "Open file descriptors.", process.open_fds.map(|n| n as f64)),
-        ("process_max_fds", "gauge", "Limit of open file descriptors.", process.max_fds.map(|n| n as f64)),
-        ("process_threads", "gauge", "Threads.", process.threads.map(|n| n as f64)),
-    ];
-    for (name, kind, help, value) in figures {
+    if let Some(seconds) = process.cpu_seconds {
+        page.single("process_cpu_seconds_total", "counter", "User and system CPU time.", seconds);
+    }
+    let count = |figure: Option<u64>| figure.map(|figure| figure as f64);
+    for (name, help, value) in [
+        ("process_start_time_seconds", "Start time since the Unix epoch.", process.start_time_seconds),
+        ("process_resident_memory_bytes", "Resident memory.", count(process.resident_bytes)),
+        ("process_virtual_memory_bytes", "Virtual memory.", count(process.virtual_bytes)),
+        ("process_open_fds", "Open file descriptors.", count(process.open_fds)),
+        ("process_max_fds", "Limit of open file descriptors.", count(process.max_fds)),
+        ("process_threads", "Threads.", count(process.threads)),
+    ] {
         if let Some(value) = value {
-            page.single(name, kind, help, value);
+            gauge(page, name, help, value);
         }
     }
 }
 
-fn histogram(page: &mut Exposition, name: &str, labels: &[(&str, &str)], reading: &HistogramReading) {
-    page.histogram(name, labels, &reading.buckets, reading.sum, reading.count);
+fn counter(page: &mut Exposition, name: &str, help: &str, count: &AtomicU64) {
+    page.single(name, "counter", help, count.load(Relaxed) as f64);
+}
+
+fn gauge(page: &mut Exposition, name: &str, help: &str, value: impl Into<f64>) {
+    page.single(name, "gauge", help, value);
+}
+
+fn histogram(page: &mut Exposition, name: &str, help: &str, histogram: &Histogram) {
+    let HistogramReading { buckets, sum, count } = histogram.read();
+    page.family(name, "histogram", help);
+    page.histogram(name, &[], &buckets, sum, count);
 }

@@ -19,7 +19,7 @@ const MAX_SINCE_INSTANTS: usize = 100;
 const SINCE: &str = "messages_since";
 
 pub(super) fn get(app: &App, request: &Request) -> Answer {
-    Answer::Now(figures(app, request).into())
+    figures(app, request).into()
 }
 
 fn figures(app: &App, request: &Request) -> Response {

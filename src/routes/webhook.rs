@@ -19,18 +19,20 @@ pub struct Facts {
 /// Checks in the contract's order; the first failure answers. What passes goes to the writer.
 pub(super) fn post(app: &App, request: &Request) -> Answer {
     let Body::Whole(body) = &request.body else {
-        return failed(problem::too_large(), WebhookResult::TooLarge);
+        return failed(problem::detail(413, "request body too large"), WebhookResult::TooLarge);
     };
     let secrets = app.secrets.get();
     let Some(keys) = &secrets.keys else {
-        return failed(problem::no_secret(), WebhookResult::Unavailable);
+        return failed(problem::unavailable("WEBHOOK_SECRET is not set"), WebhookResult::Unavailable);
     };
     let signature = request.headers.only("X-Signature");
     if !signature.is_some_and(|signature| keys.verify(body, signature)) {
-        return failed(problem::invalid_signature(), WebhookResult::InvalidSignature);
+        return failed(problem::detail(401, "invalid signature"), WebhookResult::InvalidSignature);
     }
     if request.headers.all("Content-Encoding").any(is_encoded) {
-        return failed(problem::encoded(), WebhookResult::ValidationError);
+        // What is accepted instead is said as RFC 9110, section 15.5.16, asks for it.
+        let encoded = problem::detail(415, "a body with a Content-Encoding is not accepted");
+        return failed(encoded.header("Accept-Encoding", "identity"), WebhookResult::ValidationError);
     }
     match Message::parse(body) {
         Ok(message) => Answer::AfterCommit(message),

@@ -10,13 +10,16 @@ const _: () = assert!(LARGEST_MAX_BODY_BYTES < MAX_BUFFERED_BYTES);
 
 #[derive(Default)]
 pub(super) struct BufferedBytes {
-    by_reactor: AtomicUsize,
-    on_the_way: AtomicUsize,
+    held: AtomicUsize,
     /// The number of the source that held most when it was last looked for.
     hoarder: AtomicUsize,
 }
 
 impl BufferedBytes {
+    pub(super) fn held(&self) -> usize {
+        self.held.load(SeqCst)
+    }
+
     /// So much is held for clients already that an answer which may be large must not be added.
     pub(super) fn is_full(&self) -> bool {
         self.held() > MAX_BUFFERED_BYTES
@@ -29,23 +32,20 @@ impl BufferedBytes {
         self.held() > if is_hoarder { MAX_BUFFERED_BYTES } else { 2 * MAX_BUFFERED_BYTES }
     }
 
-    fn held(&self) -> usize {
-        self.by_reactor.load(SeqCst) + self.on_the_way.load(SeqCst)
-    }
-
     /// An answer of so many bytes is on its way to the reactor.
     pub(super) fn sets_out(&self, bytes: usize) {
-        self.on_the_way.fetch_add(bytes, SeqCst);
+        self.held.fetch_add(bytes, SeqCst);
     }
 
     /// It has come there.
     pub(super) fn arrives(&self, bytes: usize) {
-        self.on_the_way.fetch_sub(bytes, SeqCst);
+        self.held.fetch_sub(bytes, SeqCst);
     }
 
-    /// What the reactor holds now.
-    pub(super) fn now_held(&self, bytes: usize) {
-        self.by_reactor.store(bytes, SeqCst);
+    /// The reactor held so much for a connection, and now that.
+    pub(super) fn recount(&self, before: usize, now: usize) {
+        // Around the end of the numbers where it is less, as is counted there.
+        self.held.fetch_add(now.wrapping_sub(before), SeqCst);
     }
 
     /// Who holds most.
@@ -62,7 +62,8 @@ mod tests {
     fn who_holds_most_meets_the_bound_first() {
         let buffered = BufferedBytes::default();
         buffered.now_hoarding(3);
-        buffered.now_held(MAX_BUFFERED_BYTES);
+        buffered.recount(0, MAX_BUFFERED_BYTES + 7);
+        buffered.recount(7, 0);
         assert!(!buffered.is_full());
         buffered.sets_out(1);
         assert!(buffered.is_full() && buffered.is_full_for(Some(3)) && buffered.is_full_for(None));

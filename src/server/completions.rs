@@ -59,9 +59,9 @@ pub(super) struct ConnectionId {
 
 /// The side that sends. What it holds is bounded by the requests that were let into the pool.
 #[derive(Clone)]
-pub(super) struct CompletionSender(Arc<Shared>);
+pub(super) struct CompletionSender(Arc<CompletionState>);
 
-struct Shared {
+struct CompletionState {
     responses: Sender<OutgoingResponse>,
     outcomes: OutcomeSender,
     awaiting: Mutex<Awaiting>,
@@ -80,14 +80,14 @@ enum Awaiting {
 pub(super) struct CompletionQueue {
     responses: Receiver<OutgoingResponse>,
     outcomes: Receiver<Heard>,
-    shared: Arc<Shared>,
+    shared: Arc<CompletionState>,
 }
 
 pub(super) fn channel() -> rustix::io::Result<(CompletionSender, CompletionQueue)> {
     let waker = Arc::new(Waker::new()?);
     let (response_sender, responses) = unbounded();
     let (outcome_sender, outcomes) = outcomes(Arc::clone(&waker));
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(CompletionState {
         responses: response_sender,
         outcomes: outcome_sender,
         awaiting: Mutex::new(Awaiting::Contexts(Slab::new())),
@@ -97,7 +97,7 @@ pub(super) fn channel() -> rustix::io::Result<(CompletionSender, CompletionQueue
     Ok((CompletionSender(Arc::clone(&shared)), CompletionQueue { responses, outcomes, shared }))
 }
 
-impl Shared {
+impl CompletionState {
     fn awaiting(&self) -> MutexGuard<'_, Awaiting> {
         // Nothing that is done under the lock can panic half-way.
         self.awaiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -131,9 +131,13 @@ impl CompletionSender {
 }
 
 impl CompletionQueue {
-    /// Whatever is there. Called after each wake-up.
-    pub(super) fn take(&self) -> Vec<Completion> {
+    /// From here on whoever sends something wakes the reactor again.
+    pub(super) fn await_more(&self) {
         self.shared.waker.reset();
+    }
+
+    /// Whatever is there.
+    pub(super) fn take(&self) -> Vec<Completion> {
         let responses = self.responses.try_iter().map(|response| {
             self.shared.buffered.arrives(response.rendered.held());
             Completion::Response(response)

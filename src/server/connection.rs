@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
+use super::completions::ConnectionId;
 use super::protocol::{AfterResponse, Protocol};
 use crate::client::Client;
 use crate::limits::{MAX_HEAD_BYTES, READ_CHUNK_BYTES};
@@ -61,8 +62,7 @@ pub(super) struct Connection {
     pub(super) source: usize,
     /// That is a proxy which the operator trusts.
     pub(super) is_proxy: bool,
-    /// Tells this connection from an earlier one in the same place.
-    pub(super) serial: u64,
+    pub(super) id: ConnectionId,
     pub(super) protocol: Protocol,
     input: Input,
     /// Bytes that this connection was last counted with.
@@ -70,9 +70,15 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, peer: Client, source: usize, is_proxy: bool, serial: u64) -> Self {
+    pub(super) fn new(
+        socket: OwnedFd,
+        peer: Client,
+        source: usize,
+        is_proxy: bool,
+        id: ConnectionId,
+    ) -> Self {
         let (protocol, input) = (Protocol::new(Instant::now()), Input::Readable);
-        Self { socket, peer, source, is_proxy, serial, protocol, input, counted: 0 }
+        Self { socket, peer, source, is_proxy, id, protocol, input, counted: 0 }
     }
 
     /// False if a read would find nothing, as far as the kernel has said.

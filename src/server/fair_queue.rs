@@ -9,13 +9,13 @@ const KEPT_PLACES: usize = 8;
 pub(super) struct FairQueue<T> {
     by_source: Vec<VecDeque<T>>,
     /// Those that have something waiting, the next one first.
-    turns: VecDeque<usize>,
+    round_robin: VecDeque<usize>,
     len: usize,
 }
 
 impl<T> Default for FairQueue<T> {
     fn default() -> Self {
-        Self { by_source: Vec::new(), turns: VecDeque::new(), len: 0 }
+        Self { by_source: Vec::new(), round_robin: VecDeque::new(), len: 0 }
     }
 }
 
@@ -35,21 +35,21 @@ impl<T> FairQueue<T> {
         }
         let waiting = &mut self.by_source[source];
         if waiting.is_empty() {
-            self.turns.push_back(source);
+            self.round_robin.push_back(source);
         }
         waiting.push_back(item);
         self.len += 1;
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
-        let source = self.turns.pop_front()?;
+        let source = self.round_robin.pop_front()?;
         let waiting = self.by_source.get_mut(source)?;
         let item = waiting.pop_front();
         self.len -= 1;
         if waiting.is_empty() {
             waiting.shrink_to(KEPT_PLACES);
         } else {
-            self.turns.push_back(source);
+            self.round_robin.push_back(source);
         }
         item
     }

@@ -7,9 +7,8 @@
 //! [`protocol`]; its bytes become requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through
 //! [`completions`] back to the reactor.
 //!
-//! The only home of `tiny_http` and `threadpool`. tiny_http's are the method and the version of a
-//! [`request_line`], the [`header_field`]s, and the printing of a response ([`response_writer`]). Binding,
-//! accepting and reading are done here: its own reader has no bound on time or size, hangs for ever on
+//! The only home of `tiny_http` and `threadpool`. tiny_http's is the printing of a response
+//! ([`response_writer`]). Binding, accepting and reading are done here: its own reader has no bound on time or size, hangs for ever on
 //! HTTP/2.0, and trims away what tells a folded header from a smuggled one, and what its `Listener` accepts is
 //! private to that reader.
 
@@ -94,8 +93,7 @@ impl Stopper {
 impl Server {
     /// Starts all threads. Connections are served from here on.
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
-        let processors = thread::available_parallelism().map_or(1, usize::from);
-        let pool = WorkerPool::start(workers, processors, &app.metrics, routes::answer)?;
+        let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
         let (sender, completions) = completions::channel()?;
         let waker = sender.waker();
         let reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, (sender, completions))?;
@@ -134,12 +132,7 @@ pub fn read_request(pieces: &[&[u8]], max_body_bytes: usize) -> Result<Option<Re
         match reader.advance(max_body_bytes) {
             request_reader::Step::Request(head, body) => {
                 let consumed = pushed - reader.len();
-                return Ok(Some(ReadRequest {
-                    consumed,
-                    method: head.method.to_string(),
-                    path: head.path,
-                    body,
-                }));
+                return Ok(Some(ReadRequest { consumed, method: head.method, path: head.path, body }));
             }
             request_reader::Step::Rejected(rejected) => return Err(rejected.error),
             request_reader::Step::More | request_reader::Step::SayContinue => {}

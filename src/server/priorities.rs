@@ -12,10 +12,6 @@ use crate::metrics::Priority;
 /// Scrapes at work at once: they are for a machine, which waits, and take a millisecond of a processor each.
 const MAX_SCRAPES: usize = 1;
 
-/// So many requests that are done in a moment wait before more threads than processors are woken for them: to
-/// wake one costs as much as a request takes.
-const MANY_WAITING: usize = 64;
-
 /// What a thread of the pool may take up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -67,14 +63,6 @@ pub(super) fn next(role: Role, waiting: &Counts, at_work: &Counts, threads: Thre
         Role::of(*priority) == role && waiting[*priority as usize] > 0 && may_begin(priority)
     };
     Priority::ALL.iter().copied().find(is_due)
-}
-
-/// True if one more thread is to be woken for what is next. Those at work come back in a moment where nothing but
-/// a processor is needed.
-pub(super) fn is_worth_waking(next: Priority, waiting: &Counts, at_work: &Counts, processors: usize) -> bool {
-    let quick = [Priority::Ingest, Priority::Immediate];
-    let count = |of: &Counts| -> usize { quick.iter().map(|priority| of[*priority as usize]).sum() };
-    !quick.contains(&next) || count(at_work) < processors || count(waiting) >= MANY_WAITING
 }
 
 /// True if these have a thread at work, or one is free for them when one more of the others begins.
@@ -130,26 +118,6 @@ mod tests {
                 taken,
                 "{waiting:?} {at_work:?} {prompt}"
             );
-        }
-    }
-
-    #[test]
-    fn what_is_done_in_a_moment_wakes_as_many_threads_as_processors() {
-        // What is next, waiting, at work, whether one more thread is woken on two processors.
-        let cases: [(Priority, &[_], &[_], bool); 8] = [
-            (Ingest, &[(Ingest, 1)], &[], true),
-            (Ingest, &[(Ingest, 1)], &[(Ingest, 1), (Probe, 4)], true),
-            (Ingest, &[(Ingest, 9)], &[(Ingest, 2)], false),
-            (Immediate, &[(Immediate, 9)], &[(Ingest, 1), (Immediate, 1)], false),
-            (Ingest, &[(Ingest, MANY_WAITING - 1), (Immediate, 1)], &[(Ingest, 2)], true),
-            // These may take long.
-            (Probe, &[(Probe, 1), (Ingest, 9)], &[(Ingest, 2), (Probe, 3)], true),
-            (Scrape, &[(Scrape, 1)], &[(Ingest, 2)], true),
-            (Read, &[(Read, 1)], &[(Read, 1), (Ingest, 2)], true),
-        ];
-        for (next, waiting, at_work, woken) in cases {
-            let wakes = is_worth_waking(next, &counts(waiting), &counts(at_work), 2);
-            assert_eq!(wakes, woken, "{next:?} {waiting:?} {at_work:?}");
         }
     }
 

@@ -46,16 +46,6 @@ pub(super) enum AfterResponse {
     Close(CloseCause),
 }
 
-/// What can be done for a connection now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Task {
-    Receive,
-    Send,
-    Discard(CloseCause),
-    /// The pool has it.
-    Wait,
-}
-
 /// What is done when a deadline has passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expiry {
@@ -102,34 +92,22 @@ impl Protocol {
         }
     }
 
-    pub(super) fn task(&self) -> Task {
+    /// When the phase is given up, and what is done then. The pool and the writer have deadlines of their own.
+    pub(super) fn deadline(&self, bounds: &Bounds) -> Option<(Instant, Expiry)> {
         match self.phase {
-            Phase::Fresh { .. } | Phase::Idle { .. } | Phase::Receiving { .. } => Task::Receive,
-            Phase::Sending { .. } => Task::Send,
-            Phase::Lingering { cause, .. } => Task::Discard(cause),
-            Phase::Busy { .. } => Task::Wait,
-        }
-    }
-
-    /// When the phase is given up. The pool and the writer have deadlines of their own.
-    pub(super) fn deadline(&self, bounds: &Bounds) -> Option<Instant> {
-        match self.phase {
-            Phase::Fresh { since } | Phase::Idle { since } => Some(since + bounds.idle_timeout),
-            Phase::Receiving { since } | Phase::Sending { since, .. } => Some(since + bounds.request_timeout),
-            Phase::Lingering { until, .. } => Some(until),
-            Phase::Busy { .. } => None,
-        }
-    }
-
-    /// To be asked when the deadline has passed.
-    pub(super) fn expire(&self) -> Option<Expiry> {
-        match self.phase {
-            Phase::Fresh { .. } | Phase::Idle { .. } => Some(Expiry::Close(CloseCause::Idle)),
-            // Nothing but empty lines.
-            Phase::Receiving { .. } if self.reader.is_empty() => Some(Expiry::Close(CloseCause::Idle)),
-            Phase::Receiving { .. } => Some(Expiry::TimedOut),
-            Phase::Sending { .. } => Some(Expiry::Close(CloseCause::SlowReader)),
-            Phase::Lingering { cause, .. } => Some(Expiry::Close(cause)),
+            Phase::Fresh { since } | Phase::Idle { since } => {
+                Some((since + bounds.idle_timeout, Expiry::Close(CloseCause::Idle)))
+            }
+            Phase::Receiving { since } => {
+                // Nothing but empty lines is no request.
+                let is_begun = !self.reader.is_empty();
+                let expiry = if is_begun { Expiry::TimedOut } else { Expiry::Close(CloseCause::Idle) };
+                Some((since + bounds.request_timeout, expiry))
+            }
+            Phase::Sending { since, .. } => {
+                Some((since + bounds.request_timeout, Expiry::Close(CloseCause::SlowReader)))
+            }
+            Phase::Lingering { until, cause, .. } => Some((until, Expiry::Close(cause))),
             Phase::Busy { .. } => None,
         }
     }
@@ -217,47 +195,27 @@ mod tests {
     }
 
     #[test]
-    fn every_phase_has_its_task_its_deadline_and_what_follows_that() {
+    fn every_phase_has_its_deadline_and_what_follows_that() {
         let now = Instant::now();
-        let seconds = |seconds| Some(now + Duration::from_secs(seconds));
-        let close = |cause| Some(Expiry::Close(cause));
+        let close = |seconds, cause| Some((now + Duration::from_secs(seconds), Expiry::Close(cause)));
+        let (bytes, then) = (0, AfterResponse::Receive);
+        let sending = Phase::Sending { since: now, response: response(b"x", b""), sent: 0, then };
+        let until = now + Duration::from_secs(2);
+        let lingering = Phase::Lingering { since: now, until, cause: CloseCause::Malformed, bytes };
+        let timed_out = Some((now + Duration::from_secs(30), Expiry::TimedOut));
         let cases = [
-            (Phase::Fresh { since: now }, "", Task::Receive, seconds(60), close(CloseCause::Idle)),
-            (Phase::Idle { since: now }, "", Task::Receive, seconds(60), close(CloseCause::Idle)),
-            (Phase::Receiving { since: now }, "", Task::Receive, seconds(30), close(CloseCause::Idle)),
-            (Phase::Receiving { since: now }, "GET", Task::Receive, seconds(30), Some(Expiry::TimedOut)),
-            (Phase::Busy { since: now, bytes: 1 }, "", Task::Wait, None, None),
-            (
-                Phase::Sending {
-                    since: now,
-                    response: response(b"x", b""),
-                    sent: 0,
-                    then: AfterResponse::Receive,
-                },
-                "",
-                Task::Send,
-                seconds(30),
-                close(CloseCause::SlowReader),
-            ),
-            (
-                Phase::Lingering {
-                    since: now,
-                    until: now + Duration::from_secs(2),
-                    cause: CloseCause::Malformed,
-                    bytes: 0,
-                },
-                "",
-                Task::Discard(CloseCause::Malformed),
-                seconds(2),
-                close(CloseCause::Malformed),
-            ),
+            (Phase::Fresh { since: now }, "", close(60, CloseCause::Idle)),
+            (Phase::Idle { since: now }, "", close(60, CloseCause::Idle)),
+            (Phase::Receiving { since: now }, "", close(30, CloseCause::Idle)),
+            (Phase::Receiving { since: now }, "GET", timed_out),
+            (Phase::Busy { since: now, bytes }, "", None),
+            (sending, "", close(30, CloseCause::SlowReader)),
+            (lingering, "", close(2, CloseCause::Malformed)),
         ];
-        for (phase, received, task, deadline, expiry) in cases {
+        for (at, (phase, received, deadline)) in cases.into_iter().enumerate() {
             let mut protocol = Protocol { phase, reader: RequestReader::default() };
             protocol.reader.push(received.as_bytes());
-            assert_eq!(protocol.task(), task);
-            assert_eq!(protocol.deadline(&BOUNDS), deadline, "{task:?}");
-            assert_eq!(protocol.expire(), expiry, "{task:?}");
+            assert_eq!(protocol.deadline(&BOUNDS), deadline, "case {at}");
         }
     }
 

@@ -78,7 +78,6 @@ pub(super) struct Reactor {
     /// Who gives way to the next ones that come.
     chosen: Chosen,
     next_serial: u64,
-    buffered: usize,
     /// Connections for which more can be done than their fair share was.
     unfinished: BTreeSet<usize>,
     /// When free memory is given back next; `None` while nothing happens.
@@ -115,7 +114,6 @@ impl Reactor {
             sources: Sources::default(),
             chosen: Chosen::default(),
             next_serial: 0,
-            buffered: 0,
             unfinished: BTreeSet::new(),
             tidy_at: None,
             next_tick: Instant::now(),
@@ -146,10 +144,7 @@ impl Reactor {
                 self.handle(event.data.u64(), event.flags);
             }
             for key in std::mem::take(&mut self.unfinished) {
-                if let Some(connection) = self.connections.get(key) {
-                    let to = ConnectionId { key, serial: connection.serial };
-                    self.guarded(Some(to), |reactor| reactor.drive(key));
-                }
+                self.guarded(self.id_of(key), |reactor| reactor.drive(key));
             }
             if self.drain_until.is_none() && self.app.stopping.load(Relaxed) {
                 self.guarded(None, Self::begin_to_drain);
@@ -167,7 +162,8 @@ impl Reactor {
                 self.report_closings(now);
                 self.tidy_up(now);
             }
-            self.app.metrics.buffered_bytes.store(self.buffered as i64, Relaxed);
+            let held = self.completions.buffered().held();
+            self.app.metrics.buffered_bytes.store(held as i64, Relaxed);
         }
     }
 
@@ -177,8 +173,7 @@ impl Reactor {
             COMPLETIONS => self.take_completions(),
             key => {
                 let key = key as usize;
-                let to = self.connections.get(key).map(|c| ConnectionId { key, serial: c.serial });
-                self.guarded(to, |reactor| reactor.awake(key, flags));
+                self.guarded(self.id_of(key), |reactor| reactor.awake(key, flags));
             }
         }
     }
@@ -190,11 +185,14 @@ impl Reactor {
             return;
         }
         self.app.metrics.panics.fetch_add(1, Relaxed);
-        if let Some(to) = about
-            && self.connections.get(to.key).is_some_and(|c| c.serial == to.serial)
-        {
+        if let Some(to) = about.filter(|to| self.id_of(to.key) == Some(*to)) {
             self.close(to.key, CloseCause::Error);
         }
+    }
+
+    /// Who is in this place now.
+    fn id_of(&self, key: usize) -> Option<ConnectionId> {
+        self.connections.get(key).map(|connection| connection.id)
     }
 
     /// `None` if only an event can make anything happen.
@@ -226,7 +224,7 @@ mod tests {
         let app = app(folder.path());
         let listener = Listener::open(&ListenAddr::Tcp("127.0.0.1:0".parse().unwrap()), 0o600).unwrap();
         let address = listener.address().to_owned();
-        let pool = WorkerPool::start(1, 1, &app.metrics, routes::answer).unwrap();
+        let pool = WorkerPool::start(1, &app.metrics, routes::answer).unwrap();
         let bounds = Bounds {
             max_body_bytes: 100,
             max_connections: 2,
@@ -237,15 +235,14 @@ mod tests {
             Reactor::new(listener, Arc::clone(&app), bounds, pool, completions::channel().unwrap()).unwrap();
         let mut clients: Vec<_> = (0..2).map(|_| TcpStream::connect(&address).unwrap()).collect();
         reactor.accept(2);
-        let to = |reactor: &Reactor, key| ConnectionId { key, serial: reactor.connections[key].serial };
-        let first = to(&reactor, 0);
-        reactor.guarded(Some(first), |_| panic!("on purpose"));
+        let first = reactor.id_of(0);
+        reactor.guarded(first, |_| panic!("on purpose"));
         assert_eq!((reactor.connections.len(), app.metrics.panics.load(Relaxed)), (1, 1));
         assert_eq!(clients[0].read(&mut [0]).unwrap(), 0, "it was closed");
         // Of one that is gone already nothing is left to be closed, whoever has its place.
         clients[0] = TcpStream::connect(&address).unwrap();
         reactor.accept(1);
-        reactor.guarded(Some(first), |_| panic!("on purpose"));
+        reactor.guarded(first, |_| panic!("on purpose"));
         reactor.guarded(None, |_| panic!("on purpose"));
         assert_eq!((reactor.connections.len(), app.metrics.panics.load(Relaxed)), (2, 3));
     }

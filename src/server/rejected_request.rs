@@ -35,7 +35,7 @@ impl RejectedRequest {
     pub(super) fn of(error: RequestError, head: Option<RequestHead>) -> Self {
         match head {
             Some(RequestHead { method, path, headers, .. }) => {
-                Self { error, line: Some((method.to_string(), path)), headers }
+                Self { error, line: Some((method, path)), headers }
             }
             None => error.into(),
         }
@@ -50,14 +50,12 @@ impl RejectedRequest {
         let mut headers = Headers::default();
         let mut is_in_order = true;
         for field in lines.take_while(|line| !line.is_empty()) {
-            match header_field::field_name(field) {
-                Some(name) if WANTED.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)) => {
-                    if let Ok((name, value)) = header_field::parse_field(field) {
-                        headers.push(name, value);
-                    }
+            match header_field::parse_field(field) {
+                Ok((name, value)) if WANTED.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)) => {
+                    headers.push(name, value);
                 }
-                Some(_) => {}
-                None => is_in_order = false,
+                Ok(_) => {}
+                Err(_) => is_in_order = false,
             }
         }
         if !is_in_order {
@@ -91,7 +89,7 @@ impl From<RequestError> for RejectedRequest {
 
 fn method_and_path(line: &str) -> Option<(String, String)> {
     let line = RequestLine::parse(line).ok()?;
-    Some((line.method.to_string(), line.path))
+    Some((line.method.to_owned(), line.path))
 }
 
 #[cfg(test)]

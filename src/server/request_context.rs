@@ -13,7 +13,7 @@ use super::response_writer::Next;
 use crate::app::App;
 use crate::http::{Body, Request};
 use crate::metrics::Priority;
-use crate::routes::{self, Answer, Reply, Resolved, Work, webhook};
+use crate::routes::{self, Answer, Reply, Resolved, webhook};
 use crate::store::Outcome;
 
 /// A request on its way to its answer, which is counted and logged as it leaves.
@@ -40,7 +40,7 @@ impl RequestContext {
         completions: &CompletionSender,
     ) -> Box<Self> {
         let resolved = routes::resolve(app, &request);
-        app.metrics.in_flight(priority(resolved.work)).fetch_add(1, Relaxed);
+        app.metrics.in_flight(resolved.priority).fetch_add(1, Relaxed);
         Box::new(Self {
             app: Arc::clone(app),
             request,
@@ -62,7 +62,7 @@ impl RequestContext {
     }
 
     pub(super) fn priority(&self) -> Priority {
-        priority(self.resolved.work)
+        self.resolved.priority
     }
 
     /// Asks `routes`. A message that is to be committed goes to the writer, and comes back through
@@ -104,7 +104,7 @@ impl RequestContext {
     /// There is no room for it.
     pub(super) fn shed(self: Box<Self>) {
         self.app.metrics.shed(self.priority());
-        let reply = routes::shed(self.resolved.work);
+        let reply = routes::shed(self.resolved.priority);
         self.finish(&reply);
     }
 
@@ -135,21 +135,10 @@ impl RequestContext {
     }
 }
 
-/// The queue of the pool that a kind of work waits in.
-fn priority(work: Work) -> Priority {
-    match work {
-        Work::Webhook => Priority::Ingest,
-        Work::Query => Priority::Read,
-        Work::Probe => Priority::Probe,
-        Work::Scrape => Priority::Scrape,
-        Work::Immediate => Priority::Immediate,
-    }
-}
-
 impl Drop for RequestContext {
     fn drop(&mut self) {
         if self.completions.is_some() {
-            let reply = routes::shed(self.resolved.work);
+            let reply = routes::shed(self.resolved.priority);
             self.send(&reply);
         }
     }

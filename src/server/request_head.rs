@@ -1,15 +1,13 @@
 //! The head of a request says how the body behind it is framed.
 //!
 //! Strict where leniency lets one request hide behind another (RFC 9112, sections 2.2, 5.1, 5.2,
-//! 6.1, 6.3 and 11.2): whatever two parsers could read in two ways is rejected. tiny_http judges
-//! the syntax of each header field; what it is known to let through is rejected here before it.
+//! 6.1, 6.3 and 11.2): whatever two parsers could read in two ways is rejected.
 
 use std::borrow::Cow;
 
-use tiny_http::{HTTPVersion, Method};
-
 use super::header_field::parse_field;
 use super::request_line::RequestLine;
+use super::response_writer::Next;
 use crate::authority;
 use crate::http::Headers;
 use crate::limits::MAX_HEAD_BYTES;
@@ -21,7 +19,7 @@ const MAX_HEADERS: usize = 100;
 /// A head that keeps every rule.
 #[derive(Debug)]
 pub(super) struct RequestHead {
-    pub method: Method,
+    pub method: String,
     /// Decoded.
     pub path: String,
     /// As sent.
@@ -30,10 +28,8 @@ pub(super) struct RequestHead {
     pub target_authority: Option<String>,
     pub headers: Headers,
     pub framing: Framing,
-    /// The client would like to send another request on this connection.
-    pub keep_alive: bool,
-    /// Of HTTP/1.0 a connection stays open only if that is said.
-    pub version: HTTPVersion,
+    /// What the client would like to follow the answer.
+    pub next: Next,
     /// The client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
 }
@@ -41,7 +37,7 @@ pub(super) struct RequestHead {
 impl RequestHead {
     /// Bytes of memory taken.
     pub(super) fn held(&self) -> usize {
-        self.method.as_str().len() + self.path.capacity() + self.query.capacity() + self.headers.held()
+        self.method.capacity() + self.path.capacity() + self.query.capacity() + self.headers.held()
     }
 }
 
@@ -87,7 +83,7 @@ pub(super) fn parse(head: &[u8]) -> Result<RequestHead, RequestError> {
     let request_line = lines.next().unwrap_or_default();
     let RequestLine { method, target_authority, path, query, version } = RequestLine::parse(request_line)?;
     let is_1_0 = version == (1, 0);
-    let mut headers = Headers::default();
+    let mut headers = Headers::with_capacity(text.len());
     for line in lines.take_while(|line| !line.is_empty()) {
         if headers.len() == MAX_HEADERS {
             return Err(RequestError::HeadersTooLarge);
@@ -104,16 +100,21 @@ pub(super) fn parse(head: &[u8]) -> Result<RequestHead, RequestError> {
             .flat_map(|value| value.split(','))
             .any(|t| t.trim().eq_ignore_ascii_case(token))
     };
-    let keep_alive = if is_1_0 { says("keep-alive") && !says("close") } else { !says("close") };
+    let next = match is_1_0 {
+        _ if says("close") => Next::Close,
+        false => Next::KeepOpen,
+        // Then it stays open only if both say so.
+        true if says("keep-alive") => Next::SayKeepOpen,
+        true => Next::Close,
+    };
     Ok(RequestHead {
-        method,
+        method: method.to_owned(),
         path,
         query: query.to_owned(),
         target_authority: target_authority.map(str::to_owned),
         headers,
         framing,
-        keep_alive,
-        version,
+        next,
         expects_continue,
     })
 }
@@ -177,7 +178,7 @@ mod tests {
             ("GET", "/a b", "q=1%202")
         );
         assert_eq!(head.headers.only("x-signature"), Some("ab"));
-        assert!(head.keep_alive && head.framing == Framing::Length(0));
+        assert!(head.next == Next::KeepOpen && head.framing == Framing::Length(0));
     }
 
     #[test]
@@ -256,10 +257,18 @@ mod tests {
     #[test]
     fn a_connection_stays_open_as_the_version_and_the_client_say() {
         let open = |version: &str, line: &str| {
-            read(&format!("GET / HTTP/{version}\r\nHost: x\r\n{line}\r\n")).unwrap().keep_alive
+            read(&format!("GET / HTTP/{version}\r\nHost: x\r\n{line}\r\n")).unwrap().next
         };
-        assert!(open("1.1", "") && !open("1.1", "Connection: TE, Close\r\n"));
-        assert!(!open("1.0", "") && open("1.0", "Connection: Keep-Alive\r\n"));
+        for (version, line, next) in [
+            ("1.1", "", Next::KeepOpen),
+            ("1.1", "Connection: TE, Close\r\n", Next::Close),
+            ("1.1", "Connection: Keep-Alive\r\n", Next::KeepOpen),
+            ("1.0", "", Next::Close),
+            ("1.0", "Connection: Keep-Alive\r\n", Next::SayKeepOpen),
+            ("1.0", "Connection: Keep-Alive, close\r\n", Next::Close),
+        ] {
+            assert_eq!(open(version, line), next, "{version} {line}");
+        }
         assert!(read("GET / HTTP/1.0\r\n\r\n").is_ok());
     }
 

@@ -38,7 +38,7 @@ mod tests {
     fn a_sane_id_is_kept_and_any_other_replaced() {
         let with = |id: &str| {
             let mut headers = Headers::default();
-            headers.push("x-request-id".into(), id.into());
+            headers.push("x-request-id", id);
             of(&headers)
         };
         assert_eq!(with("abc-123"), "abc-123");

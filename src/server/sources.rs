@@ -10,13 +10,13 @@ use crate::client::Client;
 
 /// An IPv4 address, a /64 of IPv6 (what one subscriber is given, RFC 6177), or this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Source {
+enum SourceAddress {
     V4(Ipv4Addr),
     V6(u64),
     Unix,
 }
 
-impl Source {
+impl SourceAddress {
     fn of(client: Client) -> Self {
         match client {
             Client::Ip(IpAddr::V4(address)) => Self::V4(address),
@@ -29,12 +29,12 @@ impl Source {
 /// The sources of all open connections, each with a small number of its own while it has any.
 #[derive(Default)]
 pub(super) struct Sources {
-    numbers: HashMap<Source, usize>,
+    numbers: HashMap<SourceAddress, usize>,
     entries: Slab<Entry>,
 }
 
 struct Entry {
-    source: Source,
+    source: SourceAddress,
     connections: usize,
     /// Until then it asks for room in vain, and nobody looks for any.
     in_vain_until: Option<Instant>,
@@ -43,7 +43,7 @@ struct Entry {
 impl Sources {
     /// One connection more. Gives the number of its source.
     pub(super) fn add(&mut self, client: Client) -> usize {
-        let source = Source::of(client);
+        let source = SourceAddress::of(client);
         let entries = &mut self.entries;
         let number = *self
             .numbers
@@ -66,7 +66,7 @@ impl Sources {
 
     /// The source of this client, if it has connections.
     pub(super) fn number_of(&self, client: Client) -> Option<usize> {
-        self.numbers.get(&Source::of(client)).copied()
+        self.numbers.get(&SourceAddress::of(client)).copied()
     }
 
     /// Connections that are open from there.

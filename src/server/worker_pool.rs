@@ -2,10 +2,8 @@
 //!
 //! Each thread takes the next one by its [`super::priorities`], and of these the sources in turn.
 //!
-//! A thread is woken when none looks already, and wakes the next one where more is to be done. What is done in a
-//! moment does not wake all of them in turn: it keeps as many at work as there are processors, and more only
-//! where much waits. Of the threads that have found nothing one goes on looking for some microseconds before it
-//! sleeps, as the next request is mostly that near. A full queue gives the request back at once.
+//! One thread is woken at a time, and wakes the next one where more is to be done: a request is mostly done before
+//! a second thread has come to look. A full queue gives the request back at once.
 
 use std::array;
 use std::io;
@@ -14,11 +12,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_utils::Backoff;
 use threadpool::ThreadPool;
 
 use super::fair_queue::FairQueue;
-use super::priorities::{Counts, Role, Threads, is_worth_waking, next};
+use super::priorities::{Counts, Role, Threads, next};
 use super::request_context::RequestContext;
 use crate::app::App;
 use crate::http::Request;
@@ -53,7 +50,6 @@ struct Shared {
     wake_up: [Condvar; 2],
     metrics: Arc<Metrics>,
     threads: Threads,
-    processors: usize,
     routes: Routes,
 }
 
@@ -72,8 +68,8 @@ struct Queues {
 #[derive(Default)]
 struct Sleep {
     threads: usize,
-    /// One looks for it, or was woken and has not come to look yet.
-    is_looking: bool,
+    /// One of them was woken and has not come to look yet.
+    is_one_woken: bool,
 }
 
 impl Queues {
@@ -98,19 +94,13 @@ impl Queues {
 impl WorkerPool {
     /// Starts `workers` threads, and one for each kind of work at the least. Fails if the system does not
     /// allow that many.
-    pub(super) fn start(
-        workers: usize,
-        processors: usize,
-        metrics: &Arc<Metrics>,
-        routes: Routes,
-    ) -> io::Result<Self> {
+    pub(super) fn start(workers: usize, metrics: &Arc<Metrics>, routes: Routes) -> io::Result<Self> {
         let threads = Threads::of(workers);
         let shared = Arc::new(Shared {
             queues: Mutex::default(),
             wake_up: array::from_fn(|_| Condvar::new()),
             metrics: Arc::clone(metrics),
             threads,
-            processors,
             routes,
         });
         let pool = threadpool::Builder::new()
@@ -190,58 +180,22 @@ impl Shared {
             if queues.is_closed {
                 return None;
             }
-            queues = if queues.sleep[role as usize].is_looking {
-                self.sleep(queues, role)
-            } else {
-                self.look_out(queues, role)
-            };
+            queues.sleep[role as usize].threads += 1;
+            queues = self.wake_up[role as usize].wait(queues).unwrap_or_else(PoisonError::into_inner);
+            let sleep = &mut queues.sleep[role as usize];
+            *sleep = Sleep { threads: sleep.threads - 1, is_one_woken: false };
         }
-    }
-
-    /// Looks for something to do for a moment, in which nobody else is woken for it, and then sleeps.
-    fn look_out<'a>(&'a self, mut queues: MutexGuard<'a, Queues>, role: Role) -> MutexGuard<'a, Queues> {
-        queues.sleep[role as usize].is_looking = true;
-        drop(queues);
-        let backoff = Backoff::new();
-        while !backoff.is_completed() && !self.is_anything_waiting(role) {
-            backoff.snooze();
-        }
-        let mut queues = self.lock();
-        queues.sleep[role as usize].is_looking = false;
-        // Under the lock, as nobody was woken for what came meanwhile.
-        if self.next(&queues, role).is_some() || queues.is_closed { queues } else { self.sleep(queues, role) }
-    }
-
-    fn sleep<'a>(&'a self, mut queues: MutexGuard<'a, Queues>, role: Role) -> MutexGuard<'a, Queues> {
-        queues.sleep[role as usize].threads += 1;
-        queues = self.wake_up[role as usize].wait(queues).unwrap_or_else(PoisonError::into_inner);
-        let sleep = &mut queues.sleep[role as usize];
-        sleep.threads -= 1;
-        sleep.is_looking = false;
-        queues
-    }
-
-    /// As it is seen without the lock.
-    fn is_anything_waiting(&self, role: Role) -> bool {
-        let mut priorities = Priority::ALL.iter().filter(|priority| Role::of(**priority) == role);
-        priorities.any(|priority| self.metrics.waiting(*priority).load(Relaxed) > 0)
     }
 
     fn next(&self, queues: &Queues, role: Role) -> Option<Priority> {
         next(role, &queues.counts(), &queues.at_work, self.threads)
     }
 
-    fn has_work(&self, queues: &Queues, role: Role) -> bool {
-        let next = self.next(queues, role);
-        next.is_some_and(|next| is_worth_waking(next, &queues.counts(), &queues.at_work, self.processors))
-    }
-
-    /// Wakes a thread if there is something for it to do, one to be woken, and none that looks.
+    /// Wakes a thread if there is something for it to do, and none was woken that will do it or wake the next one.
     fn wake_one(&self, mut queues: MutexGuard<'_, Queues>, role: Role) {
         let sleep = &queues.sleep[role as usize];
-        let wakes = sleep.threads > 0 && !sleep.is_looking && self.has_work(&queues, role);
-        let sleep = &mut queues.sleep[role as usize];
-        sleep.is_looking |= wakes;
+        let wakes = sleep.threads > 0 && !sleep.is_one_woken && self.next(&queues, role).is_some();
+        queues.sleep[role as usize].is_one_woken |= wakes;
         drop(queues);
         if wakes {
             self.wake_up[role as usize].notify_one();
@@ -292,7 +246,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
         let (sender, queue) = completions::channel().unwrap();
-        let pool = WorkerPool::start(8, 8, &app.metrics, slowly).unwrap();
+        let pool = WorkerPool::start(8, &app.metrics, slowly).unwrap();
         let submit = |path: &str| {
             assert!(pool.submit(asking(&app, "GET", path, &sender)).is_ok());
         };

@@ -13,7 +13,7 @@ use crate::validation_error::ValidationError;
 const MAX_IMPORT_LINE_BYTES: usize = LARGEST_MAX_BODY_BYTES;
 
 /// One message of the input, or why it is none.
-pub(super) struct Line {
+pub(super) struct ImportLine {
     /// Counted from 1.
     pub(super) number: u64,
     pub(super) content: Result<Incoming, String>,
@@ -32,7 +32,7 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// The next message; a line with nothing on it is none. `None` at the end.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(super) fn next(&mut self) -> io::Result<Option<ImportLine>> {
         loop {
             self.text.clear();
             // One byte more than fits tells a line that is too long.
@@ -51,7 +51,7 @@ impl<R: BufRead> Lines<R> {
             } else {
                 read(&self.text)
             };
-            return Ok(Some(Line { number: self.count, content }));
+            return Ok(Some(ImportLine { number: self.count, content }));
         }
     }
 }

@@ -8,6 +8,7 @@ use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown};
 
+use super::super::completions::ConnectionId;
 use super::super::connection::{Connection, SEND_FLAGS};
 use super::super::rejected_request::RejectedRequest;
 use super::{LISTENER, Reactor};
@@ -57,7 +58,8 @@ impl Reactor {
         }
         let source = self.sources.add(peer);
         let is_proxy = self.app.trusted_proxies.trust(peer);
-        entry.insert(Connection::new(socket, peer, source, is_proxy, self.next_serial));
+        let id = ConnectionId { key, serial: self.next_serial };
+        entry.insert(Connection::new(socket, peer, source, is_proxy, id));
         self.next_serial += 1;
         self.app.metrics.connections.fetch_add(1, Relaxed);
         self.drive(key);
@@ -75,29 +77,21 @@ impl Reactor {
     }
 
     fn pause_accepting(&mut self) {
-        if let Some(listener) = &self.listener {
-            // Level-triggered: without this the loop would spin on what it cannot accept.
-            let _ = epoll::modify(
-                &self.poll,
-                listener,
-                epoll::EventData::new_u64(LISTENER),
-                epoll::EventFlags::empty(),
-            );
-            self.accept_pause = Some(Instant::now() + ACCEPT_PAUSE);
-        }
+        // Level-triggered: without this the loop would spin on what it cannot accept.
+        self.listen_for(epoll::EventFlags::empty());
+        self.accept_pause = Some(Instant::now() + ACCEPT_PAUSE);
     }
 
     pub(super) fn end_accept_pause(&mut self, now: Instant) {
         if self.accept_pause.is_some_and(|until| until <= now) {
             self.accept_pause = None;
-            if let Some(listener) = &self.listener {
-                let _ = epoll::modify(
-                    &self.poll,
-                    listener,
-                    epoll::EventData::new_u64(LISTENER),
-                    epoll::EventFlags::IN,
-                );
-            }
+            self.listen_for(epoll::EventFlags::IN);
+        }
+    }
+
+    fn listen_for(&self, events: epoll::EventFlags) {
+        if let Some(listener) = &self.listener {
+            let _ = epoll::modify(&self.poll, listener, epoll::EventData::new_u64(LISTENER), events);
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use rustix::event::epoll;
 
-use super::super::completions::{ConnectionId, OutgoingResponse};
+use super::super::completions::OutgoingResponse;
 use super::super::connection::ReadOutcome;
-use super::super::protocol::{AfterResponse, Phase, Task};
+use super::super::protocol::{AfterResponse, Phase};
 use super::super::rejected_request::RejectedRequest;
 use super::super::request_context::RequestContext;
 use super::super::request_head::RequestHead;
@@ -42,11 +42,11 @@ impl Reactor {
             let Some(connection) = self.connections.get_mut(key) else {
                 return;
             };
-            let goes_on = match connection.protocol.task() {
-                Task::Receive => self.receive(key),
-                Task::Send => self.send(key),
-                Task::Discard(cause) => self.discard(key, cause),
-                Task::Wait => false,
+            let goes_on = match connection.protocol.phase {
+                Phase::Fresh { .. } | Phase::Idle { .. } | Phase::Receiving { .. } => self.receive(key),
+                Phase::Sending { .. } => self.send(key),
+                Phase::Lingering { cause, .. } => self.discard(key, cause),
+                Phase::Busy { .. } => false,
             };
             self.count_bytes(key);
             if !goes_on {
@@ -88,9 +88,7 @@ impl Reactor {
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
             Step::More | Step::SayContinue if !has_room => {
-                let head = self.connections.get_mut(key).and_then(|c| c.protocol.reader.give_up());
-                let rejected = RejectedRequest::of(RequestError::Overloaded, head);
-                self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
+                self.reject_begun(key, RequestError::Overloaded, AfterResponse::Linger(CloseCause::Capacity))
             }
             Step::SayContinue => self.connections.get(key).is_some_and(|connection| {
                 connection.say_continue();
@@ -111,8 +109,7 @@ impl Reactor {
             ReadOutcome::End if connection.protocol.reader.is_empty() => self.close(key, CloseCause::Client),
             ReadOutcome::End => {
                 let error = RequestError::Malformed("the request ended before it was whole");
-                let rejected = RejectedRequest::of(error, connection.protocol.reader.give_up());
-                self.reject(key, &rejected, AfterResponse::Close(CloseCause::Malformed))
+                self.reject_begun(key, error, AfterResponse::Close(CloseCause::Malformed))
             }
         }
     }
@@ -125,17 +122,12 @@ impl Reactor {
         let received = Instant::now();
         connection.protocol.phase = Phase::Busy { since: received, bytes };
         // Behind a body that is not read to its end there is no next request.
-        let next = match (head.keep_alive && body != Body::TooLarge, head.version == (1, 0)) {
-            (false, _) => Next::Close,
-            (true, true) => Next::SayKeepOpen,
-            (true, false) => Next::KeepOpen,
-        };
+        let next = if body == Body::TooLarge { Next::Close } else { head.next };
         let id = request_id::of(&head.headers);
         let RequestHead { method, path, query, target_authority, headers, .. } = head;
         let (peer, source) = (connection.peer, connection.source);
-        let to = ConnectionId { key, serial: connection.serial };
+        let to = connection.id;
         let own = (!connection.is_proxy).then_some(source);
-        let method = method.to_string();
         let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
         let context = RequestContext::new(&self.app, request, next, (to, own), &self.completion_sender);
         // These answers are large; the others are small, or take no memory.
@@ -148,7 +140,13 @@ impl Reactor {
         false
     }
 
-    pub(super) fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> bool {
+    /// Rejects a request of which no more will be read.
+    pub(super) fn reject_begun(&mut self, key: usize, error: RequestError, then: AfterResponse) -> bool {
+        let head = self.connections.get_mut(key).and_then(|c| c.protocol.reader.give_up());
+        self.reject(key, &RejectedRequest::of(error, head), then)
+    }
+
+    fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> bool {
         if let Some(connection) = self.connections.get_mut(key) {
             let response = rejected.answer(&self.app, connection.peer);
             connection.protocol.answer(response, then, Instant::now());
@@ -156,8 +154,14 @@ impl Reactor {
         true
     }
 
+    /// As many as are there now, and once more what has come meanwhile, for which nobody has woken this thread.
     pub(super) fn take_completions(&mut self) {
-        // As many as are there now: what is sent meanwhile wakes the loop again.
+        self.deliver_completions();
+        self.completions.await_more();
+        self.deliver_completions();
+    }
+
+    fn deliver_completions(&mut self) {
         for completion in self.completions.take() {
             let to = completion.to();
             self.guarded(Some(to), |reactor| {
@@ -171,7 +175,7 @@ impl Reactor {
     fn deliver(&mut self, answer: OutgoingResponse) {
         let OutgoingResponse { to, rendered, close } = answer;
         // The client may be gone, and its place taken.
-        if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.serial == to.serial) {
+        if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.id == to) {
             let then =
                 if close { AfterResponse::Linger(CloseCause::Answered) } else { AfterResponse::Receive };
             connection.protocol.answer(rendered, then, Instant::now());
@@ -207,8 +211,7 @@ impl Reactor {
     pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> bool {
         if let Some(connection) = self.connections.try_remove(key) {
             self.sources.remove(connection.source);
-            self.buffered = self.buffered.saturating_sub(connection.counted);
-            self.completions.buffered().now_held(self.buffered);
+            self.completions.buffered().recount(connection.counted, 0);
             self.app.metrics.connections.fetch_sub(1, Relaxed);
             self.app.metrics.closed(cause);
             if cause.is_containment() {
@@ -222,9 +225,8 @@ impl Reactor {
         if let Some(connection) = self.connections.get_mut(key) {
             let held = connection.protocol.held();
             if held != connection.counted {
-                self.buffered = (self.buffered + held).saturating_sub(connection.counted);
+                self.completions.buffered().recount(connection.counted, held);
                 connection.counted = held;
-                self.completions.buffered().now_held(self.buffered);
             }
         }
     }

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::completions::ConnectionId;
 use super::super::connection::Connection;
 use super::super::protocol::{AfterResponse, Expiry};
-use super::super::rejected_request::RejectedRequest;
 use super::Reactor;
 use crate::limits::DRAIN_LINGER;
 use crate::log::{Level, Line};
@@ -22,34 +20,29 @@ const LINGER: Duration = Duration::from_secs(2);
 
 impl Reactor {
     pub(super) fn enforce_deadlines(&mut self, now: Instant) {
-        let bounds = self.bounds;
-        let is_due = |c: &Connection| c.protocol.deadline(&bounds).is_some_and(|deadline| deadline <= now);
-        let late: Vec<ConnectionId> = self
-            .connections
-            .iter()
-            .filter(|(_, c)| is_due(c))
-            .map(|(key, c)| ConnectionId { key, serial: c.serial })
-            .collect();
-        for to in late {
-            self.guarded(Some(to), |reactor| reactor.end(to.key));
+        let due = |connection: &Connection| match connection.protocol.deadline(&self.bounds) {
+            Some((deadline, expiry)) if deadline <= now => Some((connection.id, expiry)),
+            _ => None,
+        };
+        let late: Vec<_> = self.connections.iter().filter_map(|(_, connection)| due(connection)).collect();
+        for (to, expiry) in late {
+            self.guarded(Some(to), |reactor| reactor.end(to.key, expiry));
         }
     }
 
-    fn end(&mut self, key: usize) {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return;
-        };
-        match connection.protocol.expire() {
-            Some(Expiry::Close(cause)) => {
+    fn end(&mut self, key: usize, expiry: Expiry) {
+        match expiry {
+            Expiry::Close(cause) => {
                 self.close(key, cause);
             }
-            Some(Expiry::TimedOut) => {
-                let head = connection.protocol.reader.give_up();
-                let rejected = RejectedRequest::of(RequestError::TimedOut, head);
-                self.reject(key, &rejected, AfterResponse::Linger(CloseCause::SlowRequest));
+            Expiry::TimedOut => {
+                self.reject_begun(
+                    key,
+                    RequestError::TimedOut,
+                    AfterResponse::Linger(CloseCause::SlowRequest),
+                );
                 self.drive(key);
             }
-            None => {}
         }
     }
 

@@ -55,12 +55,8 @@ impl Reactor {
             }
             _ => false,
         };
-        let quiet: Vec<ConnectionId> = self
-            .connections
-            .iter()
-            .filter(|(_, c)| is_quiet(c))
-            .map(|(key, c)| ConnectionId { key, serial: c.serial })
-            .collect();
+        let quiet = self.connections.iter().filter(|(_, c)| is_quiet(c)).map(|(_, c)| c.id);
+        let quiet: Vec<ConnectionId> = quiet.collect();
         for to in quiet {
             self.guarded(Some(to), |reactor| reactor.end_quiet_connection(to.key, now));
         }

@@ -48,8 +48,7 @@ impl Reactor {
         let held: Vec<Candidate> = self.connections.iter().map(|(key, c)| standing(key, c, 1)).collect();
         for key in victims(&held, asks, now, CHOSEN_AT_ONCE) {
             if let Some(connection) = self.connections.get(key) {
-                let to = ConnectionId { key, serial: connection.serial };
-                self.chosen.connections.push_back((to, connection.protocol.activity().1));
+                self.chosen.connections.push_back((connection.id, connection.protocol.activity().1));
             }
         }
         let found = self.close_chosen();
@@ -60,11 +59,8 @@ impl Reactor {
     /// Closes the next one that was chosen. What has gone on since then may stay.
     fn close_chosen(&mut self) -> bool {
         while let Some((to, since)) = self.chosen.connections.pop_front() {
-            if self
-                .connections
-                .get(to.key)
-                .is_some_and(|c| c.serial == to.serial && c.protocol.activity().1 == since)
-            {
+            let connection = self.connections.get(to.key);
+            if connection.is_some_and(|c| c.id == to && c.protocol.activity().1 == since) {
                 self.close(to.key, CloseCause::Capacity);
                 return true;
             }

@@ -172,7 +172,7 @@ impl RetentionLoop {
 
     /// True when the service is stopping. To be called in everything that may take long.
     fn pause(&mut self, time: Duration) -> bool {
-        self.stopping |= self.stopped.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
+        self.stopping = self.stopping || self.stopped.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
         self.stopping
     }
 

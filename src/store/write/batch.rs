@@ -6,14 +6,22 @@ use super::tombstones::{self, Salt};
 use crate::clock::now_rfc3339;
 use crate::message::Message;
 use crate::store::database::insertion::{INSERT, Inserted, Row, insert_row};
-use crate::store::database::transaction::{in_transaction, schema_version};
+use crate::store::database::transaction::{data_version, in_transaction, schema_version};
+
+/// What a transaction has done.
+pub(super) struct InsertedBatch {
+    /// Of each message.
+    pub(super) outcomes: Vec<Inserted>,
+    /// SQLite's count of the commits of others, where asking for it takes no lock of its own.
+    pub(super) data_version: i64,
+}
 
 /// `None`, and nothing is done, if the schema is another one than was looked at.
 pub(super) fn insert_batch(
     connection: &Connection,
     schema: i64,
     messages: &[Message],
-) -> rusqlite::Result<Option<Vec<Inserted>>> {
+) -> rusqlite::Result<Option<InsertedBatch>> {
     in_transaction(connection, |connection| {
         if schema_version(connection)? != schema {
             return Ok(None);
@@ -22,7 +30,8 @@ pub(super) fn insert_batch(
         let salt = Salt::if_any_is_remembered(connection)?;
         let mut insert = connection.prepare_cached(INSERT)?;
         let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
-        messages.iter().map(&mut one).collect::<rusqlite::Result<_>>().map(Some)
+        let outcomes = messages.iter().map(&mut one).collect::<rusqlite::Result<_>>()?;
+        Ok(Some(InsertedBatch { outcomes, data_version: data_version(connection)? }))
     })
 }
 

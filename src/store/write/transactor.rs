@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::batch::insert_batch;
+use super::batch::{InsertedBatch, insert_batch};
 use super::checkpointer::Checkpointer;
 use super::commit_probe::CommitProbe;
 use super::lag;
@@ -89,17 +89,21 @@ impl Transactor {
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let mut outcomes = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
-        if outcomes.is_none() {
-            // While the batch waited for its turn somebody has changed the schema, if only its number, as
-            // VACUUM does. It is looked at anew before the batch is tried once more.
-            outcomes = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
+        let mut inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
+        if inserted.is_none() {
+            // Somebody has changed the schema, if only its number, as VACUUM does. It is looked at anew before the
+            // batch is tried once more.
+            self.open = None;
+            inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
         }
-        let Some(outcomes) = outcomes else {
+        let Some(InsertedBatch { outcomes, data_version }) = inserted else {
             // A transaction that wrote nothing proves nothing.
             self.commit_probe.set(None);
             return Err(StoreError::Locked);
         };
+        if let Some(open) = &mut self.open {
+            open.data_version = Some(data_version);
+        }
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
@@ -114,6 +118,7 @@ impl Transactor {
         &mut self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.look_at_schema()?;
         self.attempt(|open| in_transaction(&open.connection, work))
     }
 
@@ -122,6 +127,7 @@ impl Transactor {
         if self.commit_probe.is_recent() {
             return Ok(());
         }
+        self.look_at_schema()?;
         self.attempt(|Open { connection, .. }| {
             connection.busy_timeout(PROBE_BUSY_TIMEOUT)?;
             let result = in_transaction(connection, |connection| {
@@ -149,7 +155,7 @@ impl Transactor {
         let Some(open) = &mut self.open else {
             return false;
         };
-        let now = data_version(&open.connection).ok();
+        let now = open.data_version.take().or_else(|| data_version(&open.connection).ok());
         std::mem::replace(&mut open.commits_of_others, now) != now
     }
 
@@ -222,12 +228,17 @@ impl Transactor {
         self.failed(&StoreError::Lost);
     }
 
-    fn opened(&mut self) -> Result<&mut Open, StoreError> {
-        // Somebody else may have put a trigger on the messages, or taken ours away: it is looked at anew.
+    /// Somebody else may have put a trigger on the messages, or taken ours away: then it is opened anew. A batch
+    /// of messages asks in its own transaction.
+    fn look_at_schema(&mut self) -> Result<(), StoreError> {
         let is_as_it_was = |open: &Open| schema_version(&open.connection).map(|now| now == open.schema);
         if !self.open.as_ref().map_or(Ok(true), is_as_it_was)? {
             self.open = None;
         }
+        Ok(())
+    }
+
+    fn opened(&mut self) -> Result<&mut Open, StoreError> {
         if self.open.is_none() {
             if let Some((when, error)) = &self.last_failure
                 && when.elapsed() < REOPEN_PAUSE
@@ -296,6 +307,8 @@ struct Open {
     connection: Connection,
     /// SQLite's count of them, if it was asked for already.
     commits_of_others: Option<i64>,
+    /// The same as the last batch has found it, until it was looked at.
+    data_version: Option<i64>,
     log: LogWatch,
     /// Of what was looked at ([`schema_version`]).
     schema: i64,
@@ -313,7 +326,7 @@ impl Open {
         let log = LogWatch::new(&mut connection, queries, checkpointer)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         let schema = schema_version(&connection)?;
-        Ok(Self { connection, commits_of_others: None, log, schema, database, wal })
+        Ok(Self { connection, commits_of_others: None, data_version: None, log, schema, database, wal })
     }
 
     /// True while the paths still name the files that commits go to.

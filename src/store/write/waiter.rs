@@ -41,23 +41,43 @@ pub struct Waiter {
     sender: Option<OutcomeSender>,
 }
 
+/// Answers those who wait for a batch. A thread that many of them wait on is woken once, when it can go through
+/// all of their outcomes.
+pub(super) fn answer_all(answers: impl IntoIterator<Item = (Waiter, Outcome)>) {
+    let mut told: Option<Arc<Waker>> = None;
+    for (mut waiter, outcome) in answers {
+        let waker = waiter.send(outcome);
+        if let Some(before) =
+            told.take().filter(|before| !waker.as_ref().is_some_and(|w| Arc::ptr_eq(w, before)))
+        {
+            before.wake();
+        }
+        told = waker;
+    }
+    if let Some(waker) = told {
+        waker.wake();
+    }
+}
+
 impl Waiter {
-    pub(super) fn answer(mut self, outcome: Outcome) {
-        self.send(outcome);
+    pub(super) fn answer(self, outcome: Outcome) {
+        answer_all([(self, outcome)]);
     }
 
-    fn send(&mut self, outcome: Outcome) {
-        if let Some(sender) = self.sender.take() {
-            // Whoever asked may be gone.
-            let _ = sender.outcomes.send((self.ticket, outcome));
-            sender.waker.wake();
-        }
+    /// Who is to be woken for it.
+    fn send(&mut self, outcome: Outcome) -> Option<Arc<Waker>> {
+        let OutcomeSender { outcomes, waker } = self.sender.take()?;
+        // Whoever asked may be gone.
+        let _ = outcomes.send((self.ticket, outcome));
+        Some(waker)
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.send(Err(StoreError::Lost));
+        if let Some(waker) = self.send(Err(StoreError::Lost)) {
+            waker.wake();
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::transactor::Transactor;
-use super::waiter::Waiter;
+use super::waiter::{Waiter, answer_all};
 use super::writer::{Job, WriteCommand};
 use crate::limits::MAX_BATCH;
 use crate::message::Message;
@@ -104,21 +104,13 @@ pub(super) fn serve(
 fn commit_all(transactor: &mut Transactor, messages: &[Message], waiters: Vec<Waiter>) {
     debug_assert_eq!(messages.len(), waiters.len());
     match transactor.commit(messages) {
-        Ok(outcomes) => {
-            for (waiter, inserted) in waiters.into_iter().zip(outcomes) {
-                waiter.answer(Ok(inserted));
-            }
-        }
+        Ok(outcomes) => answer_all(waiters.into_iter().zip(outcomes.into_iter().map(Ok))),
         Err(StoreError::Refused(_)) if messages.len() > 1 => {
             for (message, waiter) in messages.iter().zip(waiters) {
                 let outcome = transactor.commit(std::slice::from_ref(message));
                 waiter.answer(outcome.map(|outcomes| outcomes[0]));
             }
         }
-        Err(error) => {
-            for waiter in waiters {
-                waiter.answer(Err(error.clone()));
-            }
-        }
+        Err(error) => answer_all(waiters.into_iter().map(|waiter| (waiter, Err(error.clone())))),
     }
 }
