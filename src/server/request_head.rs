@@ -93,7 +93,10 @@ pub(super) fn parse(head: &[u8]) -> Result<RequestHead, RequestError> {
     }
     check_host(&headers, is_1_0)?;
     let framing = framing(&headers, is_1_0)?;
-    let expects_continue = expectation(&headers)? && !is_1_0;
+    if headers.all("Expect").any(|value| !value.eq_ignore_ascii_case("100-continue")) {
+        return Err(RequestError::UnknownExpectation);
+    }
+    let expects_continue = !is_1_0 && headers.all("Expect").next().is_some();
     let says = |token: &str| {
         headers
             .all("Connection")
@@ -144,17 +147,6 @@ fn framing(headers: &Headers, is_1_0: bool) -> Result<Framing, RequestError> {
         ([], _) => Err(RequestError::Malformed("Content-Length must be one number")),
         _ => Err(RequestError::Malformed("Transfer-Encoding and Content-Length exclude each other")),
     }
-}
-
-fn expectation(headers: &Headers) -> Result<bool, RequestError> {
-    let mut expects = false;
-    for value in headers.all("Expect") {
-        if !value.eq_ignore_ascii_case("100-continue") {
-            return Err(RequestError::UnknownExpectation);
-        }
-        expects = true;
-    }
-    Ok(expects)
 }
 
 #[cfg(test)]

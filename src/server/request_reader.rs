@@ -2,11 +2,12 @@
 //!
 //! It knows no socket, so that tests and fuzzers can feed it.
 
-use super::chunked_body::{ChunkedBody, Decoded};
+use super::chunked_body::ChunkedBody;
 use super::rejected_request::RejectedRequest;
 use super::request_head::{self, Framing, RequestHead};
 use crate::http::Body;
 use crate::limits::SMALL_BUFFER_BYTES;
+use crate::routes::RequestError;
 
 /// What the bytes received so far amount to.
 pub(super) enum Step {
@@ -59,55 +60,47 @@ impl RequestReader {
 
     /// Makes a request out of what was received, as far as that goes.
     pub(super) fn advance(&mut self, max_body_bytes: usize) -> Step {
-        if self.head.is_none() {
-            match self.advance_head() {
-                Ok(true) => {}
-                Ok(false) => return Step::More,
-                Err(rejected) => return Step::Rejected(rejected),
-            }
-        }
-        let Some(head) = &mut self.head else {
-            return Step::More;
+        let head = match self.head.take() {
+            Some(head) => Ok(Some(head)),
+            None => self.advance_head(),
         };
-        let body = match head.framing {
-            Framing::Length(length) if length > max_body_bytes as u64 => Some(Body::TooLarge),
+        let mut head = match head {
+            Ok(Some(head)) => head,
+            Ok(None) => return Step::More,
+            Err(rejected) => return Step::Rejected(rejected),
+        };
+        match self.advance_body(head.framing, max_body_bytes) {
+            Ok(Some(body)) => {
+                self.chunked = None;
+                Step::Request(head, body)
+            }
+            Ok(None) => {
+                let is_awaited = std::mem::take(&mut head.expects_continue) && self.bytes.is_empty();
+                self.head = Some(head);
+                if is_awaited { Step::SayContinue } else { Step::More }
+            }
+            Err(error) => Step::Rejected(RejectedRequest::of(error, Some(head))),
+        }
+    }
+
+    fn advance_body(&mut self, framing: Framing, max_bytes: usize) -> Result<Option<Body>, RequestError> {
+        Ok(match framing {
+            Framing::Length(length) if length > max_bytes as u64 => Some(Body::TooLarge),
             Framing::Length(length) if self.bytes.len() as u64 >= length => {
                 // Copied, so that a body holds its own bytes and not what came behind it.
                 Some(Body::Whole(self.bytes.drain(..length as usize).collect()))
             }
             Framing::Length(_) => None,
             Framing::Chunked => {
-                let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_body_bytes));
-                match chunked.feed(&self.bytes) {
-                    Ok((taken, decoded)) => {
-                        self.bytes.drain(..taken);
-                        match decoded {
-                            Decoded::Partial => None,
-                            Decoded::Whole(body) => Some(Body::Whole(body)),
-                            Decoded::TooLarge => Some(Body::TooLarge),
-                        }
-                    }
-                    Err(error) => {
-                        return Step::Rejected(RejectedRequest::of(error, self.head.take()));
-                    }
-                }
+                let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_bytes));
+                let (taken, body) = chunked.feed(&self.bytes)?;
+                self.bytes.drain(..taken);
+                body
             }
-        };
-        match body {
-            Some(body) => {
-                self.chunked = None;
-                match self.head.take() {
-                    Some(head) => Step::Request(head, body),
-                    None => Step::More,
-                }
-            }
-            None if std::mem::take(&mut head.expects_continue) && self.bytes.is_empty() => Step::SayContinue,
-            None => Step::More,
-        }
+        })
     }
 
-    /// True once a head is there.
-    fn advance_head(&mut self) -> Result<bool, RejectedRequest> {
+    fn advance_head(&mut self) -> Result<Option<RequestHead>, RejectedRequest> {
         // Empty lines before a request are read over (RFC 9112, section 2.2).
         let blank = self.bytes.chunks(2).take_while(|pair| pair == b"\r\n").count() * 2;
         if blank > 0 {
@@ -117,14 +110,13 @@ impl RequestReader {
         let found = request_head::find_end(&self.bytes, self.searched);
         let Some(end) = found.map_err(|error| RejectedRequest::read(&self.bytes, error))? else {
             self.searched = self.bytes.len();
-            return Ok(false);
+            return Ok(None);
         };
         self.searched = 0;
         let head = &self.bytes[..end];
         let head = request_head::parse(head).map_err(|error| RejectedRequest::read(head, error))?;
         self.bytes.drain(..end);
-        self.head = Some(head);
-        Ok(true)
+        Ok(Some(head))
     }
 
     /// The head of a request that has only begun to arrive, if it is there. Nothing will come of it.
