@@ -10,7 +10,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::store::database::files::READ_WRITE;
-use crate::store::database::ignored::ignored;
+use crate::store::database::insertion::ignored;
 
 /// What a connection that inserts knows of the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
