@@ -27,7 +27,7 @@ pub(super) struct RequestContext {
     /// Of a webhook on its way through the writer.
     message_id: Option<String>,
     /// Of one that waits for messages to come, or has waited.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<FeedWaiter>>,
     to: ConnectionId,
     /// Where the connection comes from, by number, unless that is a proxy.
     pub(super) source: Option<usize>,
@@ -36,7 +36,7 @@ pub(super) struct RequestContext {
 }
 
 /// What a request waits for at the reactor.
-struct Waiting {
+struct FeedWaiter {
     wait: FeedWait,
     /// Others who wait for the same, and get the same answer.
     #[expect(clippy::vec_box, reason = "each comes and goes as it is")]
@@ -117,7 +117,7 @@ impl RequestContext {
         let request = &mut self.request;
         request.headers = request.headers.those_of("X-Forwarded-For");
         (request.query, request.target_authority) = (String::new(), None);
-        self.waiting = Some(Box::new(Waiting { wait, followers: Vec::new() }));
+        self.waiting = Some(Box::new(FeedWaiter { wait, followers: Vec::new() }));
         self.give_back();
     }
 
@@ -134,7 +134,7 @@ impl RequestContext {
 
     /// Bytes that it holds while it waits.
     pub(super) fn held(&self) -> usize {
-        size_of::<Self>() + size_of::<Waiting>() + self.request.headers.held()
+        size_of::<Self>() + size_of::<FeedWaiter>() + self.request.headers.held()
     }
 
     /// It waits no longer: from now on it is answered in time, as if it had just come.
@@ -182,7 +182,7 @@ impl RequestContext {
 
     /// Answers with this, and whoever waits for the same.
     fn send_to_all(mut self: Box<Self>, mut reply: Reply) {
-        if let Some(Waiting { wait, followers }) = self.waiting.take().map(|waiting| *waiting) {
+        if let Some(FeedWaiter { wait, followers }) = self.waiting.take().map(|waiting| *waiting) {
             feed::waited(&self.app, &wait);
             reply.response.share(followers.len() + 1);
             for mut follower in followers {
