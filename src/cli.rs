@@ -5,6 +5,7 @@
 mod check;
 mod erase;
 mod export;
+mod follow;
 mod healthcheck;
 mod import;
 mod probe;
@@ -93,6 +94,7 @@ enum Command {
     Export(export::ExportOptions),
     Import(Option<PathBuf>),
     Erase(erase::EraseOptions),
+    Follow(follow::FollowOptions),
     Version,
     Help,
 }
@@ -148,6 +150,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         Command::Import(file) => database().and_then(|database| import::import(&database, file.as_deref())),
         Command::Erase(options) => database().and_then(|database| erase::erase(&database, &options)),
+        Command::Follow(options) => follow::follow(options),
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -185,6 +188,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("check") => Command::Check(None),
                 Some("export") => Command::Export(export::ExportOptions::default()),
                 Some("import") => Command::Import(None),
+                Some("follow") => Command::Follow(follow::FollowOptions::parse(&mut parser)?),
                 Some("erase") => Command::Erase(erase::EraseOptions::parse(&mut parser)?),
                 _ => return Err(Value(word).unexpected()),
             },
