@@ -16,8 +16,8 @@ use super::{EX_CONFIG, EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, Failur
 use crate::advice;
 use crate::config::Config;
 use crate::follow::{
-    CheckpointError, End, ExecTarget, Feed, Follower, Handing, PostTarget, RedriveCounts, Report,
-    StandardOutput, Stop, Target, page_limit, probe_dead_letters, redrive,
+    CheckpointError, End, ExecTarget, Feed, Follower, ForwardSecret, Handing, PostTarget, RedriveCounts,
+    Report, StandardOutput, Stop, Target, page_limit, probe_dead_letters, redrive,
 };
 use crate::http_client::{Endpoint, Url};
 use crate::notify::Notifier;
@@ -26,6 +26,8 @@ use options::{Destination, FeedOptions, Origin};
 
 /// How much longer than its timeout an attempt may take at a stop: a command is ended gently first.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+const BAD_SECRET: &str = "FORWARD_SECRET cannot be used: behind whsec_ it takes a key in base64; a key of another form is taken as it is";
 
 pub(super) fn follow(options: FollowOptions) -> Result<(), Failure> {
     let stop = Arc::new(Stop::new().map_err(|error| no_resources(&error.into()))?);
@@ -92,7 +94,9 @@ fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure
         }
         Destination::Post(url) => {
             let secret = Config::forward_secret().map_err(|error| Failure::new(EX_CONFIG, error))?;
-            Target::Post(PostTarget::new(url.clone(), secret))
+            let secret = secret
+                .map(|given| ForwardSecret::parse(given).ok_or_else(|| Failure::new(EX_CONFIG, BAD_SECRET)));
+            Target::Post(PostTarget::new(url.clone(), secret.transpose()?))
         }
     };
     obey(stop, options.timeout).map_err(|error| no_resources(&error))?;

@@ -203,7 +203,8 @@ fn check(sequence: u64, cursor: &str) -> String {
 
 /// The newer of the slots that are whole, or the version that has written the file, if it says.
 fn read(file: &File) -> io::Result<Result<(u64, String), Option<u64>>> {
-    let mut bytes = [0; SLOT_BYTES * SLOTS as usize];
+    // One more than it has, so that a file of something else is seen.
+    let mut bytes = [0; SLOT_BYTES * SLOTS as usize + 1];
     let mut length = 0;
     while length < bytes.len() {
         match file.read_at(&mut bytes[length..], length as u64)? {
@@ -226,7 +227,7 @@ fn read(file: &File) -> io::Result<Result<(u64, String), Option<u64>>> {
         serde_json::Deserializer::from_slice(&bytes[..length]).into_iter().next().and_then(Result::ok);
     let version = first.and_then(|record| record["version"].as_u64()).filter(|version| *version > VERSION);
     Ok(match (newer_version.or(version), newest) {
-        (None, Some(found)) => Ok(found),
+        (None, Some(found)) if length == SLOT_BYTES * SLOTS as usize => Ok(found),
         (version, _) => Err(version),
     })
 }

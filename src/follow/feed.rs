@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::value::RawValue;
 
 use super::batch::FeedMessage;
-use crate::http::Headers;
+use super::post::retry_after;
 use crate::http_client::{ClientRequest, ClientResponse, HttpClient, HttpClientError, Url};
 use crate::url::percent_encode;
 use crate::waker::Waker;
@@ -118,16 +118,12 @@ fn judge(response: &ClientResponse) -> Result<FeedPage, FeedError> {
         ))),
         404 => Err(FeedError::Refused(format!("{said}; look whether --url names a service that has a feed"))),
         410 => Err(FeedError::Unfit(said)),
-        408 | 425 | 429 | 500.. => {
-            Err(FeedError::Unavailable { reason: said, after: retry_after(&response.headers) })
-        }
+        408 | 425 | 429 | 500.. => Err(FeedError::Unavailable {
+            reason: said,
+            after: retry_after(&response.headers, SystemTime::now()),
+        }),
         _ => Err(FeedError::Refused(format!("{said}; look whether --url names the service"))),
     }
-}
-
-/// Seconds; a date is as good as none, because two clocks are seldom the same.
-fn retry_after(headers: &Headers) -> Option<Duration> {
-    headers.only("Retry-After")?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// What the service said beside the status, short enough for a line.
@@ -156,10 +152,11 @@ fn read(body: &[u8]) -> Result<FeedPage, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Headers;
 
     fn answer(status: u16, body: &str) -> Result<FeedPage, FeedError> {
         let mut headers = Headers::default();
-        headers.push("Retry-After".to_owned(), "7".to_owned());
+        headers.push("Retry-After", "7");
         judge(&ClientResponse { status, headers, body: body.as_bytes().to_vec() })
     }
 

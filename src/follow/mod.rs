@@ -30,6 +30,7 @@ mod post;
 mod redrive;
 mod report;
 mod standard_output;
+mod standard_webhooks;
 mod stop;
 mod target;
 
@@ -52,6 +53,7 @@ pub use post::PostTarget;
 pub use redrive::{RedriveCounts, redrive};
 pub use report::Report;
 pub use standard_output::StandardOutput;
+pub use standard_webhooks::ForwardSecret;
 pub use stop::Stop;
 pub use target::Target;
 
