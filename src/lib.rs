@@ -8,8 +8,8 @@
 //! | 7 | [`server`]: sockets, the pool; the only home of tiny_http and threadpool |
 //! | 6 | [`routes`]: decides, a file for each path; knows no socket and no SQL |
 //! | 5 | [`app`]: what a route may reach |
-//! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment |
-//! | 3 | [`secrets`] · [`throttle`]: how queries make way for webhooks |
+//! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`http_client`]: asks a server |
+//! | 3 | [`secrets`] · [`throttle`]: how queries make way for webhooks · [`http_head`]: how a message is framed |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
 //! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
@@ -97,6 +97,9 @@ mod filter;
 mod folding;
 mod hosts;
 mod http;
+#[allow(dead_code, unused_imports, reason = "what hands messages on uses the rest")]
+mod http_client;
+mod http_head;
 pub mod inherited;
 mod limits;
 mod log;

@@ -2,10 +2,10 @@
 //!
 //! It knows no socket, so that tests and fuzzers can feed it.
 
-use super::chunked_body::{ChunkedBody, Decoded};
 use super::rejected_request::RejectedRequest;
-use super::request_head::{self, Framing, RequestHead};
+use super::request_head::{self, RequestHead};
 use crate::http::Body;
+use crate::http_head::{ChunkedBody, DeclaredBody, Decoded, find_end};
 use crate::limits::SMALL_BUFFER_BYTES;
 
 /// What the bytes received so far amount to.
@@ -70,13 +70,14 @@ impl RequestReader {
             return Step::More;
         };
         let body = match head.framing {
-            Framing::Length(length) if length > max_body_bytes as u64 => Some(Body::TooLarge),
-            Framing::Length(length) if self.bytes.len() as u64 >= length => {
+            DeclaredBody::Undeclared => Some(Body::Whole(Vec::new())),
+            DeclaredBody::Length(length) if length > max_body_bytes as u64 => Some(Body::TooLarge),
+            DeclaredBody::Length(length) if self.bytes.len() as u64 >= length => {
                 // Copied, so that a body holds its own bytes and not what came behind it.
                 Some(Body::Whole(self.bytes.drain(..length as usize).collect()))
             }
-            Framing::Length(_) => None,
-            Framing::Chunked => {
+            DeclaredBody::Length(_) => None,
+            DeclaredBody::Chunked => {
                 let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_body_bytes));
                 match chunked.feed(&self.bytes) {
                     Ok((taken, decoded)) => {
@@ -88,7 +89,7 @@ impl RequestReader {
                         }
                     }
                     Err(error) => {
-                        return Step::Rejected(RejectedRequest::of(error, self.head.take()));
+                        return Step::Rejected(RejectedRequest::of(error.into(), self.head.take()));
                     }
                 }
             }
@@ -114,8 +115,8 @@ impl RequestReader {
             self.bytes.drain(..blank);
             self.searched = 0;
         }
-        let found = request_head::find_end(&self.bytes, self.searched);
-        let Some(end) = found.map_err(|error| RejectedRequest::read(&self.bytes, error))? else {
+        let found = find_end(&self.bytes, self.searched);
+        let Some(end) = found.map_err(|error| RejectedRequest::read(&self.bytes, error.into()))? else {
             self.searched = self.bytes.len();
             return Ok(false);
         };
