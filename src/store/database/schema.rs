@@ -213,7 +213,9 @@ fn set_up_for_reading(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(READ_BUSY_TIMEOUT)?;
     connection
         .execute_batch(&format!("PRAGMA cache_size = -{READ_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
-    word_function::register(connection)
+    word_function::register(connection)?;
+    // Numbers of rows are a table where a statement wants them: `rarray(:rows)`.
+    rusqlite::vtab::array::load_module(connection)
 }
 
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {

@@ -13,9 +13,9 @@ use crate::store::database::database_path::DatabasePath;
 use crate::store::database::lock::{self, Lock};
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::schema;
-use crate::store::index::Watermarks;
+use crate::store::index::{Watermarks, first_behind};
 use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
-use crate::store::read::source::{Values, rows};
+use crate::store::read::selection::Selection;
 
 /// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can start over.
 const EXPORT_ROWS: i64 = 10_000;
@@ -66,14 +66,10 @@ impl Export {
         let Some(last) = last else {
             return Ok(None);
         };
-        let (which, row) = match self.at {
-            None => ("m.rowid <= :through", 0),
-            Some(at) => ("m.rowid > :row AND m.rowid <= :through", at),
-        };
-        let mut values = Values::new(&self.filter, &Watermarks::default());
-        (values.row, values.through) = (row, last);
-        let mut statement = snapshot.prepare_cached(&rows(&values, which).rows_in_turn(COLUMNS))?;
-        values.bind(&mut statement)?;
+        let mut selection = Selection::new(&self.filter, &Watermarks::default());
+        (selection.from_row, selection.through) = (first_behind(self.at), last);
+        let rows = selection.in_table(COLUMNS, "m.rowid BETWEEN :from_row AND :through");
+        let mut statement = selection.prepare(&snapshot, &format!("{rows} ORDER BY m.rowid"))?;
         let (mut slice, mut bytes) = (Vec::new(), 0);
         let mut found = statement.raw_query();
         self.at = Some(last);
