@@ -17,7 +17,7 @@ use crate::advice;
 use crate::config::Config;
 use crate::follow::{
     CheckpointError, End, ExecTarget, Feed, Follower, ForwardSecret, Handing, PostTarget, RedriveCounts,
-    Report, StandardOutput, Stop, Target, page_limit, probe_dead_letters, redrive,
+    Reporter, StandardOutput, Stop, Target, page_limit, probe_dead_letters, redrive,
 };
 use crate::http_client::{Endpoint, Url};
 use crate::notify::Notifier;
@@ -106,7 +106,7 @@ fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure
         attempts: options.attempts,
         dead_letters: options.dead_letters.clone(),
         checkpoint: None,
-        report: Report::new(say, supervisor()),
+        report: Reporter::new(say, supervisor()),
         stop: Arc::clone(stop),
     })
 }

@@ -74,7 +74,7 @@ impl ExecTarget {
             Ok(run) => run,
             Err(error) => return retry(format!("cannot talk to the command: {error}")),
         };
-        let ending = run.to_its_end(Instant::now() + timeout);
+        let ending = run.wait_for_end(Instant::now() + timeout);
         run.finish();
         match ending {
             Ok(Some(status)) => delivery(&status),
@@ -101,7 +101,7 @@ fn delivery(status: &WaitIdStatus) -> Delivery {
 
 /// How far the end of a command has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Ending {
     Running,
     /// SIGTERM was sent.
     Asked,
@@ -144,28 +144,28 @@ impl<'a> Run<'a> {
     }
 
     /// Until the command has ended by itself; `None` if it had to be ended.
-    fn to_its_end(&mut self, deadline: Instant) -> io::Result<Option<WaitIdStatus>> {
-        let (mut stage, mut deadline) = (Stage::Running, deadline);
+    fn wait_for_end(&mut self, deadline: Instant) -> io::Result<Option<WaitIdStatus>> {
+        let (mut stage, mut deadline) = (Ending::Running, deadline);
         loop {
             let status = self.status()?;
             let is_quiet = self.outputs.iter().all(|output| output.pipe().is_none());
             let is_over = Instant::now() >= deadline;
             (stage, deadline) = match (stage, status) {
-                (Stage::Running, Some(status)) => return Ok(Some(status)),
-                (Stage::Running, None) if is_over => self.signal(Stage::Asked, Signal::TERM),
+                (Ending::Running, Some(status)) => return Ok(Some(status)),
+                (Ending::Running, None) if is_over => self.signal(Ending::Asked, Signal::TERM),
                 // Whoever of the group holds no pipe of ours any more has most likely ended as well.
-                (Stage::Asked, Some(_)) if is_quiet => self.signal(Stage::Killed, Signal::KILL),
-                (Stage::Asked, _) if is_over => self.signal(Stage::Killed, Signal::KILL),
-                (Stage::Killed, Some(_)) => return Ok(None),
+                (Ending::Asked, Some(_)) if is_quiet => self.signal(Ending::Killed, Signal::KILL),
+                (Ending::Asked, _) if is_over => self.signal(Ending::Killed, Signal::KILL),
+                (Ending::Killed, Some(_)) => return Ok(None),
                 // Not even SIGKILL ends who waits for a device.
-                (Stage::Killed, None) if is_over => return Ok(None),
+                (Ending::Killed, None) if is_over => return Ok(None),
                 _ => (stage, deadline),
             };
             self.wait(deadline)?;
         }
     }
 
-    fn signal(&self, stage: Stage, signal: Signal) -> (Stage, Instant) {
+    fn signal(&self, stage: Ending, signal: Signal) -> (Ending, Instant) {
         // Its number is its own as long as it was not waited for; it may have ended.
         let _ = kill_process_group(self.group, signal);
         (stage, Instant::now() + GRACE)

@@ -10,7 +10,7 @@ use super::batch::MessageBatch;
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::dead_letters;
 use super::end::End;
-use super::report::Report;
+use super::report::Reporter;
 use super::stop::Stop;
 use super::target::{Delivery, Target};
 use crate::advice;
@@ -26,7 +26,7 @@ pub struct Handing {
     pub dead_letters: Option<PathBuf>,
     /// Up to where it was handed on; `None` where dead letters are handed on again.
     pub checkpoint: Option<Checkpoint>,
-    pub report: Report,
+    pub report: Reporter,
     pub stop: Arc<Stop>,
 }
 
@@ -143,7 +143,7 @@ pub fn millis(duration: Duration) -> u64 {
 /// Writes until it is written: there is no going on without. Says once that it cannot, and once that it can again.
 fn insist<E: Display + Into<End>>(
     stop: &Stop,
-    report: &Report,
+    report: &Reporter,
     is_passing: impl Fn(&E) -> bool,
     mut write: impl FnMut() -> Result<(), E>,
 ) -> Result<(), End> {

@@ -51,7 +51,7 @@ pub use handing::Handing;
 use handing::millis;
 pub use post::PostTarget;
 pub use redrive::{RedriveCounts, redrive};
-pub use report::Report;
+pub use report::Reporter;
 pub use standard_output::StandardOutput;
 pub use standard_webhooks::ForwardSecret;
 pub use stop::Stop;

@@ -12,14 +12,14 @@ use crate::timestamp::unix_millis;
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where lines go. One at a time, each written whole.
-pub struct Report {
+pub struct Reporter {
     say: fn(&str),
     notifier: Notifier,
     handed_on: u64,
     told: Option<Instant>,
 }
 
-impl Report {
+impl Reporter {
     pub fn new(say: fn(&str), notifier: Notifier) -> Self {
         Self { say, notifier, handed_on: 0, told: None }
     }

@@ -45,7 +45,7 @@ impl FakeFeed {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (feed, stream) = (served.clone(), stream.expect("a client connects"));
-                thread::spawn(move || feed.serve(stream));
+                thread::spawn(move || feed.serve(&stream));
             }
         });
         feed
@@ -86,7 +86,7 @@ impl FakeFeed {
         self.state.lock().expect("no answer panics")
     }
 
-    fn serve(&self, stream: TcpStream) {
+    fn serve(&self, stream: &TcpStream) {
         let mut reader = BufReader::new(stream.try_clone().expect("a socket can be duplicated"));
         loop {
             let mut head = Vec::new();
@@ -109,7 +109,7 @@ impl FakeFeed {
                 "HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             );
-            if (&stream).write_all(answer.as_bytes()).is_err() {
+            if (&mut &*stream).write_all(answer.as_bytes()).is_err() {
                 return;
             }
         }

@@ -118,7 +118,15 @@ fn lines_that_are_no_messages_are_named_and_the_others_handed_on() {
 fn a_stop_before_the_end_of_the_file_says_that_it_was_one() {
     let setup = setup();
     let file = setup.file("letters", "{\"message_id\":\"1\"}\n{\"message_id\":\"2\"}\n");
-    let follower = setup.run_follow(&["follow", "--from-file", &file, "--exec", "sh", "-c", "grep -q 2 && exit 1 || exit 0"]);
+    let follower = setup.run_follow(&[
+        "follow",
+        "--from-file",
+        &file,
+        "--exec",
+        "sh",
+        "-c",
+        "grep -q 2 && exit 1 || exit 0",
+    ]);
     follower.tells("not_confirmed");
     follower.signal("TERM");
     follower.ends(75, &["run it again"]);

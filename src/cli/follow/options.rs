@@ -70,12 +70,12 @@ impl FollowOptions {
                     timeout = Duration::from_secs(number(parser, "--timeout", 1..=MAX_TIMEOUT_SECONDS)?);
                 }
                 Long("attempts") => {
-                    attempts = Some(number(parser, "--attempts", 1..=u32::MAX.into())? as u32)
+                    attempts = Some(number(parser, "--attempts", 1..=u32::MAX.into())? as u32);
                 }
                 Long("dead-letters") => dead_letters = Some(path(parser, "--dead-letters")?),
                 Long("exec") => destination = only(&destination, Destination::Exec(command(parser)?))?,
                 Long("post") => {
-                    destination = only(&destination, Destination::Post(url_of(parser, "--post")?))?
+                    destination = only(&destination, Destination::Post(url_of(parser, "--post")?))?;
                 }
                 other => return Err(other.unexpected()),
             }
