@@ -67,6 +67,17 @@ Commands:
                  erase every message from NUMBER, of several where --sender is repeated, from the
                  database and its index, also while they are in use
                  --vacuum writes the file anew, so that nothing is left of it in unused places
+  follow         hand every message on, at least once and in order, from a service's feed to stdout, or to
+                 --exec COMMAND [ARG...]  started for each batch, which it reads as lines of JSON on stdin:
+                                          0 confirms, 65 refuses for good, anything else is tried again
+                 --post URL               a program at http:// or unix:, signed with FORWARD_SECRET
+                 --url URL                the service (the one at LISTEN_ADDR)
+                 --state FILE             where it stands (NAME.state)
+                 --from beginning|now     where a new one begins (beginning)
+                 --batch N, --timeout S   messages at a time (1), seconds for each try (30)
+                 --attempts N             tries before a batch goes to --dead-letters FILE (for ever)
+                 --name NAME              what the service calls it in /metrics (that of the state)
+                 --from-file FILE         hand dead letters on again, in the place of a feed
 
 Options:
   -h, --help     print this
@@ -74,7 +85,7 @@ Options:
 
 Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
-  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), UNIX_SOCKET_MODE (0666),
+  FORWARD_SECRET (_FILE), DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), UNIX_SOCKET_MODE (0666),
   ALLOWED_HOSTS, TRUSTED_PROXIES,
   LOG_LEVEL (_FILE) (INFO), WORKERS (8), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
   REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS
