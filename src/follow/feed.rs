@@ -117,7 +117,8 @@ fn judge(response: &ClientResponse) -> Result<FeedPage, FeedError> {
             "{said}; set API_TOKEN, or API_TOKEN_FILE, to the token of the service"
         ))),
         404 => Err(FeedError::Refused(format!("{said}; look whether --url names a service that has a feed"))),
-        410 => Err(FeedError::Unfit(said)),
+        // Of what is asked only the cursor can be no cursor.
+        410 | 422 => Err(FeedError::Unfit(said)),
         408 | 425 | 429 | 500.. => Err(FeedError::Unavailable {
             reason: said,
             after: retry_after(&response.headers, SystemTime::now()),
@@ -180,11 +181,15 @@ mod tests {
             let FeedError::Unavailable { reason, after } = error else { panic!("{status}: {error:?}") };
             assert!(reason.contains("stopping") && after == Some(Duration::from_secs(7)), "{reason}");
         }
-        assert!(matches!(answer(410, "{}"), Err(FeedError::Unfit(_))));
+        for (status, body, said) in
+            [(410, "{}", "410"), (422, r#"{"detail":[{"msg":"bad cursor"}]}"#, "bad cursor")]
+        {
+            let error = answer(status, body).unwrap_err();
+            assert!(matches!(&error, FeedError::Unfit(line) if line.contains(said)), "{error:?}");
+        }
         for (status, body, said) in [
             (401, r#"{"detail":"invalid token"}"#, "API_TOKEN"),
             (404, "not json", "has a feed"),
-            (422, r#"{"detail":[{"msg":"bad cursor"}]}"#, "bad cursor"),
             (301, "", "--url"),
             (200, "<html>", "--url"),
             (200, r#"{"data":[],"cursor":""}"#, "a cursor is missing"),

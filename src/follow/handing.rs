@@ -155,7 +155,9 @@ fn insist<E: Display + Into<End>>(
                 report.line(Line::event(Level::Info, "writable"));
                 return Ok(());
             }
-            Err(error) if !is_passing(&error) || stop.is_asked() => return Err(error.into()),
+            Err(error) if !is_passing(&error) => return Err(error.into()),
+            // What is not remembered comes again.
+            Err(_) if attempt > 0 && stop.is_asked() => return Err(End::Stopped),
             Err(error) => {
                 attempt += 1;
                 if attempt == 1 {
