@@ -38,11 +38,6 @@ pub const PROPOSED_SHARE: u64 = 16;
 /// Places sorted in memory for one page, some 15 MB. Deeper pages are walked to; where the index is not
 /// to be had for that yet, they are answered 503.
 pub const MAX_SORTED: u64 = 100_000;
-/// Places of messages that the index has not taken in and a read connection keeps in memory: several of
-/// its slices. Of more, queries go through the rows.
-pub const MAX_KEPT_PLACES: usize = 32_768;
-/// What the texts may take there that the search index has not taken in: some hundred thousand messages.
-pub const MAX_KEPT_TEXT_BYTES: usize = 16 << 20;
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
 /// How long one query may run before it is given up with 503.

@@ -48,6 +48,25 @@ pub struct SortKey {
     pub row: i64,
 }
 
+impl SortKey {
+    /// Nothing at that instant or later sorts before it.
+    pub fn first_at(instant: &str) -> Self {
+        Self { instant: instant.into(), ..Self::default() }
+    }
+
+    /// Nothing sorts between a key and this one.
+    pub fn successor(mut self) -> Self {
+        if let Some(row) = self.row.checked_add(1) {
+            return Self { row, ..self };
+        }
+        match &mut self.message_id {
+            MessageId::Missing => self.message_id = MessageId::Text(RawText::default()),
+            MessageId::Text(RawText(bytes)) | MessageId::Blob(bytes) => bytes.push(0),
+        }
+        Self { row: i64::MIN, ..self }
+    }
+}
+
 /// Nothing sorts before the default.
 impl Default for SortKey {
     fn default() -> Self {
@@ -78,5 +97,9 @@ mod tests {
             key("2025-01-15T2", MessageId::Missing, 1),
         ];
         assert!(ascending.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(ascending.windows(2).all(|pair| pair[0].clone().successor() <= pair[1]));
+        let last_row = SortKey { row: i64::MAX, ..ascending[5].clone() };
+        let next = key("2025-01-15T1", text(b"a\0"), i64::MIN);
+        assert!(last_row < next && last_row.successor() == next);
     }
 }

@@ -129,14 +129,13 @@ impl Store {
     /// One page and the exact total, from one snapshot.
     /// Given up when too much time has passed since `asked`.
     pub fn page(&self, query: &PageQuery, asked: Instant) -> Result<Page, StoreError> {
-        let goes_through_texts = query.filter.q.is_some();
-        self.queries.with(asked, goes_through_texts, |snapshot| page::read(snapshot, query))
+        self.queries.with(asked, |snapshot| page::read(snapshot, query))
     }
 
     /// The figures of `/stats`, and the messages since each of `instants`, from one snapshot.
     /// Given up when too much time has passed since `asked`.
     pub fn stats(&self, instants: &[InstantKey], asked: Instant) -> Result<Stats, StoreError> {
-        self.queries.with(asked, false, |snapshot| stats::read(snapshot, instants))
+        self.queries.with(asked, |snapshot| stats::read(snapshot, instants))
     }
 
     /// Ok if the database answers with its schema applied and the writer can commit. Returns

@@ -7,7 +7,7 @@
 
 use rusqlite::Connection;
 
-use super::{LAST_ROW, Watermarks, first_behind, order};
+use super::{Watermarks, first_behind, is_at_last_row, order};
 use crate::store::database::sort_columns::{key_of_message, sort_key};
 
 /// Messages looked up, spread over all that the index knows.
@@ -24,9 +24,8 @@ pub(super) fn obstacle(messages: &Connection) -> rusqlite::Result<Option<&'stati
     if triggers != 2 {
         return Ok(Some("the triggers that note changes are gone; a restart makes them anew"));
     }
-    let last: Option<i64> =
-        messages.prepare_cached("SELECT max(rowid) FROM messages")?.query_row([], |row| row.get(0))?;
-    Ok((last == LAST_ROW).then_some("a message is in the last row that there can be; give it another number"))
+    Ok(is_at_last_row(messages)?
+        .then_some("a message is in the last row that there can be; give it another number"))
 }
 
 /// What is wrong with an index, of one state of both files without a pending change.

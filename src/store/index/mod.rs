@@ -24,7 +24,7 @@ mod watermarks;
 use crate::store::error::StoreError;
 
 pub(in crate::store) use file::{attach, attach_none, file_of, open, path_of, remove};
-pub(in crate::store) use watermarks::{LAST_ROW, Watermarks, first_behind};
+pub(in crate::store) use watermarks::{LAST_ROW, Watermarks, first_behind, is_at_last_row};
 
 /// What a query says that has met something that cannot be if the index is right. It is made anew.
 pub(in crate::store) fn is_wrong(what: &str) -> StoreError {

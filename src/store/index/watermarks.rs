@@ -58,3 +58,9 @@ pub(in crate::store) fn first_behind(watermark: Option<i64>) -> i64 {
 /// A table with a message in this row gives out the numbers of others by chance: no watermark is of any use then, and
 /// queries go without the index.
 pub(in crate::store) const LAST_ROW: Option<i64> = Some(i64::MAX);
+
+/// True if a message is in that row.
+pub(in crate::store) fn is_at_last_row(messages: &Connection) -> rusqlite::Result<bool> {
+    let mut last = messages.prepare_cached("SELECT max(rowid) FROM messages")?;
+    last.query_row([], |row| Ok(row.get::<_, Option<i64>>(0)? == LAST_ROW))
+}

@@ -11,8 +11,7 @@ use crate::store::database::{prepare, schema};
 use crate::store::index::{self, Watermarks, changes, order, search};
 use crate::store::maintenance::retention;
 use crate::store::maintenance::retention::age::ExpiredMessage;
-use crate::store::read::snapshot::{Snapshot, Tails};
-use crate::store::read::stats;
+use crate::store::read::{Snapshot, stats};
 use crate::timestamp::parse_instant;
 
 /// xorshift64*: each seed is the same store and the same questions every time.
@@ -66,7 +65,6 @@ pub(super) struct Bench {
     pub(super) index: Connection,
     /// As queries have them.
     pub(super) with_index: Connection,
-    pub(super) tails: Tails,
     without: Connection,
     /// Somebody has changed messages since the index last took account of it.
     pub(super) pending: bool,
@@ -85,20 +83,7 @@ impl Bench {
         index::attach_none(&without).unwrap();
         let random = Random(seed);
         let (written, pending) = (0, false);
-        let tails = Tails::default();
-        Self {
-            random,
-            senders,
-            written,
-            folder,
-            database,
-            messages,
-            index,
-            with_index,
-            tails,
-            without,
-            pending,
-        }
+        Self { random, senders, written, folder, database, messages, index, with_index, without, pending }
     }
 
     fn text(&mut self) -> Option<String> {
@@ -171,12 +156,10 @@ impl Bench {
 
     /// The oldest go, as the writer lets them.
     pub(super) fn expire(&mut self, rows: usize) {
-        let sql = "SELECT rowid, CAST(message_id AS BLOB), CAST(created_at AS BLOB) FROM messages ORDER BY rowid LIMIT ?1";
+        let sql = "SELECT rowid, CAST(created_at AS BLOB), CAST(message_id AS BLOB) FROM messages ORDER BY rowid LIMIT ?1";
         let mut statement = self.database.prepare(sql).unwrap();
-        let read = |row: &rusqlite::Row<'_>| {
-            Ok(ExpiredMessage { row: row.get(0)?, message_id: row.get(1)?, created_at: row.get(2)? })
-        };
-        let expired: Vec<_> = statement.query_map([rows as i64], read).unwrap().map(Result::unwrap).collect();
+        let expired = statement.query_map([rows as i64], |row| row.try_into()).unwrap();
+        let expired: Vec<ExpiredMessage> = expired.map(Result::unwrap).collect();
         let deleted =
             in_transaction(&self.database, |database| retention::delete(database, &expired, 0)).unwrap();
         assert_eq!(deleted, expired.len() as u64);
@@ -237,7 +220,6 @@ impl Bench {
         self.index = index::open(&path, &self.messages).unwrap();
         self.with_index = schema::open_for_reading(&path).unwrap();
         index::attach(&self.with_index, &path, index::file_of(&path)).unwrap();
-        self.tails = Tails::default();
         let watermarks = Watermarks::read(&self.index).unwrap();
         self.pending = changes::are_pending(&self.messages, &watermarks).unwrap();
         watermarks
@@ -259,7 +241,7 @@ impl Bench {
         };
         let connection = self.without.unchecked_transaction().unwrap();
         let watermarks = Watermarks::read(&connection).unwrap();
-        check(Snapshot::without_tails(&connection, &watermarks), &mut questions.iter());
+        check(Snapshot { connection: &connection, watermarks: &watermarks }, &mut questions.iter());
         drop(connection);
 
         let connection = self.with_index.unchecked_transaction().unwrap();
@@ -269,16 +251,7 @@ impl Bench {
             return;
         }
         self.holds_no_text_that_is_gone(&watermarks);
-        check(Snapshot::without_tails(&connection, &watermarks), &mut questions.iter());
-        for with_texts in [false, true] {
-            // Not by every query: what one has kept is further behind for the next.
-            if self.random.chance(70) {
-                let snapshot = self.tails.follow(&connection, &watermarks, with_texts).unwrap().unwrap();
-                assert_eq!((snapshot.places.is_some(), snapshot.texts.is_some()), (!with_texts, with_texts));
-                let mut questions = questions.iter().filter(|query| query.filter.q.is_some() == with_texts);
-                check(snapshot, &mut questions);
-            }
-        }
+        check(Snapshot { connection: &connection, watermarks: &watermarks }, &mut questions.iter());
     }
 
     fn question(&mut self, model: &Model) -> PageQuery {

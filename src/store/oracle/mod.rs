@@ -9,7 +9,7 @@ use crate::limits::{KEPT_MATCHES, ORDER_SLICE, RANK_BLOCKS, WALKED_OFFSET};
 use crate::sort_key::{MessageId, SortKey};
 use crate::store::database::sort_columns;
 use crate::store::index::{Watermarks, changes, rank};
-use crate::store::read::snapshot::Snapshot;
+use crate::store::read::Snapshot;
 use crate::timestamp::parse_instant;
 use bench::Bench;
 use model::Model;
@@ -149,9 +149,7 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
             query.filter.q = Some(q).filter(|q| !q.is_empty()).map(Needle::new);
             query.filter.since = (offset == 3000).then(|| parse_instant("2025-01-15T10:05:00Z").unwrap());
             query.offset = offset;
-            model.compare(Snapshot::without_tails(&bench.with_index, &watermarks), &query);
-            let with_tails = bench.tails.follow(&bench.with_index, &watermarks, query.filter.q.is_some());
-            model.compare(with_tails.unwrap().unwrap(), &query);
+            model.compare(Snapshot { connection: &bench.with_index, watermarks: &watermarks }, &query);
         }
     }
 }

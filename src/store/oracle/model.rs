@@ -9,8 +9,8 @@ use crate::filter::{Filter, PageQuery};
 use crate::folding::fold;
 use crate::limits::TOP_SENDERS;
 use crate::sort_key::{MessageId, RawText, SortKey};
+use crate::store::read::Snapshot;
 use crate::store::read::page::{self, StoredMessage};
-use crate::store::read::snapshot::Snapshot;
 use crate::store::read::stats::Stats;
 use crate::timestamp::InstantKey;
 

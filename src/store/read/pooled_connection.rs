@@ -8,7 +8,6 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use super::interrupt::{Interrupt, QueryTimes};
-use super::snapshot::Tails;
 use crate::store::database::frozen::Stamp;
 use crate::store::database::schema;
 use crate::store::error::StoreError;
@@ -19,14 +18,12 @@ pub(super) struct PooledConnection {
     generation: u64,
     /// The one state of the file that it can read, where it takes part in no locks.
     frozen: Option<Stamp>,
-    tails: Tails,
     times: Arc<QueryTimes>,
 }
 
 impl PooledConnection {
     /// Gives back the memory that is held for the next query, to which that is a few milliseconds of reading.
     pub(super) fn shrink(&mut self) {
-        self.tails = Tails::default();
         // What fails here is met by the next query, who draws the conclusions.
         let _ = self.connection.execute_batch("PRAGMA shrink_memory");
     }
@@ -47,7 +44,7 @@ impl Connector {
         slot: &mut Option<PooledConnection>,
         attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
         deadline: Instant,
-        query: impl Fn(&Connection, &mut Tails) -> Result<T, StoreError>,
+        query: impl Fn(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         loop {
             // Somebody wrote to the file while it was read alone: it can be read as usual now.
@@ -63,10 +60,10 @@ impl Connector {
         slot: &mut Option<PooledConnection>,
         attach: &impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
         deadline: Instant,
-        query: &impl Fn(&Connection, &mut Tails) -> Result<T, StoreError>,
+        query: &impl Fn(&Connection) -> Result<T, StoreError>,
     ) -> Option<Result<T, StoreError>> {
         // Taken out, so that a panic inside the query throws the connection away.
-        let mut pooled = match slot.take().filter(|pooled| self.is_current(pooled)) {
+        let pooled = match slot.take().filter(|pooled| self.is_current(pooled)) {
             Some(pooled) => pooled,
             None => match self.open(attach) {
                 Ok(pooled) => pooled,
@@ -74,8 +71,7 @@ impl Connector {
             },
         };
         self.interrupt.begins(&pooled.times, deadline);
-        let PooledConnection { connection, tails, .. } = &mut pooled;
-        let result = in_one_snapshot(connection, |connection| query(connection, tails));
+        let result = in_one_snapshot(&pooled.connection, query);
         // After an error of the machine a fresh connection starts from the file, not from a cache. And a
         // snapshot that could not be ended would keep the log from ever starting over.
         let is_sound = matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
@@ -102,7 +98,7 @@ impl Connector {
         attach(&connection, &self.path)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = self.interrupt.watch(&mut connection)?;
-        Ok(PooledConnection { connection, generation, frozen, tails: Tails::default(), times })
+        Ok(PooledConnection { connection, generation, frozen, times })
     }
 
     fn is_current(&self, pooled: &PooledConnection) -> bool {

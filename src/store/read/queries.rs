@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::Snapshot;
 use super::interrupt::Interrupt;
 use super::pool::Pool;
 use super::pooled_connection::{Connector, PooledConnection};
 use super::query_activity::QueryActivity;
-use super::snapshot::{Snapshot, Tails};
 use crate::limits::{DELETION_LOOK, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
 use crate::metrics::Metrics;
 use crate::os;
@@ -68,7 +68,6 @@ impl Queries {
     pub(in crate::store) fn with<T>(
         &self,
         asked: Instant,
-        goes_through_texts: bool,
         query: impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.activity.query_came(asked);
@@ -84,7 +83,7 @@ impl Queries {
         }
         let epoch = self.epochs().current();
         if epoch.index.is_some() {
-            match self.with_index(&mut slot.with_index, goes_through_texts, deadline, &query) {
+            match self.with_index(&mut slot.with_index, deadline, &query) {
                 Ok(Indexed::Answer(answer)) => return Ok(answer),
                 Ok(Indexed::IsBehind | Indexed::OfNoUse) => {}
                 Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
@@ -100,18 +99,17 @@ impl Queries {
             &mut slot.without_index,
             |connection, _| index::attach_none(connection),
             deadline,
-            |connection, _| query(Snapshot::without_tails(connection, &Watermarks::read(connection)?)),
+            |connection| query(Snapshot { connection, watermarks: &Watermarks::read(connection)? }),
         )
     }
 
     fn with_index<T>(
         &self,
         slot: &mut Option<PooledConnection>,
-        goes_through_texts: bool,
         deadline: Instant,
         query: &impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
     ) -> Result<Indexed<T>, StoreError> {
-        let indexed = |connection: &Connection, tails: &mut Tails| {
+        let indexed = |connection: &Connection| {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
             if changes::are_pending(connection, &watermarks)? {
@@ -119,10 +117,10 @@ impl Queries {
                     && changes::are_at_most(connection, &watermarks, 2 * EXPIRY_SLICE)?;
                 return Ok(if is_soon { Indexed::IsBehind } else { Indexed::OfNoUse });
             }
-            match tails.follow(connection, &watermarks, goes_through_texts)? {
-                Some(snapshot) => query(snapshot).map(Indexed::Answer),
-                None => Ok(Indexed::OfNoUse),
+            if index::is_at_last_row(connection)? {
+                return Ok(Indexed::OfNoUse);
             }
+            query(Snapshot { connection, watermarks: &watermarks }).map(Indexed::Answer)
         };
         let attach = |connection: &Connection, path: &Path| {
             let file = self.epochs().current().index.and_then(|index| index.file);
@@ -148,7 +146,7 @@ impl Queries {
             &mut slot.without_index,
             |_, _| Ok(()),
             Instant::now() + PROBE_TIMEOUT / 2,
-            |connection, _| {
+            |connection| {
                 connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
                 Ok(())
             },
@@ -224,7 +222,7 @@ mod tests {
         let (begins, has_begun) = bounded(READ_CONNECTIONS);
         let query = |queries: Arc<Queries>, begins: Sender<()>| {
             thread::spawn(move || {
-                queries.with(asked_for_a_minute, false, |Snapshot { connection, .. }| {
+                queries.with(asked_for_a_minute, |Snapshot { connection, .. }| {
                     begins.send(()).unwrap();
                     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                                    SELECT max(i) FROM n";
@@ -242,7 +240,7 @@ mod tests {
             assert_eq!(query.join().unwrap(), Err(StoreError::Stopping));
         }
         assert!(has_begun.try_recv().is_err(), "the one that waited has not begun");
-        assert_eq!(queries.with(Instant::now(), false, |_| Ok(())), Err(StoreError::Stopping));
+        assert_eq!(queries.with(Instant::now(), |_| Ok(())), Err(StoreError::Stopping));
         assert_eq!(queries.answer(), Err(StoreError::Stopping));
         // Theirs was the last connection, so there is no log any more.
         assert!(!crate::store::database::files::wal_path(&path).exists());
@@ -258,7 +256,7 @@ mod tests {
         let (begins, has_begun) = bounded(1);
         let asking = Arc::clone(&queries);
         let query = thread::spawn(move || {
-            asking.with(long_before_its_deadline, false, |Snapshot { connection, .. }| {
+            asking.with(long_before_its_deadline, |Snapshot { connection, .. }| {
                 let _ = begins.try_send(());
                 let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
                                SELECT max(i) FROM n";
@@ -272,7 +270,7 @@ mod tests {
         assert!(closed.wait_until_quiet(long_before_its_deadline));
         assert!(matches!(query.join().unwrap(), Err(StoreError::TooSlow)));
         drop(closed);
-        let another = queries.with(Instant::now(), false, |Snapshot { connection, .. }| {
+        let another = queries.with(Instant::now(), |Snapshot { connection, .. }| {
             Ok(connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?)
         });
         assert!(matches!(another, Ok(1)));

@@ -101,15 +101,14 @@ mod tests {
 
     fn is_answered(queries: &Queries) -> bool {
         let long_ago = Instant::now() - crate::limits::QUERY_DEADLINE + Duration::from_millis(100);
-        queries.with(long_ago, false, |_| Ok(())).is_ok()
+        queries.with(long_ago, |_| Ok(())).is_ok()
     }
 
     #[test]
     fn queries_are_held_up_no_longer_than_the_log_is_long() {
         let watched = Watched::new();
         let queries = Arc::clone(&watched.borrow().queries);
-        let query =
-            |bytes| queries.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
+        let query = |bytes| queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
         assert!(!query(DATABASE.folded - 1));
         assert!(query(DATABASE.held), "one is running");
         assert!(!watched.borrow_mut().look(1), "the log has started over by itself");
@@ -123,7 +122,7 @@ mod tests {
     fn a_lost_connection_lets_queries_go_on() {
         let watched = Watched::new();
         let queries = Arc::clone(&watched.borrow().queries);
-        let held = queries.with(Instant::now(), false, |_| Ok(watched.borrow_mut().look(DATABASE.held)));
+        let held = queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(DATABASE.held)));
         assert!(held.unwrap() && !is_answered(&queries));
         watched.borrow_mut().watch = None;
         assert!(is_answered(&queries));

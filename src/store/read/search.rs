@@ -1,0 +1,129 @@
+//! A search counts the messages that have a word; where they are few it keeps their places, so that a page of them
+//! needs no second one.
+
+use std::rc::Rc;
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::Snapshot;
+use super::selection::{Selection, Source};
+use super::total;
+use crate::filter::Filter;
+use crate::folding::Needle;
+use crate::limits::{KEPT_MATCHES, MAX_SORTED, PROPOSED_SHARE};
+use crate::sort_key::SortKey;
+use crate::store::database::sort_columns::sort_key;
+use crate::store::error::StoreError;
+use crate::store::index::first_behind;
+use crate::store::index::search::Question;
+
+/// So few proposed rows are looked up however small the table is.
+const FEW_PROPOSED_ROWS: u64 = 32;
+
+/// Where the messages that match are.
+pub(super) enum Matches {
+    /// At these places, in their order.
+    At(Vec<SortKey>),
+    /// They are too many to keep their places; so many, and there.
+    Many(u64, Source),
+}
+
+/// Goes through the fewest rows that are certain to hold every match.
+pub(super) fn find(
+    snapshot: Snapshot<'_>,
+    filter: &Filter,
+    word: &Needle,
+    selection: &mut Selection<'_>,
+) -> Result<Matches, StoreError> {
+    let source = choose(snapshot, filter, word, selection)?;
+    let connection = snapshot.connection;
+    let (mut places, mut total) = (Vec::new(), 0);
+    // Of a whole table no more than what is kept: to count the rest without their places is faster.
+    selection.limit = if source == Source::Table { KEPT_MATCHES as i64 } else { -1 };
+    let mut statement =
+        selection.prepare(connection, &format!("{} LIMIT :limit", selection.places(source)))?;
+    let mut found = statement.raw_query();
+    while let Some(row) = found.next()? {
+        total += 1;
+        if places.len() < KEPT_MATCHES {
+            places.push(sort_key(row, 0)?);
+        }
+    }
+    if let Some(last) = places.last().filter(|_| source == Source::Table && total == KEPT_MATCHES) {
+        selection.from_row = first_behind(Some(last.row));
+        let rest = selection.in_table("COUNT(*)", "m.rowid >= :from_row");
+        total += selection.number(connection, &rest)? as usize;
+    }
+    if total > places.len() {
+        return Ok(Matches::Many(total as u64, source));
+    }
+    places.sort_unstable();
+    Ok(Matches::At(places))
+}
+
+fn choose(
+    snapshot: Snapshot<'_>,
+    filter: &Filter,
+    word: &Needle,
+    selection: &mut Selection<'_>,
+) -> Result<Source, StoreError> {
+    let ordered = snapshot.watermarks.ordered;
+    let in_order = total::indexed(snapshot, filter)?;
+    // To look a row up costs about as much as to read some of them one after the other, and to ask
+    // the search index in vain must cost little.
+    let by_order = in_order < ordered / PROPOSED_SHARE;
+    let few = if by_order { in_order } else { ordered } / PROPOSED_SHARE;
+    if let Some(rows) = proposals(snapshot.connection, word, few.max(FEW_PROPOSED_ROWS))? {
+        selection.proposed = Rc::new(rows);
+        return Ok(Source::Proposed);
+    }
+    Ok(if by_order { Source::in_order(filter) } else { Source::Table })
+}
+
+/// The rows that the search index names. `None` if it knows nothing of so short a word, or names
+/// more than `most`.
+fn proposals(connection: &Connection, word: &Needle, most: u64) -> rusqlite::Result<Option<Vec<Value>>> {
+    let Some(question) = Question::new(word.as_str()) else {
+        return Ok(None);
+    };
+    // One trigram that is in few rows is as good as all together, and found at once; to find where
+    // all are together takes long if none of them is.
+    for trigram in &question.trigrams {
+        let proposals = ask(connection, trigram, FEW_PROPOSED_ROWS.min(most))?;
+        if proposals.is_some() {
+            return Ok(proposals);
+        }
+    }
+    ask(connection, &question.all(), most)
+}
+
+/// Up to `most` rows, or `None` if there are more.
+fn ask(connection: &Connection, expression: &str, most: u64) -> rusqlite::Result<Option<Vec<Value>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT rowid FROM messages_search WHERE messages_search MATCH :expression LIMIT :limit",
+    )?;
+    let mut found = statement.query((expression, most as i64 + 1))?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        rows.push(row.get(0)?);
+    }
+    Ok((rows.len() as u64 <= most).then_some(rows))
+}
+
+/// From where the first `wanted` of `total` matches are read in their order: where many match, going through the
+/// order finds them soon; where few do, they are gathered and sorted.
+pub(super) fn source_of_page(
+    snapshot: Snapshot<'_>,
+    filter: &Filter,
+    source: Source,
+    total: u64,
+    wanted: u64,
+) -> Source {
+    let ordered = snapshot.watermarks.ordered;
+    // Of so many rows in the order, looked up one by one, one matches.
+    let apart = ordered / total.max(1);
+    let few_lookups = source == Source::Table && apart.saturating_mul(wanted) < ordered / PROPOSED_SHARE;
+    // What is gathered and sorted is held in memory.
+    if few_lookups || total.min(wanted) > MAX_SORTED { Source::in_order(filter) } else { source }
+}

@@ -1,0 +1,157 @@
+//! A selection is the SQL for the messages that match a filter from a place on: `indexed UNION ALL tail`.
+//!
+//! Parameters have names, each with one meaning in every statement. Statements name the table of messages `m`,
+//! and one of the index `d`.
+
+use std::rc::Rc;
+
+use rusqlite::types::Value;
+use rusqlite::{CachedStatement, Connection, ToSql};
+
+use crate::filter::Filter;
+use crate::sort_key::SortKey;
+use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, key_of_message};
+use crate::store::index::{Watermarks, first_behind};
+
+/// Where the matches are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// In the order of all messages, and in the tail behind it.
+    Order,
+    /// In one sender's messages in their order, and in the tail behind it.
+    Sender,
+    /// In the rows that the search index proposes, and in those that it does not know yet.
+    Proposed,
+    /// In the table, row by row.
+    Table,
+}
+
+impl Source {
+    /// The source that has the messages of a filter in their order.
+    pub(super) fn in_order(filter: &Filter) -> Self {
+        if filter.from.is_some() { Self::Sender } else { Self::Order }
+    }
+}
+
+/// Rows that the order does not know yet.
+pub(super) const UNORDERED: &str = "m.rowid >= :unordered_from";
+
+const HAS_WORD: &str = "contains_folded(CAST(m.text AS BLOB), :q)";
+
+/// A filter, with the values of every parameter.
+pub(in crate::store) struct Selection<'a> {
+    filter: &'a Filter,
+    watermarks: Watermarks,
+    /// The first place that counts.
+    pub(super) start: SortKey,
+    pub(super) limit: i64,
+    pub(super) offset: i64,
+    /// What the search index proposes: numbers of rows.
+    pub(super) proposed: Rc<Vec<Value>>,
+    /// A row from which on rows count,
+    pub(in crate::store) from_row: i64,
+    /// and one up to which they do.
+    pub(in crate::store) through: i64,
+}
+
+impl<'a> Selection<'a> {
+    /// Everything that matches.
+    pub(in crate::store) fn new(filter: &'a Filter, watermarks: &Watermarks) -> Self {
+        Self {
+            filter,
+            watermarks: *watermarks,
+            start: filter.since.as_ref().map(|since| SortKey::first_at(since.as_str())).unwrap_or_default(),
+            limit: -1,
+            offset: 0,
+            proposed: Rc::default(),
+            from_row: i64::MIN,
+            through: i64::MAX,
+        }
+    }
+
+    /// A SELECT of the sort keys of all that a source has.
+    pub(super) fn places(&self, source: Source) -> String {
+        let key = key_of_message();
+        let in_tail = |which: &str| self.in_table(&key, which);
+        let key_in_index = "d.instant AS instant, d.message_id AS message_id, d.message_row AS message_row";
+        let (indexed, tail) = match source {
+            Source::Order | Source::Sender => (self.in_order(key_in_index), in_tail(UNORDERED)),
+            Source::Proposed => (
+                in_tail("m.rowid IN (SELECT value FROM rarray(:proposed)) AND m.rowid < :unsearchable_from"),
+                in_tail("m.rowid >= :unsearchable_from"),
+            ),
+            Source::Table => return in_tail("TRUE"),
+        };
+        format!("{indexed} UNION ALL {tail}")
+    }
+
+    /// A SELECT from the order, all messages' or one sender's.
+    pub(super) fn in_order(&self, columns: &str) -> String {
+        let (table, sender) = match self.filter.from {
+            Some(_) => ("messages_of_sender", "d.sender = :from AND"),
+            None => ("messages_order", ""),
+        };
+        let (messages, word) = match self.filter.q {
+            Some(_) => ("CROSS JOIN messages AS m ON m.rowid = d.message_row", format!("AND {HAS_WORD}")),
+            None => ("", String::new()),
+        };
+        format!(
+            "SELECT {columns} FROM {table} AS d {messages} WHERE {sender} \
+             (d.instant, d.message_id, d.message_row) >= (:instant, :message_id, :message_row) {word}"
+        )
+    }
+
+    /// A SELECT from some rows of the table itself, every condition of the filter tested on each.
+    pub(in crate::store) fn in_table(&self, columns: &str, which: &str) -> String {
+        let mut conditions = vec![which.to_owned()];
+        if self.filter.from.is_some() {
+            conditions.push(format!("{SENDER} = :from"));
+        }
+        if self.start != SortKey::default() {
+            conditions
+                .push(format!("({INSTANT}, {MESSAGE_ID}, m.rowid) >= (:instant, :message_id, :message_row)"));
+        }
+        if self.filter.q.is_some() {
+            conditions.push(HAS_WORD.to_owned());
+        }
+        // An index on the sender, as old files have one, would only bring rows in another order.
+        format!("SELECT {columns} FROM messages AS m NOT INDEXED WHERE {}", conditions.join(" AND "))
+    }
+
+    /// Compiles a statement and gives it those of the values that it names.
+    pub(in crate::store) fn prepare<'c>(
+        &self,
+        connection: &'c Connection,
+        sql: &str,
+    ) -> rusqlite::Result<CachedStatement<'c>> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let word = self.filter.q.as_ref().map(|q| q.as_str());
+        for index in 1..=statement.parameter_count() {
+            let value: &dyn ToSql = match statement.parameter_name(index).unwrap_or_default() {
+                ":from" => &self.filter.from,
+                ":q" => &word,
+                ":instant" => &self.start.instant,
+                ":message_id" => &self.start.message_id,
+                ":message_row" => &self.start.row,
+                ":unordered_from" => &first_behind(self.watermarks.ordered_through),
+                ":unsearchable_from" => &first_behind(self.watermarks.searchable_through),
+                ":proposed" => &self.proposed,
+                ":limit" => &self.limit,
+                ":offset" => &self.offset,
+                ":from_row" => &self.from_row,
+                ":through" => &self.through,
+                other => return Err(rusqlite::Error::InvalidParameterName(other.to_owned())),
+            };
+            statement.raw_bind_parameter(index, value)?;
+        }
+        Ok(statement)
+    }
+
+    /// The one number that a SELECT gives.
+    pub(super) fn number(&self, connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
+        let mut statement = self.prepare(connection, sql)?;
+        let mut rows = statement.raw_query();
+        let number = rows.next()?.map_or(Ok(0), |row| row.get::<_, i64>(0))?;
+        Ok(number.unsigned_abs())
+    }
+}
