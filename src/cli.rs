@@ -11,9 +11,9 @@ mod import;
 mod probe;
 mod progress;
 mod reload;
+mod running;
 mod serve;
 mod signals;
-mod status;
 mod streams;
 mod watchdog;
 
@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::signature::sign;
 use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
+use progress::shown;
 use streams::{Stdin, print, say, say_line};
 
 /// The arguments are wrong: restarting does not help.
@@ -147,10 +148,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve => settings().and_then(|config| serve::serve(&config)),
         Command::Healthcheck => healthcheck::check(),
         Command::Sign => print_signature(),
-        Command::Backup(target) => database()
-            .and_then(|database| progress::shown(&target, |shown| store::backup(&database, &target, shown))),
+        Command::Backup(target) => database().and_then(|database| {
+            shown(Some(&target), |progress| store::backup(&database, &target, progress))
+        }),
         Command::Restore(backup) => database().and_then(|database| {
-            progress::shown(&database, |shown| store::restore(&backup, &database, shown))
+            shown(Some(&database), |progress| store::restore(&backup, &database, progress))
         }),
         Command::Check(file) => file
             .map_or_else(database, |file| Ok(DatabasePath::resolve(&file)?))

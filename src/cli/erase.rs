@@ -1,11 +1,11 @@
 //! `erase` deletes what the named senders have sent.
 
-use std::io::IsTerminal;
-
 use lexopt::Arg::Long;
 use lexopt::ValueExt;
 
 use super::Failure;
+use super::progress::shown;
+use super::streams::print;
 use crate::message::is_msisdn;
 use crate::store::{self, DatabasePath};
 
@@ -35,14 +35,6 @@ impl EraseOptions {
 }
 
 pub(super) fn erase(database: &DatabasePath, options: &EraseOptions) -> Result<(), Failure> {
-    let is_terminal = std::io::stderr().is_terminal();
-    let erased = store::erase(database, &options.senders, options.vacuum, |done, all| {
-        if is_terminal {
-            super::say(&format!("\r{:3} %", done * 100 / all.max(1)));
-        }
-    })?;
-    if is_terminal {
-        super::say("\r");
-    }
-    super::print(&format!("{erased} messages erased\n"))
+    let erased = shown(None, |progress| store::erase(database, &options.senders, options.vacuum, progress))?;
+    print(&format!("{erased} messages erased\n"))
 }

@@ -49,31 +49,22 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
     // Whoever takes messages in goes first.
     os::lower_priority_of_this_thread();
     let mut export = Export::open(database, filter)?;
-    let mut lines = Vec::new();
-    if is_csv {
-        lines.extend_from_slice(COLUMNS.join(",").as_bytes());
-        lines.push(b'\n');
-    }
-    let mut written = 0;
+    let failed = |written: usize, error: &io::Error| {
+        let advice = advice::on_file(error);
+        Failure::new(EX_IOERR, format!("stopped after {written} messages: cannot write: {error}; {advice}"))
+    };
+    let format = if is_csv { write_rows } else { write_objects };
+    let head = if is_csv { COLUMNS.join(",") + "\n" } else { String::new() };
+    Stdout.write_all(head.as_bytes()).map_err(|error| failed(0, &error))?;
+    let (mut lines, mut written) = (Vec::new(), 0);
     while let Some(slice) = export.next_slice()? {
-        let failed = |error: io::Error| {
-            Failure::new(
-                EX_IOERR,
-                format!(
-                    "stopped after {written} messages: cannot write: {error}; {}",
-                    advice::on_file(&error)
-                ),
-            )
-        };
-        let format = if is_csv { write_rows } else { write_objects };
-        format(&mut lines, &slice).map_err(failed)?;
-        Stdout.write_all(&lines).map_err(failed)?;
+        format(&mut lines, &slice)
+            .and_then(|()| Stdout.write_all(&lines))
+            .map_err(|error| failed(written, &error))?;
         lines.clear();
         written += slice.len();
     }
-    Stdout.write_all(&lines).map_err(|error| {
-        Failure::new(EX_IOERR, format!("cannot write: {error}; {}", advice::on_file(&error)))
-    })
+    Ok(())
 }
 
 fn values(message: &StoredMessage) -> [Option<&str>; COLUMNS.len()] {

@@ -35,66 +35,72 @@ pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(),
         })?)),
     };
     let mut lines = Lines::new(input);
-    let mut store = Import::open(database)?;
-    let mut counts = LineCounts::default();
-    let (mut batch, mut numbers) = (Vec::new(), Vec::new());
-    let mut ended = false;
-    while !ended {
+    let mut import = Batches {
+        store: Import::open(database)?,
+        batch: Vec::new(),
+        numbers: Vec::new(),
+        counts: LineCounts::default(),
+    };
+    let read_all = loop {
         match lines.next() {
             Ok(Some(ImportLine { number, content: Ok(incoming) })) => {
-                batch.push(incoming);
-                numbers.push(number);
+                import.batch.push(incoming);
+                import.numbers.push(number);
             }
-            Ok(Some(ImportLine { number, content: Err(why) })) => counts.refuse(number, &why),
-            Ok(None) => ended = true,
-            Err(error) => {
-                put(&mut store, &mut batch, &mut numbers, &mut counts)?;
-                counts.tell();
-                return Err(Failure::new(
-                    EX_IOERR,
-                    format!("stopped: cannot read: {error}; {}; then run it again", advice::on_file(&error)),
-                ));
-            }
+            Ok(Some(ImportLine { number, content: Err(why) })) => import.counts.refuse(number, &why),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
         }
-        if batch.len() >= MAX_BATCH || ended {
-            put(&mut store, &mut batch, &mut numbers, &mut counts)?;
+        if import.batch.len() >= MAX_BATCH {
+            import.put()?;
         }
-    }
-    counts.tell();
-    if counts.refused == 0 {
+    };
+    import.put()?;
+    import.counts.tell();
+    read_all.map_err(|error| {
+        let advice = advice::on_file(&error);
+        Failure::new(EX_IOERR, format!("stopped: cannot read: {error}; {advice}; then run it again"))
+    })?;
+    if import.counts.refused == 0 {
         return Ok(());
     }
     Err(Failure::new(EX_DATAERR, "what was refused is not stored"))
 }
 
-/// Stores what has gathered.
-fn put(
-    store: &mut Import,
-    batch: &mut Vec<Incoming>,
-    numbers: &mut Vec<u64>,
-    counts: &mut LineCounts,
-) -> Result<(), Failure> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    let outcomes = store.put(batch).map_err(|error| {
-        counts.tell();
-        let is_passing = matches!(error, StoreError::Locked | StoreError::LogHeld);
-        let code = if is_passing { EX_TEMPFAIL } else { EX_UNAVAILABLE };
-        let line = numbers.first().copied().unwrap_or(0);
-        let cause = error.cause();
-        let advice = error.advice();
-        Failure::new(code, format!("stopped at line {line}: {error} ({cause}); {advice}, then run it again"))
-    })?;
-    for (number, outcome) in numbers.drain(..).zip(outcomes) {
-        match outcome {
-            Ok(Inserted::Created) => counts.created += 1,
-            Ok(Inserted::Duplicate) => counts.duplicate += 1,
-            Err(error) => counts.refuse(number, &error.cause()),
+/// Messages on their way into the store, with the numbers of their lines.
+struct Batches {
+    store: Import,
+    batch: Vec<Incoming>,
+    numbers: Vec<u64>,
+    counts: LineCounts,
+}
+
+impl Batches {
+    /// Stores what has gathered.
+    fn put(&mut self) -> Result<(), Failure> {
+        let Some(first) = self.numbers.first() else {
+            return Ok(());
+        };
+        let outcomes = self.store.put(&self.batch).map_err(|error| {
+            self.counts.tell();
+            let is_passing = matches!(error, StoreError::Locked | StoreError::LogHeld);
+            let code = if is_passing { EX_TEMPFAIL } else { EX_UNAVAILABLE };
+            let (cause, advice) = (error.cause(), error.advice());
+            Failure::new(
+                code,
+                format!("stopped at line {first}: {error} ({cause}); {advice}, then run it again"),
+            )
+        })?;
+        for (number, outcome) in self.numbers.drain(..).zip(outcomes) {
+            match outcome {
+                Ok(Inserted::Created) => self.counts.created += 1,
+                Ok(Inserted::Duplicate) => self.counts.duplicate += 1,
+                Err(error) => self.counts.refuse(number, &error.cause()),
+            }
         }
+        self.batch.clear();
+        Ok(())
     }
-    batch.clear();
-    Ok(())
 }
 
 impl LineCounts {

@@ -1,4 +1,4 @@
-//! Progress says on stderr how far a copy has come, where somebody is looking.
+//! Progress says on stderr how far something has come, where somebody is looking.
 
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
@@ -8,11 +8,11 @@ use super::streams::say;
 use crate::escape::escaped;
 use crate::store::OpenError;
 
-/// Runs something that makes `file` and tells of its progress: so many pages of so many.
-pub(super) fn shown(
-    file: &Path,
-    work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<(), OpenError>,
-) -> Result<(), Failure> {
+/// Runs something that tells so much of so much is done. If it makes `file`, that is said at its end.
+pub(super) fn shown<T>(
+    file: Option<&Path>,
+    work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<T, OpenError>,
+) -> Result<T, Failure> {
     let is_terminal = stderr().is_terminal();
     let mut last = None;
     let result = work(&mut |done, all| {
@@ -21,11 +21,11 @@ pub(super) fn shown(
             say(&format!("\r{percent:3} %"));
         }
     });
-    if is_terminal && last.is_some() {
-        match &result {
-            Ok(()) => say(&format!("\r{} written\n", escaped(&file.to_string_lossy()))),
-            Err(_) => say("\n"),
-        }
+    match (&result, file) {
+        _ if last.is_none() || !is_terminal => {}
+        (Ok(_), Some(file)) => say(&format!("\r{} written\n", escaped(&file.to_string_lossy()))),
+        (Ok(_), None) => say("\r"),
+        (Err(_), _) => say("\n"),
     }
     Ok(result?)
 }

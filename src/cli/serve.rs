@@ -5,8 +5,9 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::signals::{self, Running};
-use super::status::status;
+use super::reload::warn_of_padding;
+use super::running::Running;
+use super::signals;
 use super::watchdog::{self, Watchdog};
 use super::{EX_CONFIG, EX_SOFTWARE, EX_UNAVAILABLE, Failure};
 use crate::advice;
@@ -28,7 +29,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     os::keep_little_free_memory();
     let listener = Listener::open(&config.listen, config.unix_socket_mode)?;
     let log = Log::start(config.log_level).map_err(unavailable)?;
-    let running = signals::obey(&log).map_err(unavailable)?;
+    let signalled = signals::obey(&log).map_err(unavailable)?;
     log_panics(&log);
     let notifier = supervisor(&log);
     // It hears of the rest by our end.
@@ -57,22 +58,18 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     log_start(&log, config, &address, &bounds);
     warn_of_padding(&log, config);
     if config.secrets.api_token.is_none() && listener.is_public().map_err(unavailable)? {
-        warn_of_open_address(&log, &address);
+        log.write(&Line::event(Level::Warning, "open_to_all").text("listen", &address));
     }
     let own = listener.own_addresses().map_err(unavailable)?;
     let server = Server::start(listener, Arc::clone(&app), config.workers, bounds).map_err(unavailable)?;
+    let running = Arc::new(Running { app: Arc::clone(&app), server: server.stopper(), notifier, address });
     // It is set here and nowhere else.
-    let _ = running.set(Running {
-        app: Arc::clone(&app),
-        stopper: server.stopper(),
-        notifier: notifier.clone(),
-        address: address.clone(),
-    });
-    say_ready(&notifier, &app, &address);
+    let _ = signalled.set(Arc::clone(&running));
+    if let Err(error) = running.tell_with_status("READY=1") {
+        say_unknown(&log, &error.to_string());
+    }
     if let Some(interval) = watchdog::interval() {
-        Watchdog { interval, app: Arc::clone(&app), server: server.stopper(), notifier, own, address }
-            .start()
-            .map_err(unavailable)?;
+        Watchdog { interval, running, own }.start().map_err(unavailable)?;
     }
 
     let stopped = server.wait();
@@ -88,12 +85,6 @@ fn unavailable(error: impl Into<io::Error>) -> Failure {
     let error = error.into();
     let advice = advice::on_thread(&error);
     Failure::new(EX_UNAVAILABLE, format!("cannot start what serves: {error}; {advice}"))
-}
-
-fn say_ready(notifier: &Notifier, app: &App, address: &str) {
-    if let Err(error) = notifier.tell(&format!("READY=1\n{}", status(app, address))) {
-        say_unknown(&app.log, &error.to_string());
-    }
 }
 
 impl From<BindError> for Failure {
@@ -113,17 +104,6 @@ fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds) {
             .boolean("secret_set", config.secrets.keys.is_some())
             .number("max_connections", bounds.max_connections as u64),
     );
-}
-
-/// What a secret is exactly is nobody's business but its owner's, who may not have meant the white space.
-pub(super) fn warn_of_padding(log: &Log, config: &Config) {
-    for setting in &config.padded_secrets {
-        log.write(&Line::event(Level::Warning, "secret_padded").text("setting", setting));
-    }
-}
-
-fn warn_of_open_address(log: &Log, address: &str) {
-    log.write(&Line::event(Level::Warning, "open_to_all").text("listen", address));
 }
 
 /// Whoever wants to know how the service is. An address that is none is said once.

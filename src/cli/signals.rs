@@ -12,27 +12,17 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::reload::{self, reload};
-use crate::app::App;
+use super::running::Running;
 use crate::log::{Level, Line, Log};
-use crate::notify::Notifier;
-use crate::server::Stopper;
 
 const TOO_EARLY: &str = "the service is starting; try again";
 
-/// What signals act on, once the service serves.
-pub(super) struct Running {
-    pub(super) app: Arc<App>,
-    pub(super) stopper: Stopper,
-    pub(super) notifier: Notifier,
-    pub(super) address: String,
-}
-
-/// Starts the thread that obeys. The first signal to end drains, the second ends the process at once;
+/// Starts the thread that obeys; what it acts on is set once the service serves. The first signal to end drains, the second ends the process at once;
 /// what was acknowledged is on disk either way. Before there is anything to drain, the first one ends
 /// the process: a migration is one transaction, so it has happened or it has not.
-pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Running>>> {
+pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Arc<Running>>>> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
-    let running = Arc::new(OnceLock::<Running>::new());
+    let running = Arc::new(OnceLock::<Arc<Running>>::new());
     let (service, log) = (Arc::clone(&running), log.clone());
     let from_terminal = io::stdin().is_terminal();
     thread::Builder::new().name("signals".into()).spawn(move || {
@@ -43,9 +33,7 @@ pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Running>>> {
             match (signal, service.get()) {
                 (SIGUSR2, _) => {}
                 (SIGHUP, _) if stopping => {}
-                (SIGHUP, Some(running)) if !hung_up => {
-                    reload(&running.app, &running.notifier, &running.address);
-                }
+                (SIGHUP, Some(running)) if !hung_up => reload(running),
                 (SIGHUP, None) if !hung_up => reload::say_it_failed(&log, TOO_EARLY),
                 // 128 + signal, as a shell reports a process that a signal has ended.
                 _ if stopping => process::exit(128 + signal),
@@ -59,7 +47,7 @@ pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Running>>> {
     Ok(running)
 }
 
-fn stop(running: Option<&Running>, log: &Log, signal: i32) {
+fn stop(running: Option<&Arc<Running>>, log: &Log, signal: i32) {
     let name = match signal {
         SIGTERM => "SIGTERM",
         SIGINT => "SIGINT",
@@ -72,5 +60,5 @@ fn stop(running: Option<&Running>, log: &Log, signal: i32) {
     };
     // A supervisor that hears nothing sees the end.
     let _ = running.notifier.tell("STOPPING=1\nSTATUS=Finishing requests");
-    running.stopper.stop();
+    running.server.stop();
 }

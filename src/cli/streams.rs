@@ -46,15 +46,7 @@ pub(super) struct Stdout;
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        loop {
-            match rustix::io::write(stdio::stdout(), bytes) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    wait(stdio::stdout(), PollFlags::OUT, None)?;
-                }
-                other => return Ok(other?),
-            }
-        }
+        when_ready(stdio::stdout(), PollFlags::OUT, || rustix::io::write(stdio::stdout(), bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -67,14 +59,23 @@ pub(super) struct Stdin;
 
 impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match rustix::io::read(stdio::stdin(), &mut *buffer) {
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
-                    wait(stdio::stdin(), PollFlags::IN, None)?;
-                }
-                other => return Ok(other?),
+        when_ready(stdio::stdin(), PollFlags::IN, || rustix::io::read(stdio::stdin(), &mut *buffer))
+    }
+}
+
+/// Moves bytes, of a stream that may be non-blocking.
+fn when_ready(
+    stream: BorrowedFd<'_>,
+    flags: PollFlags,
+    mut move_bytes: impl FnMut() -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
+    loop {
+        match move_bytes() {
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                wait(stream, flags, None)?;
             }
+            other => return Ok(other?),
         }
     }
 }

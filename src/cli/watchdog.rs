@@ -17,12 +17,9 @@ use rustix::net::SocketAddrAny;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::probe;
-use super::status::status;
-use crate::app::App;
+use super::running::Running;
 use crate::http_client::HttpClientError;
 use crate::log::{Level, Line};
-use crate::notify::Notifier;
-use crate::server::Stopper;
 
 /// So many times in the interval that the supervisor wants to hear from us (`WATCHDOG_USEC`) we look
 /// whether there is progress: one look that comes late must not end the service.
@@ -47,12 +44,9 @@ pub(super) fn interval() -> Option<Duration> {
 
 pub(super) struct Watchdog {
     pub(super) interval: Duration,
-    pub(super) app: Arc<App>,
-    pub(super) server: Stopper,
-    pub(super) notifier: Notifier,
-    /// Where this process reaches itself, and what that is called.
+    pub(super) running: Arc<Running>,
+    /// Where this process reaches itself.
     pub(super) own: Vec<SocketAddrAny>,
-    pub(super) address: String,
 }
 
 impl Watchdog {
@@ -65,22 +59,22 @@ impl Watchdog {
     fn watch(&self) {
         let reachable = self.reaches_itself();
         let mut is_stuck = false;
-        while !self.app.stopping.load(Relaxed) {
+        while !self.running.app.stopping.load(Relaxed) {
             let began = Instant::now();
             let obstacle = self.obstacle(reachable);
             // What is stopping meanwhile is not stuck.
-            if self.app.stopping.load(Relaxed) {
+            if self.running.app.stopping.load(Relaxed) {
                 return;
             }
             match obstacle {
                 None => {
                     // If nobody hears it, nobody waits for it.
-                    let _ = self.notifier.tell(&format!("WATCHDOG=1\n{}", status(&self.app, &self.address)));
+                    let _ = self.running.tell_with_status("WATCHDOG=1");
                     is_stuck = false;
                 }
                 Some(what) if !is_stuck => {
-                    self.app.log.write(&Line::event(Level::Error, "stuck").text("what", what));
-                    let _ = self.notifier.tell(&format!("STATUS=Stuck: {what}"));
+                    self.running.app.log.write(&Line::event(Level::Error, "stuck").text("what", what));
+                    let _ = self.running.notifier.tell(&format!("STATUS=Stuck: {what}"));
                     is_stuck = true;
                 }
                 Some(_) => {}
@@ -93,8 +87,9 @@ impl Watchdog {
     fn reaches_itself(&self) -> bool {
         let reached = self.ask(self.interval / WATCHDOG_LOOKS);
         if let Err(error) = &reached {
-            let line = Line::event(Level::Warning, "cannot_reach_itself").text("listen", &self.address);
-            self.app.log.write(&line.text("detail", &error.to_string()));
+            let line =
+                Line::event(Level::Warning, "cannot_reach_itself").text("listen", &self.running.address);
+            self.running.app.log.write(&line.text("detail", &error.to_string()));
         }
         reached.is_ok()
     }
@@ -102,16 +97,17 @@ impl Watchdog {
     fn obstacle(&self, reachable: bool) -> Option<&'static str> {
         // An exchange takes two thirds of the time for one look, and the writer the last.
         let step = self.interval / WATCHDOG_LOOKS / 3;
-        let accepted = self.app.metrics.accepted.load(Relaxed);
-        let answered = if reachable { self.ask(2 * step).is_ok() } else { self.server.reactor_turns(step) };
-        if !answered && self.app.metrics.accepted.load(Relaxed) == accepted {
+        let accepted = self.running.app.metrics.accepted.load(Relaxed);
+        let answered =
+            if reachable { self.ask(2 * step).is_ok() } else { self.running.server.reactor_turns(step) };
+        if !answered && self.running.app.metrics.accepted.load(Relaxed) == accepted {
             return Some("no connection is accepted");
         }
-        (!self.app.store.makes_progress(step)).then_some("the writer")
+        (!self.running.app.store.makes_progress(step)).then_some("the writer")
     }
 
     /// Whatever it says: an answer that there is no room is one, too.
     fn ask(&self, timeout: Duration) -> Result<(), HttpClientError> {
-        probe::get(&self.own, "/health/live", &self.app.watchdog_id, timeout).map(drop)
+        probe::get(&self.own, "/health/live", &self.running.app.watchdog_id, timeout).map(drop)
     }
 }

@@ -5,10 +5,8 @@
 use std::borrow::Cow;
 
 use super::{ClientResponse, HttpClientError};
-use crate::http::Headers;
-use crate::http_head::{
-    ChunkedBody, DeclaredBody, Decoded, declared_body, find_end, is_kept_alive, parse_field,
-};
+use crate::http::{Body, Headers};
+use crate::http_head::{ChunkedBody, DeclaredBody, declared_body, find_end, is_kept_alive, parse_field};
 
 /// Header lines of one answer. Proxies and frameworks send about 20.
 const MAX_FIELDS: usize = 100;
@@ -176,12 +174,12 @@ impl ResponseReader {
             }
             Framing::Length(_) | Framing::UntilClose => return Ok(None),
             Framing::Chunked(chunked) => {
-                let (used, decoded) = chunked.feed(&self.bytes)?;
-                self.bytes.drain(..used);
-                match decoded {
-                    Decoded::Whole(body) => body,
-                    Decoded::TooLarge => return Err(HttpClientError::TooLarge),
-                    Decoded::Partial => return Ok(None),
+                let (taken, body) = chunked.feed(&self.bytes)?;
+                self.bytes.drain(..taken);
+                match body {
+                    Some(Body::Whole(body)) => body,
+                    Some(Body::TooLarge) => return Err(HttpClientError::TooLarge),
+                    None => return Ok(None),
                 }
             }
         };

@@ -5,6 +5,7 @@
 
 use super::HeadError;
 use super::field::{is_token_byte, parse_field};
+use crate::http::Body;
 use crate::limits::MAX_HEAD_BYTES;
 
 /// Bytes of one chunk-size line (RFC 9112, section 7.1), extensions included. Real senders use under 10.
@@ -27,14 +28,6 @@ enum Decoding {
     Trailer,
 }
 
-/// What the bytes so far amount to.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Decoded {
-    Partial,
-    Whole(Vec<u8>),
-    TooLarge,
-}
-
 const MALFORMED: HeadError = HeadError::Malformed("the chunked body is malformed");
 
 impl ChunkedBody {
@@ -53,20 +46,20 @@ impl ChunkedBody {
         self.body
     }
 
-    /// Takes what it can from the front of `input`, and says how much that was.
-    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Decoded), HeadError> {
+    /// Takes what it can from the front of `input`, and says how much that was and what has come of it all.
+    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Body>), HeadError> {
         let mut at = 0;
         loop {
             let rest = &input[at..];
             match &mut self.state {
                 Decoding::Size => {
                     let Some(line) = line(rest, MAX_CHUNK_LINE_BYTES)? else {
-                        return Ok((at, Decoded::Partial));
+                        return Ok((at, None));
                     };
                     let size = parse_size(line)?;
                     at += line.len() + 2;
                     if size > (self.max_bytes - self.body.len()) as u64 {
-                        return Ok((at, Decoded::TooLarge));
+                        return Ok((at, Some(Body::TooLarge)));
                     }
                     self.state =
                         if size == 0 { Decoding::Trailer } else { Decoding::Data { left: size as usize } };
@@ -77,25 +70,25 @@ impl ChunkedBody {
                     at += taken;
                     *left -= taken;
                     if *left > 0 {
-                        return Ok((at, Decoded::Partial));
+                        return Ok((at, None));
                     }
                     self.state = Decoding::DataEnd;
                 }
                 Decoding::DataEnd => {
                     match rest {
                         [b'\r', b'\n', ..] => at += 2,
-                        [] | [b'\r'] => return Ok((at, Decoded::Partial)),
+                        [] | [b'\r'] => return Ok((at, None)),
                         _ => return Err(MALFORMED),
                     }
                     self.state = Decoding::Size;
                 }
                 Decoding::Trailer => {
                     let Some(line) = line(rest, MAX_HEAD_BYTES)? else {
-                        return Ok((at, Decoded::Partial));
+                        return Ok((at, None));
                     };
                     at += line.len() + 2;
                     if line.is_empty() {
-                        return Ok((at, Decoded::Whole(std::mem::take(&mut self.body))));
+                        return Ok((at, Some(Body::Whole(std::mem::take(&mut self.body)))));
                     }
                     check_trailer_field(line)?;
                     self.trailer_bytes += line.len();
@@ -192,7 +185,7 @@ fn check_trailer_field(line: &[u8]) -> Result<(), HeadError> {
 mod tests {
     use super::*;
 
-    fn decode(input: &str) -> Result<Decoded, HeadError> {
+    fn decode(input: &str) -> Result<Option<Body>, HeadError> {
         ChunkedBody::new(20).feed(input.as_bytes()).map(|(_, decoded)| decoded)
     }
 
@@ -203,23 +196,23 @@ mod tests {
             let mut chunked = ChunkedBody::new(20);
             let (taken, first) = chunked.feed(&input[..cut]).unwrap();
             let body = match first {
-                Decoded::Partial => {
+                None => {
                     let (more, decoded) = chunked.feed(&input[taken..]).unwrap();
                     assert_eq!(&input[taken + more..], b"next");
                     decoded
                 }
                 done => done,
             };
-            assert_eq!(body, Decoded::Whole(b"hello world".to_vec()), "cut at {cut}");
+            assert_eq!(body, Some(Body::Whole(b"hello world".to_vec())), "cut at {cut}");
         }
     }
 
     #[test]
     fn a_body_over_the_limit_stops_at_once() {
-        assert_eq!(decode("15\r\n"), Ok(Decoded::TooLarge));
-        assert_eq!(decode("14\r\n"), Ok(Decoded::Partial));
-        assert_eq!(decode("10\r\n0123456789abcdef\r\n5\r\n"), Ok(Decoded::TooLarge));
-        assert_eq!(decode("fffffffffffffff\r\n"), Ok(Decoded::TooLarge));
+        assert_eq!(decode("15\r\n"), Ok(Some(Body::TooLarge)));
+        assert_eq!(decode("14\r\n"), Ok(None));
+        assert_eq!(decode("10\r\n0123456789abcdef\r\n5\r\n"), Ok(Some(Body::TooLarge)));
+        assert_eq!(decode("fffffffffffffff\r\n"), Ok(Some(Body::TooLarge)));
     }
 
     #[test]
@@ -261,14 +254,14 @@ mod tests {
     fn extensions_are_read_over() {
         for extensions in ["", ";x", " ; x = y", "\t;x=\"a;b \\\" \t\"", ";a;b=c;d=\"\""] {
             let input = format!("5{extensions}\r\nhello\r\n0{extensions}\r\n\r\n");
-            assert_eq!(decode(&input), Ok(Decoded::Whole(b"hello".to_vec())), "{extensions:?}");
+            assert_eq!(decode(&input), Ok(Some(Body::Whole(b"hello".to_vec()))), "{extensions:?}");
         }
     }
 
     #[test]
     fn a_trailer_is_made_of_fields() {
         for good in ["", "A: b\r\n", "A:\r\nX.Odd!: \té\r\n"] {
-            assert_eq!(decode(&format!("0\r\n{good}\r\n")), Ok(Decoded::Whole(Vec::new())), "{good:?}");
+            assert_eq!(decode(&format!("0\r\n{good}\r\n")), Ok(Some(Body::Whole(Vec::new()))), "{good:?}");
         }
         for bad in [
             "no colon\r\n",

@@ -8,7 +8,7 @@ mod chunked_body;
 mod field;
 mod head;
 
-pub use chunked_body::{ChunkedBody, Decoded};
+pub use chunked_body::ChunkedBody;
 pub use field::{is_token, parse_field};
 pub use head::{DeclaredBody, declared_body, find_end, is_kept_alive};
 

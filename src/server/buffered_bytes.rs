@@ -49,8 +49,9 @@ impl BufferedBytes {
     }
 
     /// Who holds most.
-    pub(super) fn now_hoarding(&self, source: usize) {
-        self.hoarder.store(source, SeqCst);
+    pub(super) fn now_hoarding(&self, source: Option<usize>) {
+        // A number that no source has.
+        self.hoarder.store(source.unwrap_or(usize::MAX), SeqCst);
     }
 }
 
@@ -61,7 +62,7 @@ mod tests {
     #[test]
     fn who_holds_most_meets_the_bound_first() {
         let buffered = BufferedBytes::default();
-        buffered.now_hoarding(3);
+        buffered.now_hoarding(Some(3));
         buffered.recount(0, MAX_BUFFERED_BYTES + 7);
         buffered.recount(7, 0);
         assert!(!buffered.is_full());

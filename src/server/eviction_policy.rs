@@ -60,12 +60,8 @@ enum Class {
 
 /// Chooses up to `most` connections to be closed, the first one first, for somebody who holds `asks`.
 /// Takes time in proportion to the connections, so its answer should serve for more than one.
-pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize) -> Vec<usize> {
-    let sources = held.iter().map(|one| one.source + 1).max().unwrap_or(0);
-    let mut shares = vec![0; sources];
-    for one in held {
-        shares[one.source] += one.share;
-    }
+pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize) -> Vec<Candidate> {
+    let shares = shares(held);
     let direct = || held.iter().filter(|one| !one.is_proxy).map(|one| shares[one.source]);
     let top = direct().max().unwrap_or(0);
     let second = direct().filter(|share| *share < top).max().unwrap_or(0);
@@ -87,14 +83,28 @@ pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize
     }
     candidates.sort_unstable_by_key(place);
     // A source that has given so much is no longer the one that holds most.
-    let mut given = vec![0; sources];
+    let mut given = vec![0; shares.len()];
     candidates.retain(|(.., one)| {
         let given = &mut given[one.source];
         let gives = one.is_proxy || *given < (top - second).max(1);
         *given += one.share;
         gives
     });
-    candidates.into_iter().map(|(.., one)| one.key).collect()
+    candidates.into_iter().map(|(.., one)| *one).collect()
+}
+
+/// The source that holds most.
+pub(super) fn hoarder(held: &[Candidate]) -> Option<usize> {
+    shares(held).into_iter().enumerate().max_by_key(|(_, share)| *share).map(|(source, _)| source)
+}
+
+/// What each source holds.
+fn shares(held: &[Candidate]) -> Vec<usize> {
+    let mut shares = vec![0; held.iter().map(|one| one.source + 1).max().unwrap_or(0)];
+    for one in held {
+        shares[one.source] += one.share;
+    }
+    shares
 }
 
 fn class(one: &Candidate, now: Instant) -> Class {
@@ -131,7 +141,7 @@ mod tests {
                 since: now.checked_sub(Duration::from_millis(*millis)).unwrap(),
             })
             .collect();
-        victims(&held, asks, now, most)
+        victims(&held, asks, now, most).iter().map(|one| one.key).collect()
     }
 
     #[test]
@@ -202,7 +212,8 @@ mod tests {
             |key, source, share| Candidate { key, source, is_proxy: false, share, state: Unread, since };
         let rows = [held(0, 1, 1000), held(1, 2, 400_000), held(2, 1, 1000), held(3, 2, 300_000)];
         assert_eq!(victims(&rows, 2000, now, 1).len(), 1);
-        assert!(victims(&rows, 2000, now, 64).iter().all(|key| [1, 3].contains(key)));
+        assert!(victims(&rows, 2000, now, 64).iter().all(|one| [1, 3].contains(&one.key)));
         assert!(victims(&rows, 700_000, now, 64).is_empty());
+        assert_eq!((hoarder(&rows), hoarder(&[])), (Some(2), None));
     }
 }

@@ -55,8 +55,7 @@ const REACTOR_LOOK: Duration = Duration::from_millis(10);
 
 /// A running server.
 pub struct Server {
-    app: Arc<App>,
-    waker: Arc<Waker>,
+    stopper: Stopper,
     reactor: thread::JoinHandle<()>,
 }
 
@@ -93,20 +92,20 @@ impl Server {
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
         let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
         let (sender, completions) = completions::channel()?;
-        let waker = sender.waker();
-        let reactor = Reactor::new(listener, Arc::clone(&app), bounds, pool, (sender, completions))?;
+        let stopper = Stopper { app: Arc::clone(&app), waker: sender.waker() };
+        let reactor = Reactor::new(listener, app, bounds, pool, (sender, completions))?;
         let reactor = thread::Builder::new().name("reactor".into()).spawn(move || reactor.run())?;
-        Ok(Self { app, waker, reactor })
+        Ok(Self { stopper, reactor })
     }
 
     pub fn stopper(&self) -> Stopper {
-        Stopper { app: Arc::clone(&self.app), waker: Arc::clone(&self.waker) }
+        self.stopper.clone()
     }
 
     /// Waits until the server was stopped and has drained. False if it ended by itself, which is a fault
     /// of the program.
     pub fn wait(self) -> bool {
-        self.reactor.join().is_ok() && self.app.stopping.load(Relaxed)
+        self.reactor.join().is_ok() && self.stopper.app.stopping.load(Relaxed)
     }
 }
 

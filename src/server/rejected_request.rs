@@ -38,7 +38,7 @@ impl RejectedRequest {
             Some(RequestHead { method, path, headers, .. }) => {
                 Self { error, line: Some((method, path)), headers }
             }
-            None => error.into(),
+            None => Self { error, line: None, headers: Headers::default() },
         }
     }
 
@@ -47,7 +47,8 @@ impl RejectedRequest {
         let text = String::from_utf8_lossy(bytes);
         let whole_lines = text.rfind("\r\n").map_or("", |end| &text[..end]);
         let mut lines = whole_lines.split("\r\n");
-        let line = lines.next().and_then(method_and_path);
+        let line = lines.next().and_then(|line| RequestLine::parse(line).ok());
+        let line = line.map(|line| (line.method.to_owned(), line.path));
         let mut headers = Headers::default();
         let mut is_in_order = true;
         for field in lines.take_while(|line| !line.is_empty()) {
@@ -80,17 +81,6 @@ impl RejectedRequest {
         let record = AccessRecord { route, request_id: &request_id, line, peer, headers, received };
         record.answer(app, &reply, Next::Close)
     }
-}
-
-impl From<RequestError> for RejectedRequest {
-    fn from(error: RequestError) -> Self {
-        Self { error, line: None, headers: Headers::default() }
-    }
-}
-
-fn method_and_path(line: &str) -> Option<(String, String)> {
-    let line = RequestLine::parse(line).ok()?;
-    Some((line.method.to_owned(), line.path))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub(super) struct RequestContext {
     message_id: Option<String>,
     to: ConnectionId,
     /// Where the connection comes from, by number, unless that is a proxy.
-    source: Option<usize>,
+    pub(super) source: Option<usize>,
     /// `None` once the answer was sent.
     completions: Option<CompletionSender>,
 }
@@ -53,10 +53,6 @@ impl RequestContext {
         })
     }
 
-    pub(super) fn source(&self) -> Option<usize> {
-        self.source
-    }
-
     pub(super) fn to(&self) -> ConnectionId {
         self.to
     }
@@ -69,17 +65,13 @@ impl RequestContext {
     /// the completions.
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
-        if self.priority() == Priority::Read
-            && self
-                .completions
-                .as_ref()
-                .is_some_and(|completions| completions.buffered().is_full_for(self.source))
-        {
+        let is_full = |completions: &CompletionSender| completions.buffered().is_full_for(self.source);
+        if self.priority() == Priority::Read && self.completions.as_ref().is_some_and(is_full) {
             return self.shed();
         }
         let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request, self.resolved)));
         match answer {
-            Ok(Answer::Now(reply)) => self.finish(&reply),
+            Ok(Answer::Now(reply)) => self.send(&reply),
             Ok(Answer::AfterCommit(message)) => {
                 self.request.body = Body::Whole(Vec::new());
                 self.message_id = Some(message.message_id().to_owned());
@@ -90,7 +82,7 @@ impl RequestContext {
             }
             Err(_) => {
                 self.app.metrics.panics.fetch_add(1, Relaxed);
-                self.finish(&routes::internal_error().into());
+                self.send(&routes::internal_error().into());
             }
         }
     }
@@ -102,14 +94,10 @@ impl RequestContext {
     }
 
     /// There is no room for it.
-    pub(super) fn shed(self: Box<Self>) {
+    pub(super) fn shed(mut self: Box<Self>) {
         self.app.metrics.shed(self.priority());
         let reply = routes::shed(self.resolved.priority);
-        self.finish(&reply);
-    }
-
-    fn finish(mut self: Box<Self>, reply: &Reply) {
-        self.send(reply);
+        self.send(&reply);
     }
 
     fn send(&mut self, reply: &Reply) {

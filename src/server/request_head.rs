@@ -59,7 +59,10 @@ pub(super) fn parse(head: &[u8]) -> Result<RequestHead, RequestError> {
     }
     check_host(&headers, is_1_0)?;
     let framing = declared_body(&headers, is_1_0)?;
-    let expects_continue = expectation(&headers)? && !is_1_0;
+    if headers.all("Expect").any(|value| !value.eq_ignore_ascii_case("100-continue")) {
+        return Err(RequestError::UnknownExpectation);
+    }
+    let expects_continue = !is_1_0 && headers.all("Expect").next().is_some();
     let next = match (is_kept_alive(&headers, is_1_0), is_1_0) {
         (false, _) => Next::Close,
         (true, false) => Next::KeepOpen,
@@ -87,17 +90,6 @@ fn check_host(headers: &Headers, is_1_0: bool) -> Result<(), RequestError> {
         (Some(_), None) => Err(RequestError::Malformed("the Host header names no host")),
         _ => Err(RequestError::Malformed("exactly one Host header is needed")),
     }
-}
-
-fn expectation(headers: &Headers) -> Result<bool, RequestError> {
-    let mut expects = false;
-    for value in headers.all("Expect") {
-        if !value.eq_ignore_ascii_case("100-continue") {
-            return Err(RequestError::UnknownExpectation);
-        }
-        expects = true;
-    }
-    Ok(expects)
 }
 
 #[cfg(test)]

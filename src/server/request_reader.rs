@@ -5,7 +5,7 @@
 use super::rejected_request::RejectedRequest;
 use super::request_head::{self, RequestHead};
 use crate::http::Body;
-use crate::http_head::{ChunkedBody, DeclaredBody, Decoded, find_end};
+use crate::http_head::{ChunkedBody, DeclaredBody, HeadError, find_end};
 use crate::limits::SMALL_BUFFER_BYTES;
 
 /// What the bytes received so far amount to.
@@ -59,56 +59,48 @@ impl RequestReader {
 
     /// Makes a request out of what was received, as far as that goes.
     pub(super) fn advance(&mut self, max_body_bytes: usize) -> Step {
-        if self.head.is_none() {
-            match self.advance_head() {
-                Ok(true) => {}
-                Ok(false) => return Step::More,
-                Err(rejected) => return Step::Rejected(rejected),
-            }
-        }
-        let Some(head) = &mut self.head else {
-            return Step::More;
+        let head = match self.head.take() {
+            Some(head) => Ok(Some(head)),
+            None => self.advance_head(),
         };
-        let body = match head.framing {
+        let mut head = match head {
+            Ok(Some(head)) => head,
+            Ok(None) => return Step::More,
+            Err(rejected) => return Step::Rejected(rejected),
+        };
+        match self.advance_body(head.framing, max_body_bytes) {
+            Ok(Some(body)) => {
+                self.chunked = None;
+                Step::Request(head, body)
+            }
+            Ok(None) => {
+                let is_awaited = std::mem::take(&mut head.expects_continue) && self.bytes.is_empty();
+                self.head = Some(head);
+                if is_awaited { Step::SayContinue } else { Step::More }
+            }
+            Err(error) => Step::Rejected(RejectedRequest::of(error.into(), Some(head))),
+        }
+    }
+
+    fn advance_body(&mut self, framing: DeclaredBody, max_bytes: usize) -> Result<Option<Body>, HeadError> {
+        Ok(match framing {
             DeclaredBody::Undeclared => Some(Body::Whole(Vec::new())),
-            DeclaredBody::Length(length) if length > max_body_bytes as u64 => Some(Body::TooLarge),
+            DeclaredBody::Length(length) if length > max_bytes as u64 => Some(Body::TooLarge),
             DeclaredBody::Length(length) if self.bytes.len() as u64 >= length => {
                 // Copied, so that a body holds its own bytes and not what came behind it.
                 Some(Body::Whole(self.bytes.drain(..length as usize).collect()))
             }
             DeclaredBody::Length(_) => None,
             DeclaredBody::Chunked => {
-                let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_body_bytes));
-                match chunked.feed(&self.bytes) {
-                    Ok((taken, decoded)) => {
-                        self.bytes.drain(..taken);
-                        match decoded {
-                            Decoded::Partial => None,
-                            Decoded::Whole(body) => Some(Body::Whole(body)),
-                            Decoded::TooLarge => Some(Body::TooLarge),
-                        }
-                    }
-                    Err(error) => {
-                        return Step::Rejected(RejectedRequest::of(error.into(), self.head.take()));
-                    }
-                }
+                let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_bytes));
+                let (taken, body) = chunked.feed(&self.bytes)?;
+                self.bytes.drain(..taken);
+                body
             }
-        };
-        match body {
-            Some(body) => {
-                self.chunked = None;
-                match self.head.take() {
-                    Some(head) => Step::Request(head, body),
-                    None => Step::More,
-                }
-            }
-            None if std::mem::take(&mut head.expects_continue) && self.bytes.is_empty() => Step::SayContinue,
-            None => Step::More,
-        }
+        })
     }
 
-    /// True once a head is there.
-    fn advance_head(&mut self) -> Result<bool, RejectedRequest> {
+    fn advance_head(&mut self) -> Result<Option<RequestHead>, RejectedRequest> {
         // Empty lines before a request are read over (RFC 9112, section 2.2).
         let blank = self.bytes.chunks(2).take_while(|pair| pair == b"\r\n").count() * 2;
         if blank > 0 {
@@ -118,14 +110,13 @@ impl RequestReader {
         let found = find_end(&self.bytes, self.searched);
         let Some(end) = found.map_err(|error| RejectedRequest::read(&self.bytes, error.into()))? else {
             self.searched = self.bytes.len();
-            return Ok(false);
+            return Ok(None);
         };
         self.searched = 0;
         let head = &self.bytes[..end];
         let head = request_head::parse(head).map_err(|error| RejectedRequest::read(head, error))?;
         self.bytes.drain(..end);
-        self.head = Some(head);
-        Ok(true)
+        Ok(Some(head))
     }
 
     /// The head of a request that has only begun to arrive, if it is there. Nothing will come of it.

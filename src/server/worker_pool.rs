@@ -80,7 +80,7 @@ impl Queues {
     /// Gives the request back if there is no place for it.
     fn push(&mut self, priority: Priority, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
         // All that comes through proxies counts as of one source.
-        let source = context.source().map_or(0, |number| number + 1);
+        let source = context.source.map_or(0, |number| number + 1);
         let bound = bound(priority);
         let queue = &mut self.waiting[priority as usize];
         if queue.len_of(source) >= bound || queue.len() >= 2 * bound {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::database::open_error::is_held;
+
 /// Why the store could not do what was asked. Each is a cause that an operator can act on; to a
 /// client all of them mean: not now, try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,40 +38,46 @@ pub enum StoreError {
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Overloaded => f.write_str("too many messages are waiting to be stored"),
-            Self::Stopping => f.write_str("the service is stopping"),
-            Self::Locked => f.write_str("the database is locked by another process"),
-            Self::LogHeld => f.write_str(
-                "another process reads the database without end, so that its write-ahead log cannot start over; \
-                 end it, as an open sqlite3 is",
-            ),
-            Self::DiskFull => f.write_str("the disk is full"),
-            Self::ReadOnly => f.write_str("the database cannot be written to"),
-            Self::Replaced => f.write_str("the database file was moved, deleted or replaced"),
-            Self::Foreign(_) => f.write_str("the database is not one that every message can be stored in"),
-            Self::Corrupt(_) => f.write_str("the database file is damaged"),
-            Self::Io(_) => f.write_str("the database cannot be read or written"),
-            Self::Refused(_) => f.write_str("the database refused the message"),
-            Self::TooSlow => f.write_str("the query took too long"),
-            Self::Lost => f.write_str("the message may not have been stored"),
-        }
+        f.write_str(self.texts().0)
     }
 }
 
 impl StoreError {
+    /// What is the matter, and what somebody who runs a command can do about it.
+    fn texts(&self) -> (&'static str, &'static str) {
+        const WAIT: &str = "wait a moment";
+        const CLEAN: &str = "take away what others have put into the file";
+        match self {
+            Self::Overloaded => ("too many messages are waiting to be stored", WAIT),
+            Self::Stopping => ("the service is stopping", WAIT),
+            Self::Locked => ("the database is locked by another process", WAIT),
+            Self::LogHeld => (
+                "another process reads the database without end, so that its write-ahead log cannot start over; \
+                 end it, as an open sqlite3 is",
+                "end what reads the database beside the service",
+            ),
+            Self::DiskFull => ("the disk is full", "make room on its file system"),
+            Self::ReadOnly => (
+                "the database cannot be written to",
+                "make the folder and the files in it writable for this user",
+            ),
+            Self::Replaced => {
+                ("the database file was moved, deleted or replaced", "see that nobody moves it")
+            }
+            Self::Foreign(_) => ("the database is not one that every message can be stored in", CLEAN),
+            Self::Corrupt(_) => ("the database file is damaged", "restore a backup"),
+            Self::Io(_) => {
+                ("the database cannot be read or written", "look at the kernel's log for what the disk says")
+            }
+            Self::Refused(_) => ("the database refused the message", CLEAN),
+            Self::TooSlow => ("the query took too long", WAIT),
+            Self::Lost => ("the message may not have been stored", WAIT),
+        }
+    }
+
     /// What somebody who runs a command can do about it.
     pub fn advice(&self) -> &'static str {
-        match self {
-            Self::Overloaded | Self::Stopping | Self::Locked | Self::TooSlow | Self::Lost => "wait a moment",
-            Self::LogHeld => "end what reads the database beside the service",
-            Self::DiskFull => "make room on its file system",
-            Self::ReadOnly => "make the folder and the files in it writable for this user",
-            Self::Replaced => "see that nobody moves it",
-            Self::Foreign(_) | Self::Refused(_) => "take away what others have put into the file",
-            Self::Corrupt(_) => "restore a backup",
-            Self::Io(_) => "look at the kernel's log for what the disk says",
-        }
+        self.texts().1
     }
 
     /// What SQLite said, for the operator's log; never shown to a client.
@@ -87,7 +95,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            _ if is_held(&error) => Self::Locked,
             Some(ErrorCode::DiskFull) => Self::DiskFull,
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),

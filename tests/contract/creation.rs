@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use serde_json::json;
 
 use crate::fixtures::{eventually, message, message_with, open_database};
 use crate::http_client::{Address, Client};
-use crate::setup::{Setup, free_port};
+use crate::setup::Setup;
 
 /// Pairs that are started; a fault of one in ten pairs is missed once in sixty runs of this many.
 const PAIRS: usize = 40;
@@ -20,10 +21,12 @@ struct Process {
 
 impl Process {
     fn serve(setup: &mut Setup) -> Self {
-        let port = free_port();
-        setup.variables.insert("LISTEN_ADDR".to_owned(), format!("127.0.0.1:{port}"));
+        // No port, which a client of another test could have by the time when this process binds it.
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let socket = setup.path(&format!("{}.sock", NUMBER.fetch_add(1, Relaxed)));
+        setup.variables.insert("LISTEN_ADDR".to_owned(), format!("unix:{}", socket.display()));
         let child = quietly(&mut setup.command(&["serve"])).spawn().expect("the executable starts");
-        Self { child, address: Address::Tcp(format!("127.0.0.1:{port}")) }
+        Self { child, address: Address::Unix(socket) }
     }
 
     /// True if it serves; otherwise it has ended because another one was at it.

@@ -45,8 +45,7 @@ impl Settings {
                 // The last one counts.
                 Some("search" | "domain") => settings.search = words.map(str::to_owned).collect(),
                 Some("options") => {
-                    let ndots =
-                        words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok()).next_back();
+                    let ndots = words.rev().find_map(|word| word.strip_prefix("ndots:")?.parse().ok());
                     settings.ndots = ndots.unwrap_or(settings.ndots);
                 }
                 _ => {}

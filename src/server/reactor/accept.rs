@@ -68,7 +68,7 @@ impl Reactor {
     /// Answers somebody for whom there is no place. Best effort: this client costs nothing more than these
     /// few calls.
     fn turn_away(&mut self, socket: &OwnedFd, peer: Client) {
-        let answer = RejectedRequest::from(RequestError::Overloaded).answer(&self.app, peer);
+        let answer = RejectedRequest::of(RequestError::Overloaded, None).answer(&self.app, peer);
         let _ = rustix::net::send(socket, &answer.bytes, SEND_FLAGS);
         let _ = rustix::net::shutdown(socket, Shutdown::Write);
         // To close upon what was not read would reset the connection, and the answer with it.

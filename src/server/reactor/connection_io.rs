@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustix::event::epoll;
 
 use super::super::completions::OutgoingResponse;
-use super::super::connection::ReadOutcome;
+use super::super::connection::{Connection, ReadOutcome};
 use super::super::protocol::{AfterResponse, Phase};
 use super::super::rejected_request::RejectedRequest;
 use super::super::request_context::RequestContext;
@@ -23,6 +23,9 @@ use crate::routes::RequestError;
 /// Reads of one connection before the others get their turn: 32 KiB. Taken apart byte by byte, as
 /// chunks may want it, that is a fifth of a millisecond.
 const READS_PER_EVENT: usize = 2;
+
+/// There is more that can be done for a connection at once, if it is still there.
+type GoesOn = Option<()>;
 
 impl Reactor {
     pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
@@ -46,31 +49,27 @@ impl Reactor {
                 Phase::Fresh { .. } | Phase::Idle { .. } | Phase::Receiving { .. } => self.receive(key),
                 Phase::Sending { .. } => self.send(key),
                 Phase::Lingering { cause, .. } => self.discard(key, cause),
-                Phase::Busy { .. } => false,
+                Phase::Busy { .. } => None,
             };
             self.count_bytes(key);
-            if !goes_on {
+            if goes_on.is_none() {
                 return;
             }
         }
         self.unfinished.insert(key);
     }
 
-    fn discard(&mut self, key: usize, cause: CloseCause) -> bool {
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_readable()) else {
-            return false;
-        };
+    fn discard(&mut self, key: usize, cause: CloseCause) -> GoesOn {
+        let connection = self.connections.get_mut(key).filter(|c| c.is_readable())?;
         match connection.discard(&mut self.buffer) {
-            ReadOutcome::Some => true,
-            ReadOutcome::Nothing => false,
+            ReadOutcome::Some => Some(()),
+            ReadOutcome::Nothing => None,
             ReadOutcome::End | ReadOutcome::Failed => self.close(key, cause),
         }
     }
 
-    fn receive(&mut self, key: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(key) else {
-            return false;
-        };
+    fn receive(&mut self, key: usize) -> GoesOn {
+        let connection = self.connections.get_mut(key)?;
         let step = connection.protocol.reader.advance(self.bounds.max_body_bytes);
         let made = match &step {
             Step::Request(head, body) => held(head, body),
@@ -82,29 +81,22 @@ impl Reactor {
             Step::Rejected(rejected) => {
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Malformed))
             }
-            Step::Request(head, body) if has_room => self.dispatch(key, head, body),
-            Step::Request(head, _) => {
-                let rejected = RejectedRequest::of(RequestError::Overloaded, Some(head));
+            step if !has_room => {
+                let head = if let Step::Request(head, _) = step { Some(head) } else { self.give_up(key) };
+                let rejected = RejectedRequest::of(RequestError::Overloaded, head);
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
-            Step::More | Step::SayContinue if !has_room => {
-                self.reject_begun(key, RequestError::Overloaded, AfterResponse::Linger(CloseCause::Capacity))
-            }
-            Step::SayContinue => self.connections.get(key).is_some_and(|connection| {
-                connection.say_continue();
-                true
-            }),
+            Step::Request(head, body) => self.dispatch(key, head, body),
+            Step::SayContinue => self.connections.get(key).map(Connection::say_continue),
             Step::More => self.read(key),
         }
     }
 
-    fn read(&mut self, key: usize) -> bool {
-        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_readable()) else {
-            return false;
-        };
+    fn read(&mut self, key: usize) -> GoesOn {
+        let connection = self.connections.get_mut(key).filter(|c| c.is_readable())?;
         match connection.read(&mut self.buffer) {
-            ReadOutcome::Some => true,
-            ReadOutcome::Nothing => false,
+            ReadOutcome::Some => Some(()),
+            ReadOutcome::Nothing => None,
             ReadOutcome::Failed => self.close(key, CloseCause::Error),
             ReadOutcome::End if connection.protocol.reader.is_empty() => self.close(key, CloseCause::Client),
             ReadOutcome::End => {
@@ -114,11 +106,9 @@ impl Reactor {
         }
     }
 
-    fn dispatch(&mut self, key: usize, head: RequestHead, body: Body) -> bool {
+    fn dispatch(&mut self, key: usize, head: RequestHead, body: Body) -> GoesOn {
         let bytes = held(&head, &body);
-        let Some(connection) = self.connections.get_mut(key) else {
-            return false;
-        };
+        let connection = self.connections.get_mut(key)?;
         let received = Instant::now();
         connection.protocol.phase = Phase::Busy { since: received, bytes };
         // Behind a body that is not read to its end there is no next request.
@@ -137,21 +127,24 @@ impl Reactor {
         } else if let Err(context) = self.pool.submit(context) {
             context.shed();
         }
-        false
+        None
     }
 
     /// Rejects a request of which no more will be read.
-    pub(super) fn reject_begun(&mut self, key: usize, error: RequestError, then: AfterResponse) -> bool {
-        let head = self.connections.get_mut(key).and_then(|c| c.protocol.reader.give_up());
+    pub(super) fn reject_begun(&mut self, key: usize, error: RequestError, then: AfterResponse) -> GoesOn {
+        let head = self.give_up(key);
         self.reject(key, &RejectedRequest::of(error, head), then)
     }
 
-    fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> bool {
-        if let Some(connection) = self.connections.get_mut(key) {
-            let response = rejected.answer(&self.app, connection.peer);
-            connection.protocol.answer(response, then, Instant::now());
-        }
-        true
+    fn give_up(&mut self, key: usize) -> Option<RequestHead> {
+        self.connections.get_mut(key)?.protocol.reader.give_up()
+    }
+
+    fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> GoesOn {
+        let connection = self.connections.get_mut(key)?;
+        let response = rejected.answer(&self.app, connection.peer);
+        connection.protocol.answer(response, then, Instant::now());
+        Some(())
     }
 
     /// As many as are there now, and once more what has come meanwhile, for which nobody has woken this thread.
@@ -188,27 +181,25 @@ impl Reactor {
         }
     }
 
-    fn send(&mut self, key: usize) -> bool {
+    fn send(&mut self, key: usize) -> GoesOn {
         let linger_time = self.linger_time();
-        let Some(connection) = self.connections.get_mut(key) else {
-            return false;
-        };
+        let connection = self.connections.get_mut(key)?;
         match connection.send() {
-            Ok(None) => false,
+            Ok(None) => None,
             Err(_) => self.close(key, CloseCause::Client),
             Ok(Some(AfterResponse::Close(cause))) => self.close(key, cause),
             Ok(Some(AfterResponse::Linger(cause))) => {
                 connection.linger(Instant::now(), linger_time, cause);
-                true
+                Some(())
             }
             Ok(Some(AfterResponse::Receive)) => {
                 connection.protocol.receive_again(Instant::now());
-                true
+                Some(())
             }
         }
     }
 
-    pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> bool {
+    pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> GoesOn {
         if let Some(connection) = self.connections.try_remove(key) {
             self.sources.remove(connection.source);
             self.completions.buffered().recount(connection.counted, 0);
@@ -218,7 +209,7 @@ impl Reactor {
                 self.closed[cause as usize] += 1;
             }
         }
-        false
+        None
     }
 
     fn count_bytes(&mut self, key: usize) {

@@ -1,11 +1,10 @@
 //! Eviction closes what [`super::super::eviction_policy`] chooses, to make room for others.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::super::completions::ConnectionId;
 use super::super::connection::Connection;
-use super::super::eviction_policy::{Activity, Candidate, victims};
+use super::super::eviction_policy::{Activity, Candidate, hoarder, victims};
 use super::super::protocol::Phase;
 use super::Reactor;
 use crate::client::Client;
@@ -22,7 +21,7 @@ const LOOKS_PER_TICK: u32 = 200;
 /// Who was chosen and has not been closed yet, and how often it may still be looked for more.
 #[derive(Default)]
 pub(super) struct Chosen {
-    connections: VecDeque<(ConnectionId, Instant)>,
+    connections: VecDeque<Candidate>,
     looks: u32,
 }
 
@@ -46,11 +45,7 @@ impl Reactor {
             Some(_) => number.map_or(0, |number| self.sources.connections(number)),
         };
         let held: Vec<Candidate> = self.connections.iter().map(|(key, c)| standing(key, c, 1)).collect();
-        for key in victims(&held, asks, now, CHOSEN_AT_ONCE) {
-            if let Some(connection) = self.connections.get(key) {
-                self.chosen.connections.push_back((connection.id, connection.protocol.activity().1));
-            }
-        }
+        self.chosen.connections.extend(victims(&held, asks, now, CHOSEN_AT_ONCE));
         let found = self.close_chosen();
         self.note_look(number, found, now);
         found
@@ -58,10 +53,9 @@ impl Reactor {
 
     /// Closes the next one that was chosen. What has gone on since then may stay.
     fn close_chosen(&mut self) -> bool {
-        while let Some((to, since)) = self.chosen.connections.pop_front() {
-            let connection = self.connections.get(to.key);
-            if connection.is_some_and(|c| c.id == to && c.protocol.activity().1 == since) {
-                self.close(to.key, CloseCause::Capacity);
+        while let Some(Candidate { key, state, since, .. }) = self.chosen.connections.pop_front() {
+            if self.connections.get(key).is_some_and(|c| c.protocol.activity() == (state, since)) {
+                self.close(key, CloseCause::Capacity);
                 return true;
             }
         }
@@ -84,14 +78,13 @@ impl Reactor {
             let own = held.iter().filter(|one| one.source == source && !one.is_proxy);
             let asks = own.map(|one| one.share).sum();
             self.completions.buffered().now_hoarding(hoarder(&held));
-            let keys = victims(&held, asks, now, CHOSEN_AT_ONCE);
-            self.note_look(Some(source), !keys.is_empty(), now);
-            for key in keys {
+            let victims = victims(&held, asks, now, CHOSEN_AT_ONCE);
+            self.note_look(Some(source), !victims.is_empty(), now);
+            for Candidate { key, state, .. } in victims {
                 if !self.completion_sender.buffered().is_full() {
                     break;
                 }
-                let is_unread =
-                    self.connections.get(key).is_some_and(|c| c.protocol.activity().0 == Activity::Unread);
+                let is_unread = state == Activity::Unread;
                 self.close(key, if is_unread { CloseCause::SlowReader } else { CloseCause::SlowRequest });
             }
         }
@@ -113,15 +106,6 @@ impl Reactor {
     pub(super) fn look_again(&mut self) {
         self.chosen.looks = 0;
     }
-}
-
-/// The source that holds most; a number that no source has where nobody holds anything.
-fn hoarder(held: &[Candidate]) -> usize {
-    let mut shares = HashMap::<usize, usize>::new();
-    for one in held {
-        *shares.entry(one.source).or_default() += one.share;
-    }
-    shares.into_iter().max_by_key(|(_, share)| *share).map_or(usize::MAX, |(source, _)| source)
 }
 
 fn standing(key: usize, connection: &Connection, share: usize) -> Candidate {

@@ -26,6 +26,7 @@ const QUIET_PATIENCE: Duration = Duration::from_millis(LOG_HELD_BY_QUERY.as_mill
 const RESTART_PATIENCE: Duration = Duration::from_millis(200);
 /// How often it is tried meanwhile.
 const RESTART_LOOK: Duration = Duration::from_millis(2);
+
 /// Keeps one log within its bounds.
 pub(in crate::store) struct Keeper {
     pressure: Pressure,
@@ -95,25 +96,12 @@ impl Keeper {
 
     /// To be called between two transactions, with the bytes in the log. Waits where these are too many.
     pub(in crate::store) fn keep(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
-        if self.pressure.observe(live) {
-            self.report.started_over();
-        }
-        let kept = self.act(connection, live);
-        // What fails is no reason to keep queries back.
-        if kept.is_err() {
-            self.closed = None;
-        }
-        kept
-    }
-
-    fn act(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
+        self.observe(live);
+        // Whatever comes of it, and whatever fails, queries go on behind it, unless they are waited for.
+        let closed = self.closed.take();
         let outcome = match self.pressure.action(Instant::now()) {
-            Action::Nothing => {
-                self.closed = None;
-                return Ok(Kept::Nothing);
-            }
+            Action::Nothing => return Ok(Kept::Nothing),
             Action::Move => {
-                self.closed = None;
                 self.pressure.is_being_moved();
                 return Ok(Kept::ToBeMoved);
             }
@@ -122,33 +110,28 @@ impl Keeper {
                 CheckpointOutcome::Tried
             }
             Action::HoldQueries => {
-                let closed = self.closed.get_or_insert_with(|| self.gate.close());
+                let closed = closed.unwrap_or_else(|| self.gate.close());
                 if !closed.is_quiet() {
+                    self.closed = Some(closed);
                     return Ok(Kept::Nothing);
                 }
-                if wal::restart(connection)? == Folded::All {
-                    CheckpointOutcome::StartsOver
-                } else {
-                    CheckpointOutcome::Tried
+                match wal::restart(connection)? {
+                    Folded::All => CheckpointOutcome::StartsOver,
+                    _ => CheckpointOutcome::Tried,
                 }
             }
-            Action::GiveUpQueries => self.start_over(connection)?,
+            Action::GiveUpQueries => self.start_over(connection, closed)?,
         };
-        self.closed = None;
-        self.pressure.ended(outcome, Instant::now());
-        match outcome {
-            CheckpointOutcome::StartsOver => {
-                self.report.started_over();
-                return Ok(Kept::StartsOver);
-            }
-            CheckpointOutcome::Held => self.report.held(live),
-            CheckpointOutcome::Tried => {}
-        }
-        Ok(Kept::Nothing)
+        self.ended(outcome);
+        Ok(if outcome == CheckpointOutcome::StartsOver { Kept::StartsOver } else { Kept::Nothing })
     }
 
     /// Does what it takes, and waits for it.
-    fn start_over(&mut self, connection: &Connection) -> rusqlite::Result<CheckpointOutcome> {
+    fn start_over(
+        &self,
+        connection: &Connection,
+        closed: Option<ClosedGate>,
+    ) -> rusqlite::Result<CheckpointOutcome> {
         // Most of it is moved while queries go on.
         let deadline = Instant::now() + QUIET_PATIENCE;
         while wal::passive(connection)? == Folded::Elsewhere {
@@ -157,7 +140,7 @@ impl Keeper {
             }
             thread::sleep(RESTART_LOOK);
         }
-        let closed = self.closed.get_or_insert_with(|| self.gate.close());
+        let mut closed = closed.unwrap_or_else(|| self.gate.close());
         closed.give_up_long_queries();
         let is_quiet = closed.wait_until_quiet(Instant::now() + QUIET_PATIENCE);
         restart(connection, is_quiet)
@@ -170,9 +153,7 @@ impl Keeper {
         connection: &Connection,
         live: u64,
     ) -> rusqlite::Result<bool> {
-        if self.pressure.observe(live) {
-            self.report.started_over();
-        }
+        self.observe(live);
         if self.pressure.action(Instant::now()) != Action::GiveUpQueries {
             return Ok(true);
         }
@@ -181,14 +162,23 @@ impl Keeper {
             true => restart(connection, true)?,
             false => CheckpointOutcome::Tried,
         };
-        drop(closed);
-        self.pressure.ended(outcome, Instant::now());
-        match outcome {
-            CheckpointOutcome::Tried => return Ok(false),
-            CheckpointOutcome::Held => self.report.held(live),
-            CheckpointOutcome::StartsOver => self.report.started_over(),
+        self.ended(outcome);
+        Ok(outcome != CheckpointOutcome::Tried)
+    }
+
+    fn observe(&mut self, live: u64) {
+        if self.pressure.observe(live) {
+            self.report.started_over();
         }
-        Ok(true)
+    }
+
+    fn ended(&mut self, outcome: CheckpointOutcome) {
+        match outcome {
+            CheckpointOutcome::StartsOver => self.report.started_over(),
+            CheckpointOutcome::Held => self.report.held(self.pressure.live),
+            CheckpointOutcome::Tried => {}
+        }
+        self.pressure.ended(outcome, Instant::now());
     }
 }
 

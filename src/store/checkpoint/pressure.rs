@@ -42,8 +42,8 @@ pub(super) enum CheckpointOutcome {
 #[derive(Debug)]
 pub(super) struct Pressure {
     bounds: &'static LogBounds,
-    /// The longest since it started over.
-    live: u64,
+    /// How long it was last seen to be.
+    pub(super) live: u64,
     /// The next lengths for [`Action::Move`] and [`Action::Fold`].
     move_at: u64,
     fold_at: u64,

@@ -4,66 +4,58 @@
 //!   dropped its [`ClosedGate`], so whoever fails opens it.
 //! - Whoever closes it can wait until no query is running, and have long ones given up.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 #[derive(Default)]
 pub(in crate::store) struct ReaderGate {
-    state: Mutex<GateState>,
-    changed: Condvar,
-    /// What `state` says, for queries that are running and look at it all the time.
-    is_closed: AtomicBool,
-    gives_up: AtomicBool,
-}
-
-#[derive(Default)]
-struct GateState {
-    /// Those who have it closed, and those of them who want long queries to be given up.
-    closed: usize,
-    giving_up: usize,
     /// Queries that have passed and not ended.
-    running: usize,
+    running: Mutex<usize>,
+    /// No query is running, or the gate is open.
+    changed: Condvar,
+    /// Those who have it closed. Changed under the lock of `running`, for those who wait.
+    closed: AtomicUsize,
+    /// Those who want long queries to be given up.
+    giving_up: AtomicUsize,
 }
 
 impl ReaderGate {
     /// Waits until it is open. `None` if it is not until the deadline.
     pub(in crate::store) fn pass(&self, deadline: Instant) -> Option<RunningQuery<'_>> {
-        let mut state = self.state();
-        while state.closed > 0 {
-            let left = deadline.checked_duration_since(Instant::now())?;
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        state.running += 1;
+        let mut running = self.wait_while(deadline, |_| self.is_closed())?;
+        *running += 1;
         Some(RunningQuery(self))
     }
 
     /// True while new queries wait for those that are running: these should take no rest.
     pub(in crate::store) fn is_closed(&self) -> bool {
-        self.is_closed.load(Relaxed)
+        self.closed.load(Relaxed) > 0
     }
 
     /// True while queries that are running for long are to be given up.
     pub(in crate::store) fn gives_up_long_queries(&self) -> bool {
-        self.gives_up.load(Relaxed)
+        self.giving_up.load(Relaxed) > 0
     }
 
     pub(in crate::store) fn close(self: &Arc<Self>) -> ClosedGate {
-        self.change(|state| state.closed += 1);
+        let _running = self.running();
+        self.closed.fetch_add(1, Relaxed);
         ClosedGate { gate: Arc::clone(self), gives_up: false }
     }
 
-    fn state(&self) -> MutexGuard<'_, GateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn running(&self) -> MutexGuard<'_, usize> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut GateState)) {
-        let mut state = self.state();
-        change(&mut state);
-        self.is_closed.store(state.closed > 0, Relaxed);
-        self.gives_up.store(state.giving_up > 0, Relaxed);
-        drop(state);
-        self.changed.notify_all();
+    /// `None` if it is still so at the deadline.
+    fn wait_while(&self, deadline: Instant, is_so: impl Fn(usize) -> bool) -> Option<MutexGuard<'_, usize>> {
+        let mut running = self.running();
+        while is_so(*running) {
+            let left = deadline.checked_duration_since(Instant::now())?;
+            running = self.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Some(running)
     }
 }
 
@@ -72,9 +64,9 @@ pub(in crate::store) struct RunningQuery<'a>(&'a ReaderGate);
 
 impl Drop for RunningQuery<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.running -= 1;
-        if state.closed > 0 && state.running == 0 {
+        let mut running = self.0.running();
+        *running -= 1;
+        if *running == 0 && self.0.is_closed() {
             self.0.changed.notify_all();
         }
     }
@@ -89,36 +81,28 @@ pub(in crate::store) struct ClosedGate {
 impl ClosedGate {
     /// True when no query is running.
     pub(in crate::store) fn is_quiet(&self) -> bool {
-        self.gate.state().running == 0
+        *self.gate.running() == 0
     }
 
     /// True as soon as no query is running; false if one is still at the deadline.
     pub(in crate::store) fn wait_until_quiet(&self, deadline: Instant) -> bool {
-        let mut state = self.gate.state();
-        while state.running > 0 {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                return false;
-            };
-            state = self.gate.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        self.gate.wait_while(deadline, |running| running > 0).is_some()
     }
 
     /// Has queries given up that are running for long, until this is dropped.
     pub(in crate::store) fn give_up_long_queries(&mut self) {
         if !std::mem::replace(&mut self.gives_up, true) {
-            self.gate.change(|state| state.giving_up += 1);
+            self.gate.giving_up.fetch_add(1, Relaxed);
         }
     }
 }
 
 impl Drop for ClosedGate {
     fn drop(&mut self) {
-        let gave_up = usize::from(self.gives_up);
-        self.gate.change(|state| {
-            state.closed -= 1;
-            state.giving_up -= gave_up;
-        });
+        let _running = self.gate.running();
+        self.gate.giving_up.fetch_sub(usize::from(self.gives_up), Relaxed);
+        self.gate.closed.fetch_sub(1, Relaxed);
+        self.gate.changed.notify_all();
     }
 }
 

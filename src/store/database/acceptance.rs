@@ -17,29 +17,14 @@ use super::{foreign_index, trial};
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
 const COLUMNS: [&str; 6] = ["created_at", "from_msisdn", "message_id", "text", "to_msisdn", "ts"];
 
-/// Why a database is not opened.
-pub(super) enum Rejection {
-    /// It is not one that messages can be stored in.
-    Foreign(String),
-    /// It cannot be read.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Rejection {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-/// The version from which migrations are due, or why it is refused. Changes nothing.
-pub(super) fn examine(connection: &Connection) -> Result<i64, Rejection> {
-    let refuse = |why: String| Err(Rejection::Foreign(why));
+/// The version from which migrations are due, or why it is none that messages can be stored in. Changes nothing.
+pub(super) fn examine(connection: &Connection) -> rusqlite::Result<Result<i64, String>> {
+    let refuse = |why: String| Ok(Err(why));
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let schema = migrations::objects(connection)?;
     let shapes = Shapes::new()?;
     let own = shapes.recognise(&schema);
-    let is_newer = version > VERSION && !matches!(own, Own::None);
-    if is_newer {
+    if version > VERSION && !matches!(own, Own::None) {
         return refuse(format!("its schema version is {version}, this program knows {VERSION}: upgrade it"));
     }
     if let Own::Strange(Object { kind, name, table, .. }) = &own {
@@ -47,21 +32,16 @@ pub(super) fn examine(connection: &Connection) -> Result<i64, Rejection> {
         return refuse(format!("its {kind} {name}{what} is not of this service's making"));
     }
     let has_messages = schema.iter().any(|object| object.name == "messages");
-    match (has_messages, &own) {
-        (true, _) => {
-            if let Some(fault) = fault_of_messages(connection, &shapes, &schema)? {
-                return refuse(fault);
-            }
-        }
-        (false, Own::None) => {}
-        (false, _) => {
-            return refuse("its table messages is missing, and others of this service are there".to_owned());
-        }
+    if !has_messages && !matches!(own, Own::None) {
+        return refuse("its table messages is missing, and others of this service are there".to_owned());
     }
-    match own {
-        Own::Whole(of) if of == version && has_names(connection, of)? => Ok(version),
-        _ => Ok(0),
+    if has_messages && let Some(fault) = fault_of_messages(connection, &shapes, &schema)? {
+        return refuse(fault);
     }
+    Ok(Ok(match own {
+        Own::Whole(of) if of == version && has_names(connection, of)? => version,
+        _ => 0,
+    }))
 }
 
 /// The one row each of two tables that nothing works without, from the version on that has them.

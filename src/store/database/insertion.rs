@@ -1,8 +1,6 @@
 //! An insert puts one message into the table, or proves that it is there.
 
-use rusqlite::{Connection, Statement, params};
-
-use super::ignored::ignored;
+use rusqlite::{Connection, Error, ErrorCode, Statement, ffi, params};
 
 /// What became of a message that is in the store now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +44,18 @@ pub(in crate::store) fn insert_row(
     if is_there { Ok(Inserted::Duplicate) } else { Err(ignored("an insert into messages")) }
 }
 
+/// The error of a statement that SQLite has ignored without saying why, as a trigger can have it do, or a
+/// constraint's own conflict clause.
+pub(in crate::store) fn ignored(what: &str) -> Error {
+    let error = ffi::Error { code: ErrorCode::ConstraintViolation, extended_code: ffi::SQLITE_CONSTRAINT };
+    Error::SqliteFailure(
+        error,
+        Some(format!("{what} was ignored: a constraint or a trigger in the file does that")),
+    )
+}
+
 #[cfg(test)]
 mod tests {
-    use rusqlite::ErrorCode;
-
     use super::*;
 
     const TABLE: &str = "CREATE TABLE messages (message_id TEXT PRIMARY KEY, from_msisdn TEXT, to_msisdn TEXT, \

@@ -68,21 +68,14 @@ pub(in crate::store) fn is_asked(database: &Path) -> bool {
 /// waits for too long goes on: this keeps processes out of each other's way, and no data.
 pub(super) fn turn_in(folder: &Path) -> Option<Lock> {
     let file = File::open(folder).ok()?;
-    let began = Instant::now();
-    while let Err(TryLockError::WouldBlock) = file.try_lock() {
-        if began.elapsed() >= CREATION_PATIENCE {
-            return None;
-        }
-        thread::sleep(LOOK);
-    }
+    within_patience(|| Ok((!matches!(file.try_lock(), Err(TryLockError::WouldBlock))).then_some(())))
+        .ok()??;
     Some(Lock { file })
 }
 
-type Attempt = fn(&File) -> Result<(), TryLockError>;
-
 /// For a process that is going to commit to the database. Any number of them may.
 pub(in crate::store) fn shared(database: &Path) -> Result<Lock, OpenError> {
-    take(database, File::try_lock_shared, CREATION_PATIENCE)?.ok_or_else(|| being_replaced(database))
+    within_patience(|| take(database, File::try_lock_shared))?.ok_or_else(|| being_replaced(database))
 }
 
 /// For a process that only reads the database: it makes no lock where there is none, and goes without
@@ -99,26 +92,22 @@ pub(in crate::store) fn shared_if_there(database: &Path) -> Result<Option<Lock>,
 
 /// For a process that is going to create the database. `None` as soon as another one has created it.
 pub(super) fn to_create(database: &Path) -> Result<Option<Lock>, OpenError> {
-    let began = Instant::now();
-    while file_id(database).is_none() {
-        if let Some(lock) = take(database, File::try_lock, Duration::ZERO)? {
-            return Ok(Some(lock));
-        }
-        if began.elapsed() >= CREATION_PATIENCE {
-            return Err(OpenError::InUse(format!(
-                "there is no database {}, but another process has it open, or is about to make it; stop that one, or \
-                 try again",
-                database.display()
-            )));
-        }
-        thread::sleep(LOOK);
-    }
-    Ok(None)
+    let created_or_locked = within_patience(|| match file_id(database) {
+        Some(_) => Ok(Some(None)),
+        None => Ok(take(database, File::try_lock)?.map(Some)),
+    });
+    created_or_locked?.ok_or_else(|| {
+        OpenError::InUse(format!(
+            "there is no database {}, but another process has it open, or is about to make it; stop that one, or \
+             try again",
+            database.display()
+        ))
+    })
 }
 
 /// For a process that is going to replace the database: nobody may have it open.
 pub(in crate::store) fn alone(database: &Path) -> Result<Lock, OpenError> {
-    let lock = take(database, File::try_lock, Duration::ZERO)?.ok_or_else(|| {
+    let lock = take(database, File::try_lock)?.ok_or_else(|| {
         OpenError::InUse(format!(
             "a service or a command has the database {} open; stop it first",
             database.display()
@@ -135,71 +124,63 @@ fn being_replaced(database: &Path) -> OpenError {
     ))
 }
 
-/// `None` if others hold it for longer than it is waited.
-fn take(database: &Path, attempt: Attempt, patience: Duration) -> Result<Option<Lock>, OpenError> {
-    let failed = |error: &io::Error| unusable(database, &with_suffix(database, "-lock"), error);
+/// Tries until something comes of it. `None` if nothing does for as long as a database is waited for.
+fn within_patience<T>(
+    mut attempt: impl FnMut() -> Result<Option<T>, OpenError>,
+) -> Result<Option<T>, OpenError> {
     let began = Instant::now();
     loop {
-        let file = open(database).map_err(|error| failed(&error))?;
-        match attempt(&file) {
-            Ok(()) => {
-                let locked = file.metadata().map_err(|error| failed(&error))?;
-                // Somebody may have removed it in between, and others have locked the next of its name.
-                if file_id(&with_suffix(database, "-lock")) == Some(id_of(&locked)) {
-                    return Ok(Some(Lock { file }));
-                }
-            }
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(failed(&error)),
-        }
-        if began.elapsed() >= patience {
-            return Ok(None);
+        let done = attempt()?;
+        if done.is_some() || began.elapsed() >= CREATION_PATIENCE {
+            return Ok(done);
         }
         thread::sleep(LOOK);
     }
 }
 
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    // A link that somebody has planted is not followed, and a pipe not waited for.
-    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    options
+/// `None` if others hold it.
+fn take(database: &Path, attempt: fn(&File) -> Result<(), TryLockError>) -> Result<Option<Lock>, OpenError> {
+    let locked = || -> io::Result<Option<Lock>> {
+        let file = open(database)?;
+        match attempt(&file) {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            locked => locked?,
+        }
+        // Somebody may have removed it in between, and others have locked the next of its name.
+        let is_there = file_id(&with_suffix(database, "-lock")) == Some(id_of(&file.metadata()?));
+        Ok(is_there.then_some(Lock { file }))
+    };
+    locked().map_err(|error| unusable(database, &with_suffix(database, "-lock"), &error))
 }
 
+/// Makes it where it is not there.
 fn open(database: &Path) -> io::Result<File> {
     let path = with_suffix(database, "-lock");
-    loop {
+    let mut options = OpenOptions::new();
+    // A link that somebody has planted is not followed, and a pipe not waited for.
+    options.read(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let opened = match options.clone().write(true).open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => options.write(true).create(true).open(&path),
         // To ask for a moment takes the right to write; to lock does not.
-        let opened = options().write(true).open(&path);
-        match opened.or_else(|error| if is_denied(&error) { options().open(&path) } else { Err(error) }) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-                return Err(io::Error::other("it is a symbolic link; remove it"));
-            }
-            found => {
-                let file = found?;
-                tighten(&file, database)?;
-                return Ok(file);
-            }
+        Err(error) if is_denied(&error) => options.open(&path),
+        opened => opened,
+    };
+    let file = match opened {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(io::Error::other("it is a symbolic link; remove it"));
         }
-        match options().write(true).create_new(true).mode(0o600).open(&path) {
-            // Another process was first.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            made => {
-                let file = made?;
-                give_to(&file, owner_of(database)?)?;
-                return Ok(file);
-            }
-        }
-    }
+        opened => opened?,
+    };
+    tighten(&file, database)?;
+    Ok(file)
 }
 
 fn is_denied(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
-/// Takes from others the right to open one that an earlier version, or an operator, has made. Nothing is done to
-/// what could be another file under a second name.
+/// Gives one that root has made to the owner of the database, and takes from others the right to open one that an
+/// earlier version, or an operator, has made. Nothing is done to what could be another file under a second name.
 fn tighten(file: &File, database: &Path) -> io::Result<()> {
     let found = file.metadata()?;
     if !found.is_file() {

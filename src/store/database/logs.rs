@@ -7,10 +7,10 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::files::{READ_WRITE, file_id, folder_of, open_regular, sync_folder, wal_path, with_suffix};
-use super::open_error::{OpenError, unusable};
+use super::open_error::{OpenError, is_held, unusable};
 use super::temporary::COMPANIONS;
 
 /// Without a frame behind its header a write-ahead log is empty (sqlite.org/fileformat.html, 4.1).
@@ -62,9 +62,7 @@ pub(in crate::store) fn fold(target: &Path) -> Result<(), OpenError> {
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))
     };
     let result = folded();
-    if let Err(error) = &result
-        && error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-    {
+    if result.as_ref().is_err_and(is_held) {
         return Err(OpenError::InUse(format!(
             "another process has the database {} open; end it first",
             target.display()

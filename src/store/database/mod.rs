@@ -6,7 +6,6 @@ pub(in crate::store) mod database_path;
 pub(in crate::store) mod files;
 mod foreign_index;
 pub(in crate::store) mod frozen;
-pub(in crate::store) mod ignored;
 pub(in crate::store) mod insertion;
 pub(in crate::store) mod lock;
 pub(in crate::store) mod log_bounds;

@@ -72,13 +72,21 @@ pub(super) fn damaged(path: &Path, how: &str) -> OpenError {
     ))
 }
 
+/// Another process is at the database. To find one at its log for ten seconds, in the middle of setting that up,
+/// is the same, by the name of a failure of the locking protocol (sqlite.org/rescode.html#protocol).
+pub(in crate::store) fn is_held(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed};
+    let held = [DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed];
+    error.sqlite_error_code().is_some_and(|code| held.contains(&code))
+}
+
 pub(in crate::store) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
     let shown = path.display();
     match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => foreign(path, "it is not an SQLite file"),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse(format!(
+        _ if is_held(error) => OpenError::InUse(format!(
             "the database {shown} is locked by another process; stop that process first"
         )),
+        Some(ErrorCode::NotADatabase) => foreign(path, "it is not an SQLite file"),
         Some(ErrorCode::DatabaseCorrupt) => damaged(path, &error.to_string()),
         Some(ErrorCode::DiskFull) => unusable(path, path, &Errno::NOSPC.into()),
         Some(ErrorCode::OutOfMemory) => unusable(path, path, &Errno::NOMEM.into()),
@@ -119,4 +127,26 @@ fn is_at_its_limit(path: &Path) -> bool {
     let files = COMPANIONS.into_iter().chain([""]).map(|suffix| with_suffix(path, suffix));
     let bytes = files.filter_map(|file| fs::symlink_metadata(file).ok()).map(|file| file.len()).max();
     bytes.unwrap_or(0).saturating_add(SCARCE_BYTES) > largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::error::StoreError;
+
+    #[test]
+    fn what_another_process_holds_is_in_use_by_whatever_name_sqlite_says_so() {
+        for code in [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_BUSY_RECOVERY,
+            ffi::SQLITE_BUSY_SNAPSHOT,
+            ffi::SQLITE_LOCKED,
+            ffi::SQLITE_PROTOCOL,
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let at_start = from_sqlite(Path::new("app.db"), &error);
+            assert!(matches!(at_start, OpenError::InUse(_)), "{error}: {at_start}");
+            assert_eq!(StoreError::from(error), StoreError::Locked);
+        }
+    }
 }

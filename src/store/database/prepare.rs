@@ -21,6 +21,8 @@ use super::temporary::Temporary;
 
 /// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
 const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
+// It is built in.
+const _: () = assert!(rusqlite::ffi::SQLITE_VERSION_NUMBER >= OLDEST_SAFE_SQLITE);
 /// So often a database that vanishes, or is replaced, while it is being opened is looked for again.
 const TRIES: usize = 5;
 
@@ -34,12 +36,6 @@ pub(in crate::store) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenE
 /// The same, where a database that is there may be used though it cannot be written to now: it was looked
 /// at, and is locked. The write connection is then to be had later, by [`schema::connect`].
 pub(in crate::store) fn claim(path: &Path) -> Result<(Result<Connection, OpenError>, Lock), OpenError> {
-    if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
-        let version = rusqlite::version();
-        return Err(OpenError::Unusable(format!(
-            "SQLite {version} is not safe in WAL mode; 3.51.3 or later is needed"
-        )));
-    }
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
     for _ in 0..TRIES {
@@ -72,17 +68,12 @@ pub(in crate::store) fn claim(path: &Path) -> Result<(Result<Connection, OpenErr
 /// spend on getting there step by step.
 fn create(path: &Path) -> Result<(), OpenError> {
     logs::none_without_a_database(path)?;
-    let make = || -> io::Result<Result<(), OpenError>> {
-        let temporary = Temporary::of(path)?;
-        if let Err(error) = fill(temporary.path()) {
-            return Ok(Err(error));
-        }
-        temporary.give_to(owner_of(path)?)?;
-        // Where something has the name by now, it is looked at like any other.
-        temporary.publish_new()?;
-        Ok(Ok(()))
-    };
-    make().map_err(|error| unusable(path, folder_of(path), &error))?
+    let failed = |error: io::Error| unusable(path, folder_of(path), &error);
+    let temporary = Temporary::of(path).map_err(failed)?;
+    fill(temporary.path())?;
+    owner_of(path).and_then(|owner| temporary.give_to(owner)).map_err(failed)?;
+    // Where something has the name by now, it is looked at like any other.
+    temporary.publish_new().map(drop).map_err(failed)
 }
 
 fn fill(unborn: &Path) -> Result<(), OpenError> {

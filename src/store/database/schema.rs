@@ -12,8 +12,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::acceptance::{Rejection, examine};
-use super::files::{READ_WRITE, folder_of, with_suffix};
+use super::acceptance::examine;
+use super::files::{READ_WRITE, folder_of, wal_path, with_suffix};
 use super::frozen::{self, Stamp};
 use super::lock;
 use super::log_bounds::DATABASE;
@@ -48,20 +48,21 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
     logs::are_regular(path)?;
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
-    let failed = |error: &rusqlite::Error| from_sqlite(path, error);
-    let version = match look(path, Company::None) {
+    let company = Company::of(path);
+    let version = match look(path, company) {
         // Somebody has opened it in between.
-        Err(Rejection::Sqlite(error)) if matches!(failed(&error), OpenError::InUse(_)) => {
-            look(path, Company::Others)
-        }
+        Err(OpenError::InUse(_)) if company == Company::None => look(path, Company::Others),
         looked => looked,
-    };
-    let version = version.map_err(|rejection| refused(path, rejection))?;
+    }?;
     if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
-        let quick_check = || open_existing(path)?.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
-        let verdict: Result<String, OpenError> = quick_check().map_err(|error| failed(&error));
-        match verdict {
+        let quick_check = || {
+            let connection = open(path)?;
+            connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
+            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        };
+        let verdict: rusqlite::Result<String> = quick_check();
+        match verdict.map_err(|error| from_sqlite(path, &error)) {
             Ok(verdict) if verdict != "ok" => return Err(damaged(path, &verdict)),
             // Then there is no room for a change either. It is looked at again before one is tried.
             Ok(_) | Err(OpenError::Full(_)) => {}
@@ -69,13 +70,6 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
         }
     }
     Ok(version)
-}
-
-fn refused(path: &Path, rejection: Rejection) -> OpenError {
-    match rejection {
-        Rejection::Foreign(why) => foreign(path, &why),
-        Rejection::Sqlite(error) => from_sqlite(path, &error),
-    }
 }
 
 /// Who else may have a database open while it is looked at.
@@ -86,14 +80,28 @@ enum Company {
     Others,
 }
 
-fn look(path: &Path, company: Company) -> Result<i64, Rejection> {
-    if !is_utf8(path, company)? {
-        return Err(Rejection::Foreign("its text is UTF-16, not UTF-8".to_owned()));
+impl Company {
+    fn of(path: &Path) -> Self {
+        let is_there = |suffix| with_suffix(path, suffix).exists();
+        if is_there("-shm") || is_there("-journal") { Self::Others } else { Self::None }
     }
-    let connection = open(path)?;
-    leave_nothing(&connection, path, company)?;
-    let snapshot = connection.unchecked_transaction()?;
-    examine(&snapshot)
+}
+
+fn look(path: &Path, company: Company) -> Result<i64, OpenError> {
+    let look = || -> rusqlite::Result<Result<i64, String>> {
+        if !is_utf8(path, company)? {
+            return Ok(Err("its text is UTF-16, not UTF-8".to_owned()));
+        }
+        let connection = open(path)?;
+        leave_nothing(&connection, path, company)?;
+        let snapshot = connection.unchecked_transaction()?;
+        examine(&snapshot)
+    };
+    accepted(path, look())
+}
+
+fn accepted(path: &Path, examined: rusqlite::Result<Result<i64, String>>) -> Result<i64, OpenError> {
+    examined.map_err(|error| from_sqlite(path, &error))?.map_err(|why| foreign(path, &why))
 }
 
 /// SQLite as it is built here would take one for the other, but for a database beside another one.
@@ -111,20 +119,14 @@ fn is_utf8(path: &Path, company: Company) -> rusqlite::Result<bool> {
 /// not there goes with the connection. Nor does it make the file of shared memory where nobody uses one: for
 /// that it has to be alone.
 fn leave_nothing(connection: &Connection, path: &Path, company: Company) -> rusqlite::Result<()> {
-    let is_there = |suffix| with_suffix(path, suffix).exists();
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_there("-wal"))?;
-    let alone = company == Company::None && !is_there("-shm") && !is_there("-journal");
-    connection.busy_timeout(if alone { ALONE_BUSY_TIMEOUT } else { COMMIT_BUSY_TIMEOUT })?;
-    if alone {
-        connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, wal_path(path).exists())?;
+    match company {
+        Company::Others => connection.busy_timeout(COMMIT_BUSY_TIMEOUT),
+        Company::None => {
+            connection.busy_timeout(ALONE_BUSY_TIMEOUT)?;
+            connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))
+        }
     }
-    Ok(())
-}
-
-fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = open(path)?;
-    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
-    Ok(connection)
 }
 
 /// The write connection to a database that has been looked at, brought up to date if it was of this version.
@@ -139,17 +141,20 @@ pub(in crate::store) fn connect(path: &Path, version: i64) -> Result<Connection,
 
 /// Brings a database up to date that has been looked at.
 pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
-    let mut migrated = || -> Result<(), Rejection> {
+    let mut migrated = || -> rusqlite::Result<Result<i64, String>> {
         connection.busy_timeout(START_BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another process may have changed it since.
-        let version = examine(&transaction)?;
-        if version < VERSION {
+        let examined = examine(&transaction)?;
+        if let Ok(version) = examined
+            && version < VERSION
+        {
             migrations::apply(&transaction, version)?;
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(examined)
     };
-    migrated().map_err(|rejection| refused(path, rejection))
+    accepted(path, migrated()).map(drop)
 }
 
 /// What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that

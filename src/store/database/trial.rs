@@ -1,6 +1,6 @@
-//! A trial finds out whether somebody else's table of messages holds every message as it is: its own
-//! statements make it once more in memory, where messages of every kind are put into it and read back.
+//! A trial finds out whether somebody else's table of messages holds every message as it is.
 //!
+//! Its own statements make it once more in memory, where messages of every kind are put into it and read back.
 //! No list of declarations could say it: affinity, collation, conflict clauses, constraints and unique or
 //! partial indexes meet in one insert. What a trigger does is not tried: it may depend on anything.
 

@@ -7,11 +7,53 @@
 //! - A block of the upper level starts where one of the lower level starts.
 //! - But for the first on each level, a block starts at an entry that is there: of one that is gone no id is left.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use crate::limits::RANK_BLOCKS;
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::{KEY, sort_key};
+
+/// The levels as SQL knows them.
+const LEVELS: [i64; RANK_BLOCKS.len()] = [0, 1];
+
+/// The names of a level and of a key in every statement of this file.
+fn at(level: usize, key: &SortKey) -> [(&'static str, &dyn ToSql); 4] {
+    [
+        (":level", &LEVELS[level]),
+        (":instant", &key.instant),
+        (":message_id", &key.message_id),
+        (":message_row", &key.row),
+    ]
+}
+
+/// The same, with the names of a second key behind it.
+fn between<'a>(level: usize, start: &'a SortKey, end: &'a SortKey) -> [(&'static str, &'a dyn ToSql); 7] {
+    let [level, instant, message_id, message_row] = at(level, start);
+    let end_row: &dyn ToSql = &end.row;
+    [
+        level,
+        instant,
+        message_id,
+        message_row,
+        (":end_instant", &end.instant),
+        (":end_message_id", &end.message_id),
+        (":end_message_row", end_row),
+    ]
+}
+
+const PLACE: &str = "(:instant, :message_id, :message_row)";
+const END: &str = "(:end_instant, :end_message_id, :end_message_row)";
+/// The block that starts at a place.
+const BLOCK: &str =
+    "level = :level AND instant = :instant AND message_id = :message_id AND message_row = :message_row";
+
+/// What a level is made of: entries of the order, or the blocks of the level below.
+fn parts(level: usize) -> &'static str {
+    match level {
+        0 => "(SELECT 0 AS level, instant, message_id, message_row, 1 AS messages FROM messages_order)",
+        _ => "messages_ranks",
+    }
+}
 
 /// Entries of the order that come before `place`.
 pub(in crate::store) fn before(connection: &Connection, place: &SortKey) -> rusqlite::Result<u64> {
@@ -22,14 +64,11 @@ pub(in crate::store) fn before(connection: &Connection, place: &SortKey) -> rusq
         count += sum(connection, level, &start, &block)?;
         start = block;
     }
-    let mut rest = connection.prepare_cached(&format!(
-        "SELECT COUNT(*) FROM messages_order WHERE ({KEY}) >= (?1, ?2, ?3) AND ({KEY}) < (?4, ?5, ?6)"
-    ))?;
-    let (from, to) = (&start, place);
-    let rest: i64 = rest.query_row(
-        (&from.instant, &from.message_id, from.row, &to.instant, &to.message_id, to.row),
-        |row| row.get(0),
-    )?;
+    let rest: i64 = connection
+        .prepare_cached(&format!(
+            "SELECT COUNT(*) FROM messages_order WHERE :level = 0 AND ({KEY}) >= {PLACE} AND ({KEY}) < {END}"
+        ))?
+        .query_row(&between(0, &start, place), |row| row.get(0))?;
     Ok(count + rest.unsigned_abs())
 }
 
@@ -40,10 +79,9 @@ pub(in crate::store) fn seek(connection: &Connection, rank: u64) -> rusqlite::Re
     for level in (0..RANK_BLOCKS.len()).rev() {
         let mut blocks = connection.prepare_cached(&format!(
             "SELECT {KEY}, messages FROM messages_ranks \
-             WHERE level = ?1 AND ({KEY}) >= (?2, ?3, ?4) ORDER BY {KEY}"
+             WHERE level = :level AND ({KEY}) >= {PLACE} ORDER BY {KEY}"
         ))?;
-        let mut blocks = blocks.query((level as i64, start.instant, start.message_id, start.row))?;
-        start = SortKey::default();
+        let mut blocks = blocks.query(&at(level, &std::mem::take(&mut start)))?;
         let mut held = 0;
         while let Some(block) = blocks.next()? {
             passed += held;
@@ -66,14 +104,7 @@ pub(super) fn add(connection: &Connection, places: &[SortKey]) -> rusqlite::Resu
             let block = block_of(connection, level, first)?;
             let next = block_after(connection, level, first)?;
             let held = next.as_ref().map_or(left.len(), |next| left.partition_point(|place| place < next));
-            let mut grow = connection.prepare_cached(
-                "UPDATE messages_ranks SET messages = messages + ?5 \
-                 WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4 RETURNING messages",
-            )?;
-            let messages: i64 = grow.query_row(
-                (level as i64, &block.instant, &block.message_id, block.row, held as i64),
-                |row| row.get(0),
-            )?;
+            let messages = count(connection, level, &block, held as i64)?;
             if messages.unsigned_abs() > most {
                 split(connection, level, &block, next.as_ref())?;
             }
@@ -87,12 +118,7 @@ pub(super) fn add(connection: &Connection, places: &[SortKey]) -> rusqlite::Resu
 pub(super) fn remove(connection: &Connection, place: &SortKey) -> rusqlite::Result<()> {
     for level in 0..RANK_BLOCKS.len() {
         let block = block_of(connection, level, place)?;
-        let left: i64 = connection
-            .prepare_cached(
-                "UPDATE messages_ranks SET messages = messages - 1 \
-                 WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4 RETURNING messages",
-            )?
-            .query_row((level as i64, &block.instant, &block.message_id, block.row), |row| row.get(0))?;
+        let left = count(connection, level, &block, -1)?;
         if block == *place && block != SortKey::default() {
             move_start(connection, level, place, left)?;
         }
@@ -100,42 +126,34 @@ pub(super) fn remove(connection: &Connection, place: &SortKey) -> rusqlite::Resu
     Ok(())
 }
 
+/// Counts so many more entries in a block, and gives how many there are now.
+fn count(connection: &Connection, level: usize, block: &SortKey, more: i64) -> rusqlite::Result<i64> {
+    let [level, instant, message_id, message_row] = at(level, block);
+    connection
+        .prepare_cached(&format!(
+            "UPDATE messages_ranks SET messages = messages + :more WHERE {BLOCK} RETURNING messages"
+        ))?
+        .query_row(&[level, instant, message_id, message_row, (":more", &more)], |row| row.get(0))
+}
+
 /// Has a block whose first entry was removed start at the next one, or end if it was the last.
 fn move_start(connection: &Connection, level: usize, start: &SortKey, left: i64) -> rusqlite::Result<()> {
-    let here = "WHERE level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4";
     if left == 0 {
-        connection.prepare_cached(&format!("DELETE FROM messages_ranks {here}"))?.execute((
-            level as i64,
-            &start.instant,
-            &start.message_id,
-            start.row,
-        ))?;
+        connection
+            .prepare_cached(&format!("DELETE FROM messages_ranks WHERE {BLOCK}"))?
+            .execute(&at(level, start))?;
         return Ok(());
     }
     // The level below is in order already.
-    let entries = match level {
-        0 => "messages_order WHERE ?1 IS NOT NULL",
-        _ => "messages_ranks WHERE level = ?1",
-    };
-    let below = level.saturating_sub(1) as i64;
     let next = connection
         .prepare_cached(&format!(
-            "SELECT {KEY} FROM {entries} AND ({KEY}) > (?2, ?3, ?4) ORDER BY {KEY} LIMIT 1"
+            "SELECT {KEY} FROM {} WHERE level = :level AND ({KEY}) > {PLACE} ORDER BY {KEY} LIMIT 1",
+            parts(level)
         ))?
-        .query_row((below, &start.instant, &start.message_id, start.row), |row| sort_key(row, 0))?;
+        .query_row(&at(level.saturating_sub(1), start), |row| sort_key(row, 0))?;
     connection
-        .prepare_cached(&format!(
-            "UPDATE messages_ranks SET instant = ?5, message_id = ?6, message_row = ?7 {here}"
-        ))?
-        .execute((
-            level as i64,
-            &start.instant,
-            &start.message_id,
-            start.row,
-            next.instant,
-            next.message_id,
-            next.row,
-        ))?;
+        .prepare_cached(&format!("UPDATE messages_ranks SET ({KEY}) = {END} WHERE {BLOCK}"))?
+        .execute(&between(level, start, &next))?;
     Ok(())
 }
 
@@ -146,25 +164,16 @@ fn split(
     block: &SortKey,
     next: Option<&SortKey>,
 ) -> rusqlite::Result<()> {
-    let parts = match level {
-        0 => format!("SELECT {KEY}, 1 FROM messages_order WHERE ?1 IS NOT NULL"),
-        _ => format!("SELECT {KEY}, messages FROM messages_ranks WHERE level = ?1"),
-    };
-    let end = if next.is_some() { format!("AND ({KEY}) < (?5, ?6, ?7)") } else { String::new() };
-    let mut parts =
-        connection.prepare_cached(&format!("{parts} AND ({KEY}) >= (?2, ?3, ?4) {end} ORDER BY {KEY}"))?;
-    let below = level.saturating_sub(1) as i64;
+    let end = if next.is_some() { format!("AND ({KEY}) < {END}") } else { String::new() };
+    let mut parts = connection.prepare_cached(&format!(
+        "SELECT {KEY}, messages FROM {} \
+         WHERE level = :level AND ({KEY}) >= {PLACE} {end} ORDER BY {KEY}",
+        parts(level)
+    ))?;
+    let below = level.saturating_sub(1);
     let mut parts = match next {
-        Some(next) => parts.query((
-            below,
-            &block.instant,
-            &block.message_id,
-            block.row,
-            &next.instant,
-            &next.message_id,
-            next.row,
-        ))?,
-        None => parts.query((below, &block.instant, &block.message_id, block.row))?,
+        Some(next) => parts.query(&between(below, block, next))?,
+        None => parts.query(&at(below, block))?,
     };
     let mut pieces = vec![(block.clone(), 0)];
     while let Some(part) = parts.next()? {
@@ -178,42 +187,44 @@ fn split(
         }
     }
     let mut put = connection.prepare_cached(&format!(
-        "INSERT OR REPLACE INTO messages_ranks (level, {KEY}, messages) VALUES (?1, ?2, ?3, ?4, ?5)"
+        "INSERT OR REPLACE INTO messages_ranks (level, {KEY}, messages) \
+         VALUES (:level, :instant, :message_id, :message_row, :messages)"
     ))?;
     for (start, messages) in pieces {
-        put.execute((level as i64, start.instant, start.message_id, start.row, messages))?;
+        let [level, instant, message_id, message_row] = at(level, &start);
+        put.execute(&[level, instant, message_id, message_row, (":messages", &messages)])?;
     }
     Ok(())
 }
 
 /// Where the block starts that `place` lies in.
 fn block_of(connection: &Connection, level: usize, place: &SortKey) -> rusqlite::Result<SortKey> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {KEY} FROM messages_ranks WHERE level = ?1 AND ({KEY}) <= (?2, ?3, ?4) \
-         ORDER BY instant DESC, message_id DESC, message_row DESC LIMIT 1"
-    ))?;
-    statement.query_row((level as i64, &place.instant, &place.message_id, place.row), |row| sort_key(row, 0))
+    connection
+        .prepare_cached(&format!(
+            "SELECT {KEY} FROM messages_ranks WHERE level = :level AND ({KEY}) <= {PLACE} \
+             ORDER BY instant DESC, message_id DESC, message_row DESC LIMIT 1"
+        ))?
+        .query_row(&at(level, place), |row| sort_key(row, 0))
 }
 
 /// Where the next block behind `place` starts.
 fn block_after(connection: &Connection, level: usize, place: &SortKey) -> rusqlite::Result<Option<SortKey>> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {KEY} FROM messages_ranks WHERE level = ?1 AND ({KEY}) > (?2, ?3, ?4) ORDER BY {KEY} LIMIT 1"
-    ))?;
-    let place = (level as i64, &place.instant, &place.message_id, place.row);
-    statement.query_row(place, |row| sort_key(row, 0)).optional()
+    connection
+        .prepare_cached(&format!(
+            "SELECT {KEY} FROM messages_ranks WHERE level = :level AND ({KEY}) > {PLACE} ORDER BY {KEY} LIMIT 1"
+        ))?
+        .query_row(&at(level, place), |row| sort_key(row, 0))
+        .optional()
 }
 
 /// Entries in the blocks from the one that starts at `start` up to the one that starts at `end`,
 /// which is not counted.
 fn sum(connection: &Connection, level: usize, start: &SortKey, end: &SortKey) -> rusqlite::Result<u64> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT ifnull(SUM(messages), 0) FROM messages_ranks \
-         WHERE level = ?1 AND ({KEY}) >= (?2, ?3, ?4) AND ({KEY}) < (?5, ?6, ?7)"
-    ))?;
-    let sum: i64 = statement.query_row(
-        (level as i64, &start.instant, &start.message_id, start.row, &end.instant, &end.message_id, end.row),
-        |row| row.get(0),
-    )?;
+    let sum: i64 = connection
+        .prepare_cached(&format!(
+            "SELECT ifnull(SUM(messages), 0) FROM messages_ranks \
+             WHERE level = :level AND ({KEY}) >= {PLACE} AND ({KEY}) < {END}"
+        ))?
+        .query_row(&between(level, start, end), |row| row.get(0))?;
     Ok(sum.unsigned_abs())
 }

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::vacuum::{CopyError, vacuum_into};
+use super::vacuum::vacuum_into;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{file_id, folder_of, with_suffix};
 use crate::store::database::open_error::OpenError;
@@ -43,13 +43,7 @@ pub fn backup(
         if file_id(&with_suffix(&target, "-lock")).is_some() { Some(lock::alone(&target)?) } else { None };
     is_free()?;
     let temporary = Temporary::of(&target).map_err(|error| failed("creating the copy", &error))?;
-    vacuum_into(source, &temporary, progress).map_err(|error| match error {
-        CopyError::Sqlite(error) => failed("copying", &error),
-        CopyError::Sync(error) => failed("writing the copy", &error),
-        CopyError::Busy => OpenError::InUse(format!(
-            "{what}: messages come too fast for it to end; run it again when there is less to do"
-        )),
-    })?;
+    vacuum_into(source, &temporary, &what, progress)?;
     // It may have been opened meanwhile.
     is_free()?;
     temporary.publish().map_err(|error| failed("keeping the copy", &error))

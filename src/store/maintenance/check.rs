@@ -6,8 +6,6 @@
 mod derived;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -17,7 +15,7 @@ use crate::store::database::files::folder_of;
 use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::sort_columns::INSTANT;
-use crate::store::database::{lock, schema, temporary};
+use crate::store::database::{column, lock, schema, temporary};
 
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
 const CHECK_LOOK_OPS: i32 = 200_000;
@@ -30,14 +28,10 @@ const NAMED_FAULTS: usize = 20;
 /// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile, or another
 /// command needs it to start over.
 pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
-    let gives_way = Arc::<AtomicBool>::default();
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::OperationInterrupted) if gives_way.load(Relaxed) => OpenError::InUse(format!(
-            "another command is changing {} and needs its log, which a check holds; run it again when that is done",
-            database.display()
-        )),
         Some(ErrorCode::OperationInterrupted) => OpenError::InUse(format!(
-            "messages come too fast to check {}; check a backup of it, or when there is less to do",
+            "messages come too fast to check {}, or another command is changing it; check a backup of it, or when \
+             there is less to do",
             database.display()
         )),
         _ => from_sqlite(database, &error),
@@ -48,7 +42,7 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
     for left in temporary::left_behind(folder_of(database)).unwrap_or_default() {
         say(&format!("{}: left behind by a command that was killed; remove it", left.display()));
     }
-    let connection = open(database, &gives_way).map_err(failed)?;
+    let connection = open(database).map_err(failed)?;
     say(&format!("{}: schema version {version}", database.display()));
     let mut is_sound = structure(&connection, "main", say).map_err(failed)?;
     if !is_sound {
@@ -61,10 +55,7 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
             (SELECT m.ts FROM messages AS m ORDER BY {INSTANT} DESC LIMIT 1) FROM messages"
     );
     let figures = connection.query_row(&figures, [], |row| {
-        let text = |column| {
-            crate::store::database::column::text(row, column)
-                .map(|text| text.unwrap_or_else(|| "-".to_owned()))
-        };
+        let text = |at| column::text(row, at).map(|text| text.unwrap_or_else(|| "-".to_owned()));
         Ok(format!("{} messages from {} senders, {} to {}", text(0)?, text(1)?, text(2)?, text(3)?))
     });
     // Of a new file without a table there is nothing to count.
@@ -77,17 +68,14 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
     Ok(is_sound)
 }
 
-/// `gives_way` is raised when it is interrupted because another command asks for it.
-fn open(database: &Path, gives_way: &Arc<AtomicBool>) -> rusqlite::Result<Connection> {
+/// What it does is interrupted when the log has to start over.
+fn open(database: &Path) -> rusqlite::Result<Connection> {
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
     let log = LogBound::of(database)?;
-    let (database, gives_way) = (database.to_owned(), Arc::clone(gives_way));
-    let is_in_the_way = move || {
-        gives_way.store(lock::is_asked(&database), Relaxed);
-        gives_way.load(Relaxed) || log.is_exceeded()
-    };
+    let database = database.to_owned();
+    let is_in_the_way = move || lock::is_asked(&database) || log.is_exceeded();
     connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;
     Ok(connection)
 }

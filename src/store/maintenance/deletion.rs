@@ -44,28 +44,20 @@ pub(super) fn overwrite_texts<K: ToSql>(
     messages: &[Target<K>],
 ) -> rusqlite::Result<()> {
     let is_same = is_same(tells);
-    let overwrite = format!(
-        "UPDATE messages SET text = printf('%.*c', octet_length(text), '0') \
-         WHERE typeof(text) = 'text' AND text <> '' AND {is_same}"
-    );
-    without_triggers(connection, || {
-        let mut overwrite = connection.prepare(&overwrite)?;
-        let mut one = |(row, known, message_id): &Target<K>| overwrite.execute((row, known, message_id));
-        messages.iter().try_for_each(|message| one(message).map(drop))
-    })
+    let overwrite = || {
+        let mut overwrite = connection.prepare(&format!(
+            "UPDATE messages SET text = printf('%.*c', octet_length(text), '0') \
+             WHERE typeof(text) = 'text' AND text <> '' AND {is_same}"
+        ))?;
+        messages.iter().try_for_each(|(row, known, id)| overwrite.execute((row, known, id)).map(drop))
+    };
+    // The index need not hear of a text that is on its way out: it hears of the deletion.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    let overwritten = overwrite();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)?;
+    overwritten
 }
 
 fn is_same(tells: &str) -> String {
     format!("rowid = ?1 AND {tells} AND CAST(message_id AS BLOB) IS ?3")
-}
-
-/// The index need not hear of a text that is on its way out: it hears of the deletion.
-fn without_triggers<T>(
-    connection: &Connection,
-    work: impl FnOnce() -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
-    let done = work();
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, true)?;
-    done
 }

@@ -9,13 +9,14 @@
 //! - The ids stay known for a while as hashes ([`crate::store::write::tombstones`]): sent again, a message stays erased.
 //! - Cut short it has erased a part; done again it erases the rest.
 
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode, Row};
+use rusqlite::Connection;
 
 use super::deletion::{self, Target};
 use super::log_room;
@@ -25,8 +26,7 @@ use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{READ_WRITE, folder_of, open_regular};
 use crate::store::database::lock::{self, Lock};
 use crate::store::database::migrations::VERSION;
-use crate::store::database::open_error::OpenError;
-use crate::store::database::open_error::from_sqlite;
+use crate::store::database::open_error::{OpenError, from_sqlite, is_held};
 use crate::store::database::schema;
 use crate::store::database::temporary;
 use crate::store::database::transaction::in_transaction;
@@ -46,7 +46,7 @@ pub fn erase(
     database: &DatabasePath,
     senders: &[String],
     to_the_last_byte: bool,
-    mut progress: impl FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64),
 ) -> Result<u64, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(database, &error);
     let version = schema::inspect(database)?;
@@ -82,51 +82,48 @@ pub fn erase(
     let remove = |connection: &Connection| changes::remove(connection, i64::MAX, REMOVAL_SLICE);
     while slice(&connection, &lock, remove).map_err(failed)? {}
     if to_the_last_byte {
-        rewrite(&connection).map_err(|error| not_rewritten(database, &error))?;
+        rewrite(&connection).map_err(|error| {
+            let advice = match is_held(&error) {
+                true => "another process holds the database: end it",
+                false => {
+                    "it takes as much room as the database has, once beside it and once where TMPDIR points"
+                }
+            };
+            unfinished(database, "it could not be written anew", &error, advice)
+        })?;
     }
     let emptied = log_room::make_empty(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
-    let copies = remove_copies(database);
-    let removed = remove_index(database);
-    emptied.map_err(|error| still_in_the_log(database, &error))?;
-    removed.map_err(|error| still_in(database, "its index", &error))?;
-    copies.map_err(|error| still_in(database, "an unfinished copy beside it", &error))?;
+    remove_from_other_files(database, emptied)?;
     Ok(erased)
 }
 
-/// Removes unfinished copies of the messages that commands which were killed have left behind.
-fn remove_copies(database: &Path) -> io::Result<()> {
-    temporary::left_behind(folder_of(database))?.iter().try_for_each(|left| temporary::remove(left))
+/// Removes what still holds the messages beside the database, as much of it as can be removed.
+fn remove_from_other_files(database: &Path, emptied: rusqlite::Result<()>) -> Result<(), OpenError> {
+    // Unfinished copies are left behind by commands that were killed.
+    let copies = temporary::left_behind(folder_of(database))
+        .and_then(|copies| copies.iter().try_for_each(|copy| temporary::remove(copy)));
+    let index = remove_index(database);
+    emptied.map_err(|error| {
+        let advice = match is_held(&error) {
+            true => {
+                "another process reads the database all the time, as Litestream or an open sqlite3 does: end it"
+            }
+            false => "put that right",
+        };
+        unfinished(database, "its log still holds them", &error, advice)
+    })?;
+    for (what, removed) in [("its index", index), ("an unfinished copy beside it", copies)] {
+        let what_is_left = format!("{what} still holds them, since it cannot be removed");
+        removed.map_err(|error| unfinished(database, &what_is_left, &error, "put that right"))?;
+    }
+    Ok(())
 }
 
-fn still_in_the_log(database: &Path, error: &rusqlite::Error) -> OpenError {
-    let advice = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy) => {
-            "another process reads the database all the time, as Litestream or an open sqlite3 does: end it"
-        }
-        _ => "put that right",
-    };
+/// What is said of messages that are deleted, and not gone yet.
+fn unfinished(database: &Path, what_is_left: &str, error: &dyn Display, advice: &str) -> OpenError {
     OpenError::Unusable(format!(
-        "the messages are deleted from {}, but its log still holds them ({error}); {advice}, and run this again",
-        database.display()
-    ))
-}
-
-fn still_in(database: &Path, what: &str, error: &io::Error) -> OpenError {
-    OpenError::Unusable(format!(
-        "the messages are deleted from {}, but {what} still holds them, since it cannot be removed ({error}); \
-         put that right, and run this again",
-        database.display()
-    ))
-}
-
-fn not_rewritten(database: &Path, error: &rusqlite::Error) -> OpenError {
-    let advice = match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy) => "another process holds the database",
-        _ => "it takes as much room as the database has, once beside it and once where TMPDIR points",
-    };
-    OpenError::Unusable(format!(
-        "the messages are deleted from {}, but it could not be written anew ({error}): {advice}; run this again",
+        "the messages are deleted from {}, but {what_is_left} ({error}); {advice}, and run this again",
         database.display()
     ))
 }
@@ -136,12 +133,7 @@ fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Resu
     let began = Instant::now();
     loop {
         match work() {
-            Err(error)
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
-                    && began.elapsed() < ERASE_PATIENCE =>
-            {
-                thread::sleep(ERASE_LOOK);
-            }
+            Err(error) if is_held(&error) && began.elapsed() < ERASE_PATIENCE => thread::sleep(ERASE_LOOK),
             done => return done,
         }
     }
@@ -183,8 +175,7 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
         "SELECT rowid, from_msisdn, CAST(message_id AS BLOB) FROM messages WHERE from_msisdn = ?1 AND rowid <= ?2",
     )?;
     for sender in senders {
-        let found = |row: &Row<'_>| Ok((row.get(0)?, sender.clone(), row.get(2)?));
-        for message in statement.query_map((sender, last), found)? {
+        for message in statement.query_map((sender, last), |row| row.try_into())? {
             all.push(message?);
         }
     }
@@ -228,5 +219,5 @@ fn is_in_use(index: &Path) -> bool {
         index.busy_timeout(Duration::ZERO)?;
         index.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
     };
-    fold().is_err_and(|error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy))
+    fold().is_err_and(|error| is_held(&error))
 }

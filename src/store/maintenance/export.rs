@@ -13,7 +13,7 @@ use crate::store::database::database_path::DatabasePath;
 use crate::store::database::lock::{self, Lock};
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::schema;
-use crate::store::index::{Watermarks, first_behind};
+use crate::store::index::Watermarks;
 use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
 use crate::store::read::selection::Selection;
 
@@ -28,9 +28,8 @@ pub struct Export {
     path: PathBuf,
     connection: Connection,
     filter: Filter,
-    /// The row that was looked at last, and the one to be looked at last.
-    at: Option<i64>,
-    end: Option<i64>,
+    /// The first row that is yet to be looked at, and the last one. `None` when there are no more.
+    left: Option<(i64, i64)>,
     _lock: Option<Lock>,
 }
 
@@ -42,9 +41,10 @@ impl Export {
         let failed = |error| from_sqlite(path, &error);
         let connection = schema::open_for_reading(path).map_err(failed)?;
         connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
-        let end = "SELECT max(rowid) FROM messages";
-        let end = connection.query_row(end, [], |row| row.get(0)).map_err(failed)?;
-        Ok(Self { path: path.to_path_buf(), connection, filter, at: None, end, _lock: lock })
+        let rows = "SELECT (SELECT min(rowid) FROM messages), (SELECT max(rowid) FROM messages)";
+        let left = connection.query_row(rows, [], |row| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?)));
+        let left = left.map_err(failed)?;
+        Ok(Self { path: path.to_path_buf(), connection, filter, left, _lock: lock })
     }
 
     /// The next messages; of a selective filter they can be none. `None` when there are no more.
@@ -53,32 +53,33 @@ impl Export {
     }
 
     fn slice(&mut self) -> rusqlite::Result<Option<Vec<StoredMessage>>> {
-        let Some(end) = self.end else {
+        let Some((first, end)) = self.left else {
             return Ok(None);
         };
         let snapshot = self.connection.unchecked_transaction()?;
         let last: Option<i64> = snapshot
             .prepare_cached(
                 "SELECT max(number) FROM (SELECT rowid AS number FROM messages \
-                 WHERE (?1 IS NULL OR rowid > ?1) AND rowid <= ?2 ORDER BY rowid LIMIT ?3)",
+                 WHERE rowid BETWEEN ?1 AND ?2 ORDER BY rowid LIMIT ?3)",
             )?
-            .query_row((self.at, end, EXPORT_ROWS), |row| row.get(0))?;
+            .query_row((first, end, EXPORT_ROWS), |row| row.get(0))?;
         let Some(last) = last else {
             return Ok(None);
         };
         let mut selection = Selection::new(&self.filter, &Watermarks::default());
-        (selection.from_row, selection.through) = (first_behind(self.at), last);
+        (selection.from_row, selection.through) = (first, last);
         let rows = selection.in_table(COLUMNS, "m.rowid BETWEEN :from_row AND :through");
         let mut statement = selection.prepare(&snapshot, &format!("{rows} ORDER BY m.rowid"))?;
         let (mut slice, mut bytes) = (Vec::new(), 0);
         let mut found = statement.raw_query();
-        self.at = Some(last);
+        let behind = |row: i64| row.checked_add(1).map(|next| (next, end));
+        self.left = behind(last);
         while let Some(row) = found.next()? {
             let message = stored_message(row)?;
             bytes += message.message_id.len() + message.text.as_ref().map_or(0, String::len);
             slice.push(message);
             if bytes >= EXPORT_BYTES {
-                self.at = Some(row.get(6)?);
+                self.left = behind(row.get(6)?);
                 break;
             }
         }

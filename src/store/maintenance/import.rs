@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::log_room;
 use crate::clock::now_rfc3339;
@@ -17,7 +17,7 @@ use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{FileId, file_id};
 use crate::store::database::insertion::{INSERT, Inserted};
 use crate::store::database::lock::Lock;
-use crate::store::database::open_error::{OpenError, from_sqlite};
+use crate::store::database::open_error::{OpenError, from_sqlite, is_held};
 use crate::store::database::prepare::prepare;
 use crate::store::database::transaction::{data_version, in_transaction};
 use crate::store::error::StoreError;
@@ -61,20 +61,10 @@ impl Import {
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:
     /// an error is SQLite's refusal of that one, say by a constraint that an old file brought along.
     pub fn put(&mut self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
-        log_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT).map_err(|error| {
-            match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy) => StoreError::LogHeld,
-                _ => error.into(),
-            }
-        })?;
+        log_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT)
+            .map_err(|error| if is_held(&error) { StoreError::LogHeld } else { error.into() })?;
         let began = Instant::now();
-        let outcomes = match self.commit(batch) {
-            Ok(outcomes) => outcomes.into_iter().map(Ok).collect(),
-            Err(StoreError::Refused(_)) => {
-                batch.iter().map(|one| self.put_one(one)).collect::<Result<_, _>>()?
-            }
-            Err(error) => return Err(error),
-        };
+        let outcomes = self.commit_each(batch)?;
         let version = data_version(&self.connection)?;
         if version != std::mem::replace(&mut self.version, version) {
             // Somebody else is committing: half of the time is theirs.
@@ -83,11 +73,15 @@ impl Import {
         Ok(outcomes)
     }
 
-    fn put_one(&self, one: &Incoming) -> Result<Result<Inserted, StoreError>, StoreError> {
-        match self.commit(std::slice::from_ref(one)) {
-            Ok(outcomes) => Ok(outcomes.first().copied().ok_or(StoreError::Lost)),
-            Err(refused @ StoreError::Refused(_)) => Ok(Err(refused)),
-            Err(error) => Err(error),
+    /// All of them at once, or each by itself where one is refused.
+    fn commit_each(&self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
+        match self.commit(batch) {
+            Err(StoreError::Refused(_)) if batch.len() > 1 => {
+                let each = batch.chunks(1).map(|one| self.commit_each(one));
+                Ok(each.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+            }
+            Err(refused @ StoreError::Refused(_)) => Ok(vec![Err(refused)]),
+            committed => Ok(committed?.into_iter().map(Ok).collect()),
         }
     }
 

@@ -6,10 +6,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use crate::store::database::lock::Lock;
 use crate::store::database::log_bounds::DATABASE;
+use crate::store::database::open_error::is_held;
 use crate::store::database::wal::{self, Folded};
 
 /// How often it is tried. A service under load is at rest for moments only.
@@ -24,8 +25,7 @@ pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
     wal::fold_by_itself_at(connection, DATABASE.folded)
 }
 
-/// Returns when the log has room for another transaction. [`ErrorCode::DatabaseBusy`] if it has none in
-/// time.
+/// Returns when the log has room for another transaction; an error that says that it is held if it has none in time.
 pub(super) fn make(connection: &Connection, lock: &Lock, patience: Duration) -> rusqlite::Result<()> {
     if wal::length(connection)?.live < DATABASE.held {
         return Ok(());
@@ -51,7 +51,7 @@ fn until_all_is_folded(
         match fold() {
             Ok(Folded::All) => return Ok(()),
             Ok(Folded::Part | Folded::Elsewhere) => {}
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {}
+            Err(error) if is_held(&error) => {}
             Err(error) => return Err(error),
         }
         if began.elapsed() >= patience {

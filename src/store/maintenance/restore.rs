@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::backup::is_same;
-use super::vacuum::{CopyError, vacuum_into};
+use super::vacuum::vacuum_into;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{READ_ONLY, folder_of, make_folder, owner_of};
 use crate::store::database::open_error::OpenError;
@@ -46,11 +46,7 @@ pub fn restore(
         Err(error) => return Err(failed("the backup is damaged", &error)),
     }
     let temporary = Temporary::of(database).map_err(|error| failed("creating the copy", &error))?;
-    vacuum_into(&backup, &temporary, progress).map_err(|error| match error {
-        CopyError::Sqlite(error) => failed("copying the backup", &error),
-        CopyError::Sync(error) => failed("writing the copy", &error),
-        CopyError::Busy => OpenError::InUse(format!("{what}: the backup is being written to")),
-    })?;
+    vacuum_into(&backup, &temporary, &what, progress)?;
     // A program that takes no lock of ours may have opened it meanwhile.
     lock::nobody_has_open(database)?;
     logs::fold(database)?;

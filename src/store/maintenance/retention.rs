@@ -43,8 +43,6 @@ use due::ClockVerdict;
 const EXPIRY_REST: u32 = 1;
 /// While webhooks come it has a twentieth, unless it is at it for longer than [`EXPIRY_INTERVAL`].
 const BUSY_EXPIRY_REST: u32 = 19;
-/// No rest is longer than this, however long the disk took for a slice.
-const MAX_EXPIRY_REST: Duration = Duration::from_secs(5);
 /// How long the next slice waits for the index to know of the last one; queries wait with it. An index that
 /// takes longer is behind for other reasons.
 const EXPIRY_INDEX_PATIENCE: Duration = Duration::from_secs(1);
@@ -109,11 +107,9 @@ pub(in crate::store) fn delete(
     expired: &[ExpiredMessage],
     at: i64,
 ) -> rusqlite::Result<u64> {
-    let target = |one: &ExpiredMessage| (one.row, one.created_at.clone(), one.message_id.clone());
-    let targets: Vec<_> = expired.iter().map(target).collect();
     const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
-    deletion::overwrite_texts(connection, TELLS, &targets)?;
-    deletion::delete(connection, TELLS, &targets, at)
+    deletion::overwrite_texts(connection, TELLS, expired)?;
+    deletion::delete(connection, TELLS, expired, at)
 }
 
 struct RetentionLoop {
@@ -176,7 +172,7 @@ impl RetentionLoop {
 
     /// True when the service is stopping. To be called in everything that may take long.
     fn pause(&mut self, time: Duration) -> bool {
-        self.stopping |= self.stopped.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
+        self.stopping = self.stopping || self.stopped.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
         self.stopping
     }
 
@@ -283,19 +279,29 @@ impl RetentionLoop {
         messages: &Connection,
         expired: Vec<ExpiredMessage>,
     ) -> Result<u64, StoreError> {
-        let (began, at) = (Instant::now(), self.now);
-        let deleted = self.parts.jobs.run(move |connection| delete(connection, &expired, at))?;
-        let took = began.elapsed();
-        self.log_holds_deleted = true;
-        self.parts.indexer.changed();
-        self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
-        self.wait_for_index(messages)?;
+        let at = self.now;
         let is_busy = self.parts.metrics.in_flight(Priority::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
         // Where messages come faster than they go, the file would grow for ever.
-        let times = if is_busy && !self.is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
-        self.pause((took * times).min(MAX_EXPIRY_REST));
+        let rest = if is_busy && !self.is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
+        let deleted = self.slice(rest, move |connection| delete(connection, &expired, at))?;
+        self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
+        self.wait_for_index(messages)?;
         self.remove_changes()?;
         Ok(deleted)
+    }
+
+    /// One slice by the writer, and a rest of so many times as long.
+    fn slice<T: Send + 'static>(
+        &mut self,
+        rest: u32,
+        work: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let done = self.parts.jobs.run(work)?;
+        self.log_holds_deleted = true;
+        self.parts.indexer.changed();
+        self.pause(began.elapsed() * rest);
+        Ok(done)
     }
 
     /// The last change that the index takes account of; `None` while there is no index.
@@ -324,16 +330,11 @@ impl RetentionLoop {
             Some(_) => self.known.map_or(0, |(through, _)| through),
             None => too_many_changes(&*self.messages()?)?.unwrap_or(0),
         };
-        let mut rest = Duration::ZERO;
-        while self.removed < through && !self.pause(rest) {
-            let began = Instant::now();
-            let more =
-                self.parts.jobs.run(move |connection| changes::remove(connection, through, REMOVAL_SLICE))?;
-            self.log_holds_deleted = true;
-            if !more {
+        while self.removed < through && !self.stopping {
+            let remove = move |connection: &Connection| changes::remove(connection, through, REMOVAL_SLICE);
+            if !self.slice(EXPIRY_REST, remove)? {
                 self.removed = through;
             }
-            rest = began.elapsed().min(MAX_EXPIRY_REST);
         }
         self.known = known.map(|through| (through, Instant::now()));
         Ok(())
@@ -344,16 +345,13 @@ impl RetentionLoop {
         let connection = self.messages()?;
         let before = self.now.saturating_sub(IDS_REMEMBERED.as_secs() as i64);
         let mut after = Vec::new();
-        while let Some(stretch) = tombstones::stretch(&connection, after, before)? {
+        while !self.pause(Duration::ZERO)
+            && let Some(stretch) = tombstones::stretch(&connection, after, before)?
+        {
             after = stretch.through.clone();
-            let mut rest = Duration::ZERO;
             if stretch.old > 0 {
-                let began = Instant::now();
-                self.parts.jobs.run(move |connection| tombstones::remove(connection, &stretch, before))?;
-                rest = began.elapsed().min(MAX_EXPIRY_REST);
-            }
-            if self.pause(rest) {
-                break;
+                let remove = move |connection: &Connection| tombstones::remove(connection, &stretch, before);
+                self.slice(EXPIRY_REST, remove)?;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! It runs on a thread of its own, and is looked after meanwhile: what is written is synced a little at a time,
 //! and the copy is given up when its snapshot has kept the log from starting over for too long.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -15,6 +16,7 @@ use rusqlite::Connection;
 use super::log_bound::LogBound;
 use crate::limits::READ_BUSY_TIMEOUT;
 use crate::store::database::files::READ_WRITE;
+use crate::store::database::open_error::OpenError;
 use crate::store::database::temporary::Temporary;
 
 /// Bytes written to a copy between two syncs. A disk that gets much at once keeps commits waiting.
@@ -23,8 +25,7 @@ const SYNC_BYTES: u64 = 8 << 20;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Why a copy was not finished.
-#[derive(Debug)]
-pub(super) enum CopyError {
+enum CopyError {
     /// Reading, or writing: SQLite does not say which.
     Sqlite(rusqlite::Error),
     Sync(io::Error),
@@ -38,13 +39,25 @@ impl From<rusqlite::Error> for CopyError {
     }
 }
 
-/// Makes `target` a copy of the database at `source`, without a log. `progress` hears of bytes done and bytes in
-/// all.
+/// Makes `target` a copy of the database at `source`, without a log. What fails is said of `what` was to be done.
+/// `progress` hears of bytes done and bytes in all.
 pub(super) fn vacuum_into(
     source: &Path,
     target: &Temporary,
+    what: &str,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<(), CopyError> {
+) -> Result<(), OpenError> {
+    let failed = |why: &str, error: &dyn Display| OpenError::Unusable(format!("{what}: {why}: {error}"));
+    copy(source, target, progress).map_err(|error| match error {
+        CopyError::Sqlite(error) => failed("copying", &error),
+        CopyError::Sync(error) => failed("writing the copy", &error),
+        CopyError::Busy => OpenError::InUse(format!(
+            "{what}: messages come too fast for it to end; run it again when there is less to do"
+        )),
+    })
+}
+
+fn copy(source: &Path, target: &Temporary, progress: &mut dyn FnMut(u64, u64)) -> Result<(), CopyError> {
     let connection = Connection::open_with_flags(source, READ_WRITE)?;
     connection.busy_timeout(READ_BUSY_TIMEOUT)?;
     let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);

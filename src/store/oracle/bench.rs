@@ -156,12 +156,10 @@ impl Bench {
 
     /// The oldest go, as the writer lets them.
     pub(super) fn expire(&mut self, rows: usize) {
-        let sql = "SELECT rowid, CAST(message_id AS BLOB), CAST(created_at AS BLOB) FROM messages ORDER BY rowid LIMIT ?1";
+        let sql = "SELECT rowid, CAST(created_at AS BLOB), CAST(message_id AS BLOB) FROM messages ORDER BY rowid LIMIT ?1";
         let mut statement = self.database.prepare(sql).unwrap();
-        let read = |row: &rusqlite::Row<'_>| {
-            Ok(ExpiredMessage { row: row.get(0)?, message_id: row.get(1)?, created_at: row.get(2)? })
-        };
-        let expired: Vec<_> = statement.query_map([rows as i64], read).unwrap().map(Result::unwrap).collect();
+        let expired = statement.query_map([rows as i64], |row| row.try_into()).unwrap();
+        let expired: Vec<ExpiredMessage> = expired.map(Result::unwrap).collect();
         let deleted =
             in_transaction(&self.database, |database| retention::delete(database, &expired, 0)).unwrap();
         assert_eq!(deleted, expired.len() as u64);

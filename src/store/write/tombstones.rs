@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
 use crate::limits::REMOVAL_SLICE;
-use crate::store::database::ignored::ignored;
+use crate::store::database::insertion::ignored;
 
 /// Half of SHA-256: two of a million million ids are the same by chance once in 10^14 stores.
 const HASH_BYTES: usize = 16;

@@ -5,12 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::{is_damage, structure};
 use crate::folding::fold;
 use crate::limits::TOP_SENDERS;
 use crate::sort_key::RawText;
+use crate::store::database::open_error::is_held;
 use crate::store::database::sort_columns::{INSTANT, KEY, MESSAGE_ID, SENDER};
 use crate::store::index::search::Question;
 use crate::store::index::{self, Watermarks, changes};
@@ -45,7 +46,7 @@ pub(super) fn agrees(
             say(&format!("index: {error}; {REMEDY}"));
             return Ok(false);
         }
-        Err(error) if error.sqlite_error_code().is_some_and(is_passing) => return Err(error),
+        Err(error) if is_passing(&error) => return Err(error),
         Err(_) => {
             say("index: it was made of another state of the database; the service makes it anew");
             return Ok(true);
@@ -85,9 +86,8 @@ pub(super) fn agrees(
     Ok(faults.is_empty())
 }
 
-fn is_passing(code: rusqlite::ErrorCode) -> bool {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, OperationInterrupted};
-    matches!(code, DatabaseBusy | DatabaseLocked | OperationInterrupted)
+fn is_passing(error: &rusqlite::Error) -> bool {
+    is_held(error) || error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
 /// What is counted, what it says, and the statement. It names the last row in the order as `?1`.

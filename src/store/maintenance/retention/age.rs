@@ -8,9 +8,10 @@
 //! - A date that cannot be right (none, before the time of such messages, in the future) says nothing; the message
 //!   goes with the next one that is too old.
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::due::rfc3339;
+use crate::store::maintenance::deletion::Target;
 use crate::timestamp::{InstantKey, parse_instant};
 
 /// A `created_at` before this was written by a clock that had lost its battery, or by nobody.
@@ -65,21 +66,8 @@ fn date(created_at: &[u8]) -> Option<InstantKey> {
     parse_instant(&String::from_utf8_lossy(created_at))
 }
 
-/// A message that is to go: its row, and by what it is known if that row has been given to another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct ExpiredMessage {
-    pub(in crate::store) row: i64,
-    pub(in crate::store) message_id: Option<Vec<u8>>,
-    pub(in crate::store) created_at: Option<Vec<u8>>,
-}
-
-impl ExpiredMessage {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self { row: row.get(0)?, message_id: row.get(1)?, created_at: row.get(2)? })
-    }
-}
-
-const COLUMNS: &str = "rowid, CAST(message_id AS BLOB), CAST(created_at AS BLOB)";
+/// A message that is too old: its row, its `created_at` and its id.
+pub(in crate::store) type ExpiredMessage = Target<Option<Vec<u8>>>;
 
 /// The row up to which all may go: the last one that is too old before the first that is not, of about so many;
 /// looks on past those whose age nobody knows. `None` if there is none.
@@ -114,12 +102,13 @@ pub(super) fn first(
     through: i64,
     most: usize,
 ) -> rusqlite::Result<Vec<ExpiredMessage>> {
-    let mut statement = messages.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM messages WHERE rowid <= ?1 ORDER BY rowid LIMIT ?2"
-    ))?;
-    let expired = statement.query_map((through, most as i64), ExpiredMessage::read)?;
-    let is_young = |expired: &ExpiredMessage| {
-        calendar.age(expired.created_at.as_deref().unwrap_or_default()) == Age::Young
+    let mut statement = messages.prepare_cached(
+        "SELECT rowid, CAST(created_at AS BLOB), CAST(message_id AS BLOB) FROM messages \
+         WHERE rowid <= ?1 ORDER BY rowid LIMIT ?2",
+    )?;
+    let expired = statement.query_map((through, most as i64), |row| row.try_into())?;
+    let is_young = |(_, created_at, _): &ExpiredMessage| {
+        calendar.age(created_at.as_deref().unwrap_or_default()) == Age::Young
     };
     expired.take_while(|found| !found.as_ref().is_ok_and(is_young)).collect()
 }
@@ -151,9 +140,9 @@ mod tests {
         let calendar = Calendar::new(NOW, 30);
         let mut gone = Vec::new();
         while let Some(last) = last_too_old(&messages, &calendar, most).unwrap() {
-            for message in first(&messages, &calendar, last, most).unwrap() {
-                messages.execute("DELETE FROM messages WHERE rowid = ?1", [message.row]).unwrap();
-                gone.push(message.row);
+            for (row, ..) in first(&messages, &calendar, last, most).unwrap() {
+                messages.execute("DELETE FROM messages WHERE rowid = ?1", [row]).unwrap();
+                gone.push(row);
             }
         }
         gone
