@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::SocketAddrAny;
 
-use crate::http_client::{ClientRequest, ClientResponse, Endpoint, HttpClient, HttpClientError};
+use crate::http_client::{ClientRequest, ClientResponse, HttpClient, HttpClientError, HttpEndpoint};
 
 /// The answer of the first address at which somebody listens. All of it, connecting included, may take `timeout`.
 pub(super) fn get(
@@ -16,5 +16,5 @@ pub(super) fn get(
     let deadline = Instant::now() + timeout;
     let headers = [("X-Request-ID", request_id.to_owned()), ("Connection", "close".to_owned())];
     let request = ClientRequest { method: "GET", target: path, headers: &headers, body: b"" };
-    HttpClient::new(Endpoint::Local(addresses.to_vec())).judging_by_status().send(&request, deadline)
+    HttpClient::new(HttpEndpoint::Local(addresses.to_vec())).judging_by_status().send(&request, deadline)
 }

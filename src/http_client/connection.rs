@@ -21,12 +21,12 @@ const BODY_PATIENCE: Duration = Duration::from_secs(1);
 /// when there is some.
 const BACKLOG_PAUSE: Duration = Duration::from_millis(5);
 
-pub(super) struct Connection {
+pub(super) struct ClientConnection {
     socket: OwnedFd,
     buffer: Vec<u8>,
 }
 
-impl Connection {
+impl ClientConnection {
     /// To the first of the addresses at which somebody listens. Where there are several, one that is silent leaves
     /// time for those behind it.
     pub(super) fn open(addresses: &[SocketAddrAny], wait: &Wait<'_>) -> Result<Self, HttpClientError> {

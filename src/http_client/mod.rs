@@ -1,7 +1,7 @@
 //! The HTTP client asks one server over one kept connection, by TCP or a Unix socket (RFC 9112).
 //!
 //! ```text
-//! Url ──> Endpoint ──resolver──> addresses ──> Connection <──Wait: deadline, interruption
+//! Url ──> HttpEndpoint ──resolver──> addresses ──> ClientConnection <──Wait: deadline, interruption
 //!                                                  │ bytes
 //!                                            ResponseReader ──> ClientResponse
 //! ```
@@ -27,10 +27,10 @@ use std::time::Instant;
 
 use crate::http::Headers;
 use crate::waker::Waker;
-use connection::Connection;
+use connection::ClientConnection;
 pub use error::HttpClientError;
 use response_reader::ResponseReader;
-pub use url::{Endpoint, Url};
+pub use url::{HttpEndpoint, Url};
 use wait::Wait;
 
 /// Bytes of a whole body: a page of the feed with a thousand messages, each as large as is taken by default.
@@ -77,16 +77,16 @@ impl WantedBody {
 
 /// A client of one server.
 pub struct HttpClient {
-    endpoint: Endpoint,
+    endpoint: HttpEndpoint,
     wanted: WantedBody,
     interruption: Option<Arc<Waker>>,
-    kept: Option<Connection>,
+    kept: Option<ClientConnection>,
     /// The request as it is sent; kept for its memory.
     outgoing: Vec<u8>,
 }
 
 impl HttpClient {
-    pub fn new(endpoint: Endpoint) -> Self {
+    pub fn new(endpoint: HttpEndpoint) -> Self {
         Self { endpoint, wanted: WantedBody::Whole, interruption: None, kept: None, outgoing: Vec::new() }
     }
 
@@ -115,20 +115,20 @@ impl HttpClient {
         render(&mut self.outgoing, &self.endpoint.authority(), request)?;
         let interruption = self.interruption.clone();
         let wait = Wait::new(deadline, interruption.as_deref());
-        if let Some(connection) = self.kept.take().filter(Connection::is_open) {
+        if let Some(connection) = self.kept.take().filter(ClientConnection::is_open) {
             match self.exchange(connection, request.method, &wait) {
                 Err(FailedExchange { error: HttpClientError::Closed, is_untouched: true }) => {}
                 other => return other.map_err(|failure| failure.error),
             }
         }
         let addresses = self.endpoint.addresses(&wait)?;
-        let connection = Connection::open(&addresses, &wait)?;
+        let connection = ClientConnection::open(&addresses, &wait)?;
         self.exchange(connection, request.method, &wait).map_err(|failure| failure.error)
     }
 
     fn exchange(
         &mut self,
-        mut connection: Connection,
+        mut connection: ClientConnection,
         method: &str,
         wait: &Wait<'_>,
     ) -> Result<ClientResponse, FailedExchange> {

@@ -23,14 +23,14 @@ type Whole = (ClientResponse, bool);
 
 /// An answer on its way.
 pub(super) struct ResponseReader {
-    phase: Phase,
+    phase: ResponsePhase,
     /// What has come and is not used yet.
     bytes: Vec<u8>,
     answers_head: bool,
     max_body_bytes: usize,
 }
 
-enum Phase {
+enum ResponsePhase {
     Head {
         /// Bytes in which its end was looked for in vain.
         searched: usize,
@@ -60,26 +60,26 @@ enum Framing {
 impl ResponseReader {
     /// `answers_head`: the method is HEAD, so that no body follows whatever the head says.
     pub(super) fn new(answers_head: bool, max_body_bytes: usize) -> Self {
-        let phase = Phase::Head { searched: 0, interim: 0, is_untouched: true };
+        let phase = ResponsePhase::Head { searched: 0, interim: 0, is_untouched: true };
         Self { phase, bytes: Vec::new(), answers_head, max_body_bytes }
     }
 
     /// Nothing of an answer has come.
     pub(super) fn is_untouched(&self) -> bool {
-        matches!(self.phase, Phase::Head { is_untouched: true, .. })
+        matches!(self.phase, ResponsePhase::Head { is_untouched: true, .. })
     }
 
     pub(super) fn has_head(&self) -> bool {
-        matches!(self.phase, Phase::Body { .. })
+        matches!(self.phase, ResponsePhase::Body { .. })
     }
 
     /// Takes what the server has sent. The answer, once it is whole.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Option<Whole>, HttpClientError> {
-        if let Phase::Head { is_untouched, .. } = &mut self.phase {
+        if let ResponsePhase::Head { is_untouched, .. } = &mut self.phase {
             *is_untouched = false;
         }
         self.bytes.extend_from_slice(bytes);
-        while let Phase::Head { .. } = self.phase {
+        while let ResponsePhase::Head { .. } = self.phase {
             if !self.advance_head()? {
                 return Ok(None);
             }
@@ -89,8 +89,8 @@ impl ResponseReader {
 
     /// The server has closed its side, which ends an answer that says nothing of its length.
     pub(super) fn end(&mut self) -> Result<Option<Whole>, HttpClientError> {
-        match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Body { head, framing: Framing::UntilClose } => {
+        match std::mem::replace(&mut self.phase, ResponsePhase::Done) {
+            ResponsePhase::Body { head, framing: Framing::UntilClose } => {
                 Ok(Some((head.with(std::mem::take(&mut self.bytes)), false)))
             }
             phase => {
@@ -103,7 +103,7 @@ impl ResponseReader {
     /// The answer with as much of its body as has come, if its head has.
     pub(super) fn beginning(self) -> Option<ClientResponse> {
         match self.phase {
-            Phase::Body { head, framing } => {
+            ResponsePhase::Body { head, framing } => {
                 let mut body = match framing {
                     Framing::Chunked(chunked) => chunked.into_decoded(),
                     Framing::Length(_) | Framing::UntilClose => self.bytes,
@@ -111,13 +111,13 @@ impl ResponseReader {
                 body.truncate(self.max_body_bytes);
                 Some(head.with(body))
             }
-            Phase::Head { .. } | Phase::Done => None,
+            ResponsePhase::Head { .. } | ResponsePhase::Done => None,
         }
     }
 
     /// True if there was a whole head.
     fn advance_head(&mut self) -> Result<bool, HttpClientError> {
-        let Phase::Head { searched, interim, .. } = &mut self.phase else {
+        let ResponsePhase::Head { searched, interim, .. } = &mut self.phase else {
             return Ok(true);
         };
         if self.bytes.first().is_some_and(|first| TLS_RECORDS.contains(first)) {
@@ -142,7 +142,7 @@ impl ResponseReader {
             100..200 => *interim += 1,
             _ => {
                 let framing = self.framing(head.status, declared);
-                self.phase = Phase::Body { head, framing };
+                self.phase = ResponsePhase::Body { head, framing };
             }
         }
         Ok(true)
@@ -158,7 +158,7 @@ impl ResponseReader {
     }
 
     fn advance_body(&mut self) -> Result<Option<Whole>, HttpClientError> {
-        let Phase::Body { framing, .. } = &mut self.phase else {
+        let ResponsePhase::Body { framing, .. } = &mut self.phase else {
             return Ok(None);
         };
         let body = match framing {
@@ -183,7 +183,7 @@ impl ResponseReader {
                 }
             }
         };
-        let Phase::Body { head, .. } = std::mem::replace(&mut self.phase, Phase::Done) else {
+        let ResponsePhase::Body { head, .. } = std::mem::replace(&mut self.phase, ResponsePhase::Done) else {
             return Ok(None);
         };
         // Bytes behind the answer are of none that was asked for.

@@ -1,3 +1,5 @@
+//! The response reader is fed whole answers, cut ones and what is none.
+
 use super::*;
 
 const MAX: usize = 20;

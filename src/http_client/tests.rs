@@ -1,4 +1,4 @@
-//! The client against servers that answer as they should not.
+//! The client is tried against servers that answer as they should not.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -34,7 +34,7 @@ fn receive(stream: &mut impl Read) -> Option<String> {
 }
 
 /// A server that gives each connection, and its number, to `serve`.
-fn server(serve: impl Fn(usize, TcpStream) + Send + 'static) -> Endpoint {
+fn server(serve: impl Fn(usize, TcpStream) + Send + 'static) -> HttpEndpoint {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -42,11 +42,11 @@ fn server(serve: impl Fn(usize, TcpStream) + Send + 'static) -> Endpoint {
             serve(number, stream.unwrap());
         }
     });
-    Endpoint::Tcp { host: "127.0.0.1".to_owned(), port }
+    HttpEndpoint::Tcp { host: "127.0.0.1".to_owned(), port }
 }
 
 /// One that answers every request of every connection with `answer`.
-fn answering(answer: impl Into<Vec<u8>>) -> Endpoint {
+fn answering(answer: impl Into<Vec<u8>>) -> HttpEndpoint {
     let answer = answer.into();
     server(move |_, mut stream| {
         while receive(&mut stream).is_some() {
@@ -287,7 +287,7 @@ fn a_unix_socket_is_spoken_to_like_any_other() {
             }
         }
     });
-    let mut client = HttpClient::new(Endpoint::Unix(path.clone()));
+    let mut client = HttpClient::new(HttpEndpoint::Unix(path.clone()));
     for _ in 0..3 {
         assert_eq!(get(&mut client).unwrap().body, b"hello");
     }
@@ -295,21 +295,22 @@ fn a_unix_socket_is_spoken_to_like_any_other() {
     let full = folder.path().join("full");
     let _listener = UnixListener::bind(&full).unwrap();
     rustix::net::listen(&_listener, 0).unwrap();
-    let mut clients: Vec<_> = (0..3).map(|_| HttpClient::new(Endpoint::Unix(full.clone()))).collect();
+    let mut clients: Vec<_> = (0..3).map(|_| HttpClient::new(HttpEndpoint::Unix(full.clone()))).collect();
     let errors = clients.iter_mut().map(|client| client.send(&GET, within(IMPATIENCE)).unwrap_err());
     assert!(errors.into_iter().all(|error| matches!(error, HttpClientError::Timeout)));
-    let nobody = HttpClient::new(Endpoint::Unix(folder.path().join("nobody"))).send(&GET, within(PATIENCE));
+    let nobody =
+        HttpClient::new(HttpEndpoint::Unix(folder.path().join("nobody"))).send(&GET, within(PATIENCE));
     assert!(nobody.unwrap_err().to_string().contains("no such host or socket"));
 }
 
 #[test]
 fn addresses_are_tried_in_turn() {
-    let Endpoint::Tcp { port, .. } = answering(GOOD) else { panic!("it listens by TCP") };
+    let HttpEndpoint::Tcp { port, .. } = answering(GOOD) else { panic!("it listens by TCP") };
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let addresses = [free, ([127, 0, 0, 1], port).into()];
-    let mut client = HttpClient::new(Endpoint::Local(addresses.map(Into::into).into()));
+    let mut client = HttpClient::new(HttpEndpoint::Local(addresses.map(Into::into).into()));
     assert_eq!(get(&mut client).unwrap().status, 200);
-    let refused = HttpClient::new(Endpoint::Local(vec![free.into()])).send(&GET, within(PATIENCE));
+    let refused = HttpClient::new(HttpEndpoint::Local(vec![free.into()])).send(&GET, within(PATIENCE));
     assert!(refused.unwrap_err().to_string().contains("nobody listens there"));
 }
 

@@ -17,7 +17,7 @@ const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Endpoint {
+pub enum HttpEndpoint {
     Tcp {
         /// A name, or an address without brackets.
         host: String,
@@ -28,7 +28,7 @@ pub enum Endpoint {
     Local(Vec<SocketAddrAny>),
 }
 
-impl Endpoint {
+impl HttpEndpoint {
     /// Where to connect to, likeliest first.
     pub(super) fn addresses(&self, wait: &Wait<'_>) -> Result<Vec<SocketAddrAny>, HttpClientError> {
         match self {
@@ -59,7 +59,7 @@ fn bracketed(host: &str) -> String {
 }
 
 /// For people.
-impl fmt::Display for Endpoint {
+impl fmt::Display for HttpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { .. } => write!(f, "http://{}", self.authority()),
@@ -72,7 +72,7 @@ impl fmt::Display for Endpoint {
 /// A server, and the target on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    pub endpoint: Endpoint,
+    pub endpoint: HttpEndpoint,
     /// Path and perhaps a query as they are sent. `/` where the URL has none.
     pub path: String,
 }
@@ -116,7 +116,7 @@ impl Url {
             return Err("nobody can listen at port 0");
         }
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let endpoint = Endpoint::Tcp { host: host.to_owned(), port };
+        let endpoint = HttpEndpoint::Tcp { host: host.to_owned(), port };
         Ok(Self { endpoint, path: target(path)? })
     }
 
@@ -129,7 +129,7 @@ impl Url {
         match can_be_meant {
             false => Err("the path of the socket has to be absolute, that of a file"),
             true if socket.len() > MAX_SOCKET_PATH_BYTES => Err("the path of the socket is over 107 bytes"),
-            true => Ok(Self { endpoint: Endpoint::Unix(PathBuf::from(socket)), path: target(&path)? }),
+            true => Ok(Self { endpoint: HttpEndpoint::Unix(PathBuf::from(socket)), path: target(&path)? }),
         }
     }
 }
@@ -145,8 +145,8 @@ fn target(path: &str) -> Result<String, &'static str> {
 mod tests {
     use super::*;
 
-    fn tcp(host: &str, port: u16) -> Endpoint {
-        Endpoint::Tcp { host: host.to_owned(), port }
+    fn tcp(host: &str, port: u16) -> HttpEndpoint {
+        HttpEndpoint::Tcp { host: host.to_owned(), port }
     }
 
     #[test]
@@ -158,9 +158,9 @@ mod tests {
             ("http://app?x", tcp("app", 80), "/?x", "app"),
             ("http://[::1]:81/", tcp("::1", 81), "/", "[::1]:81"),
             ("http://[2001:db8::1]", tcp("2001:db8::1", 80), "/", "[2001:db8::1]"),
-            ("unix:/run/x.sock", Endpoint::Unix("/run/x.sock".into()), "/", "localhost"),
-            ("unix:/run/x.sock:/hook?y", Endpoint::Unix("/run/x.sock".into()), "/hook?y", "localhost"),
-            ("unix:/run/a:b.sock", Endpoint::Unix("/run/a:b.sock".into()), "/", "localhost"),
+            ("unix:/run/x.sock", HttpEndpoint::Unix("/run/x.sock".into()), "/", "localhost"),
+            ("unix:/run/x.sock:/hook?y", HttpEndpoint::Unix("/run/x.sock".into()), "/hook?y", "localhost"),
+            ("unix:/run/a:b.sock", HttpEndpoint::Unix("/run/a:b.sock".into()), "/", "localhost"),
         ] {
             let url = Url::parse(text).unwrap();
             assert_eq!((&url.endpoint, url.path.as_str()), (&endpoint, path), "{text}");

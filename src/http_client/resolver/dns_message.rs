@@ -11,7 +11,7 @@ pub(super) enum Record {
 
 /// What a name server says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub(super) enum DnsReply {
     /// The name has these addresses of the kind, perhaps none.
     Addresses(Vec<IpAddr>),
     /// There is no such name.
@@ -50,7 +50,7 @@ pub(super) fn query(id: u16, name: &str, record: Record) -> Option<Vec<u8>> {
 }
 
 /// What `message` says to `query`; `None` where it is no answer to it.
-pub(super) fn reply(query: &[u8], message: &[u8]) -> Option<Reply> {
+pub(super) fn reply(query: &[u8], message: &[u8]) -> Option<DnsReply> {
     let word = |at: usize| message.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]));
     let flags = word(2)?;
     let question = query.get(HEADER_BYTES..)?;
@@ -64,12 +64,12 @@ pub(super) fn reply(query: &[u8], message: &[u8]) -> Option<Reply> {
     }
     match flags & 0x000F {
         0 => {}
-        3 => return Some(Reply::NoSuchName),
-        _ => return Some(Reply::Failed),
+        3 => return Some(DnsReply::NoSuchName),
+        _ => return Some(DnsReply::Failed),
     }
     let wanted = u16::from_be_bytes([question[question.len() - 4], question[question.len() - 3]]);
     // What is cut off is missing: the addresses before it are as good.
-    Some(Reply::Addresses(addresses(message, HEADER_BYTES + question.len(), word(6)?, wanted)))
+    Some(DnsReply::Addresses(addresses(message, HEADER_BYTES + question.len(), word(6)?, wanted)))
 }
 
 /// Those of `count` records from `at` on, whoever they belong to: the others are the aliases that lead there.
@@ -143,10 +143,10 @@ mod tests {
             &[(b"\xc0\x0c", 5, alias), (alias, 1, &[192, 0, 2, 1]), (alias, 1, &[192, 0, 2, 2])],
         );
         let two = vec![IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2])];
-        assert_eq!(reply(&query, &message), Some(Reply::Addresses(two)));
-        assert_eq!(reply(&query, &answer(&query, 0, &[])), Some(Reply::Addresses(Vec::new())));
-        assert_eq!(reply(&query, &answer(&query, 3, &[])), Some(Reply::NoSuchName));
-        assert_eq!(reply(&query, &answer(&query, 2, &[])), Some(Reply::Failed));
+        assert_eq!(reply(&query, &message), Some(DnsReply::Addresses(two)));
+        assert_eq!(reply(&query, &answer(&query, 0, &[])), Some(DnsReply::Addresses(Vec::new())));
+        assert_eq!(reply(&query, &answer(&query, 3, &[])), Some(DnsReply::NoSuchName));
+        assert_eq!(reply(&query, &answer(&query, 2, &[])), Some(DnsReply::Failed));
         for cut in 0..message.len() {
             // Whatever is there is taken, and nothing beyond it looked at.
             let _ = reply(&query, &message[..cut]);

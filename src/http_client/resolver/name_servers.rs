@@ -10,7 +10,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::super::HttpClientError;
 use super::super::wait::Wait;
-use super::dns_message::{Record, Reply, query, reply};
+use super::dns_message::{DnsReply, Record, query, reply};
 
 const PORT: u16 = 53;
 /// As many as the C library asks.
@@ -77,8 +77,8 @@ impl Settings {
         for name in self.candidates(host) {
             for record in [Record::A, Record::Aaaa] {
                 match self.ask_all(&name, record, wait)? {
-                    Reply::Addresses(found) if !found.is_empty() => return Ok(found),
-                    Reply::NoSuchName => break,
+                    DnsReply::Addresses(found) if !found.is_empty() => return Ok(found),
+                    DnsReply::NoSuchName => break,
                     _ => {}
                 }
             }
@@ -87,12 +87,12 @@ impl Settings {
     }
 
     /// What the first server says that answers.
-    fn ask_all(&self, name: &str, record: Record, wait: &Wait<'_>) -> Result<Reply, HttpClientError> {
-        let mut last = Reply::NoSuchName;
+    fn ask_all(&self, name: &str, record: Record, wait: &Wait<'_>) -> Result<DnsReply, HttpClientError> {
+        let mut last = DnsReply::NoSuchName;
         let mut has_answered = false;
         for server in self.servers.iter().cycle().take(self.servers.len() * ROUNDS as usize) {
             match ask_one(*server, name, record, &wait.at_most(PATIENCE)) {
-                Ok(Reply::Failed) => (last, has_answered) = (Reply::Failed, true),
+                Ok(DnsReply::Failed) => (last, has_answered) = (DnsReply::Failed, true),
                 Ok(reply) => return Ok(reply),
                 Err(HttpClientError::Interrupted) => return Err(HttpClientError::Interrupted),
                 Err(_) if wait.left().is_zero() => return Err(HttpClientError::Timeout),
@@ -112,11 +112,11 @@ fn ask_one(
     name: &str,
     record: Record,
     wait: &Wait<'_>,
-) -> Result<Reply, HttpClientError> {
+) -> Result<DnsReply, HttpClientError> {
     let mut id = [0; 2];
     getrandom(&mut id, GetRandomFlags::NONBLOCK).map_err(|error| HttpClientError::Connect(error.into()))?;
     let Some(query) = query(u16::from_ne_bytes(id), name, record) else {
-        return Ok(Reply::NoSuchName);
+        return Ok(DnsReply::NoSuchName);
     };
     let home: IpAddr = if server.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
     let socket = UdpSocket::bind((home, 0)).map_err(HttpClientError::Connect)?;
