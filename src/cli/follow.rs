@@ -19,7 +19,7 @@ use crate::follow::{
     CheckpointError, End, ExecTarget, Feed, Follower, ForwardSecret, Handing, PostTarget, RedriveCounts,
     Reporter, StandardOutput, Stop, Target, page_limit, probe_dead_letters, redrive,
 };
-use crate::http_client::{Endpoint, Url};
+use crate::http_client::{HttpEndpoint, Url};
 use crate::notify::Notifier;
 pub(super) use options::FollowOptions;
 use options::{Destination, FeedOptions, Origin};
@@ -73,7 +73,7 @@ fn own_url() -> Result<Url, Failure> {
     let listen = Config::listen_from_env().map_err(|error| Failure::new(EX_CONFIG, error))?;
     let addresses =
         listen.own_addresses().map_err(|error| Failure::new(EX_CONFIG, format!("LISTEN_ADDR: {error}")))?;
-    Ok(Url { endpoint: Endpoint::Local(addresses), path: "/".to_owned() })
+    Ok(Url { endpoint: HttpEndpoint::Local(addresses), path: "/".to_owned() })
 }
 
 fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure> {
