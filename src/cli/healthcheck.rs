@@ -1,5 +1,6 @@
 //! `healthcheck` asks the service on this machine whether it is ready, for containers without curl.
 
+use std::fmt::Display;
 use std::process;
 use std::time::Duration;
 
@@ -9,22 +10,23 @@ use super::{EX_CONFIG, Failure, probe};
 use crate::config::Config;
 use crate::server::Listener;
 
-/// How long the `healthcheck` command waits for each step.
+/// How long the `healthcheck` command waits for an answer.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What a health check of a container ends with when the service is not ready.
 const NOT_READY: u8 = 1;
 
 pub(super) fn check() -> Result<(), Failure> {
-    let silent = |error| Failure::new(NOT_READY, format!("the service does not answer: {error}"));
-    let addresses = addresses()?.map_err(silent)?;
+    let silent =
+        |error: &dyn Display| Failure::new(NOT_READY, format!("the service does not answer: {error}"));
+    let addresses = addresses()?.map_err(|error| silent(&error))?;
     let id = format!("healthcheck-{}", process::id());
-    let answer = probe::get(&addresses, "/health/ready", &id, HEALTHCHECK_TIMEOUT).map_err(silent)?;
-    let answer = String::from_utf8_lossy(&answer);
-    if answer.starts_with("HTTP/1.1 200 ") {
+    let response = probe::get(&addresses, "/health/ready", &id, HEALTHCHECK_TIMEOUT);
+    let response = response.map_err(|error| silent(&error))?;
+    if response.status == 200 {
         return Ok(());
     }
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let body = String::from_utf8_lossy(&response.body);
     Err(Failure::new(NOT_READY, format!("not ready: {body}")))
 }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::http::Response;
+use crate::http_head::HeadError;
 use crate::store::{StoreError, Unfit};
 use crate::url::repeat_query;
 use crate::validation_error::ValidationError;
@@ -24,6 +25,16 @@ pub enum RequestError {
     UnsupportedVersion,
     /// The service cannot take more at the moment.
     Overloaded,
+}
+
+impl From<HeadError> for RequestError {
+    fn from(error: HeadError) -> Self {
+        match error {
+            HeadError::Malformed(reason) => Self::Malformed(reason),
+            HeadError::LineTooLong => Self::TargetTooLong,
+            HeadError::FieldsTooLarge => Self::HeadersTooLarge,
+        }
+    }
 }
 
 /// The answer to a rejected request.

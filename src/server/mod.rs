@@ -14,12 +14,10 @@
 
 mod access_log;
 mod buffered_bytes;
-mod chunked_body;
 mod completions;
 mod connection;
 mod eviction_policy;
 mod fair_queue;
-mod header_field;
 mod listener;
 mod priorities;
 mod protocol;

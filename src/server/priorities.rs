@@ -65,6 +65,16 @@ pub(super) fn next(role: Role, waiting: &Counts, at_work: &Counts, threads: Thre
     Priority::ALL.iter().copied().find(is_due)
 }
 
+/// Webhooks that one thread goes through in the time that it takes another to wake up and come.
+const WEBHOOKS_OF_ONE_THREAD: usize = 32;
+
+/// True if another thread is to be woken for this one, which is to be taken next. A webhook waits for nothing but a
+/// processor: the thread that has one looks for the next in a moment, where others would only come in vain.
+pub(super) fn is_worth_waking(next: Priority, waiting: &Counts, at_work: &Counts) -> bool {
+    let ingest = Priority::Ingest as usize;
+    next != Priority::Ingest || at_work[ingest] == 0 || waiting[ingest] > WEBHOOKS_OF_ONE_THREAD
+}
+
 /// True if these have a thread at work, or one is free for them when one more of the others begins.
 fn leaves_one(at_work: &Counts, threads: Threads, these: [Priority; 2]) -> bool {
     let busy = |priority: Priority| at_work[priority as usize];
@@ -134,6 +144,21 @@ mod tests {
         for (workers, prompt, queries) in [(1, 2, 1), (2, 2, 1), (3, 2, 1), (4, 3, 1), (8, 6, 2), (64, 62, 2)]
         {
             assert_eq!(Threads::of(workers), Threads { prompt, queries }, "{workers}");
+        }
+    }
+
+    #[test]
+    fn another_thread_is_woken_unless_the_one_that_has_a_webhook_will_be_there_sooner() {
+        let most = WEBHOOKS_OF_ONE_THREAD;
+        for (next, waiting, at_work, is_worth) in [
+            (Ingest, (Ingest, 1), (Ingest, 0), true),
+            (Ingest, (Ingest, most), (Probe, 4), true),
+            (Ingest, (Ingest, most), (Ingest, 1), false),
+            (Ingest, (Ingest, most + 1), (Ingest, 1), true),
+            (Probe, (Probe, 1), (Ingest, 1), true),
+            (Read, (Read, 1), (Read, 1), true),
+        ] {
+            assert_eq!(is_worth_waking(next, &counts(&[waiting]), &counts(&[at_work])), is_worth, "{next:?}");
         }
     }
 }

@@ -150,6 +150,7 @@ impl Reactor {
             for key in std::mem::take(&mut self.unfinished) {
                 self.guarded(self.id_of(key), |reactor| reactor.drive(key));
             }
+            self.pool.wake();
             if self.drain_until.is_none() && self.app.stopping.load(Relaxed) {
                 self.guarded(None, Self::begin_to_drain);
             }

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use super::access_log::AccessRecord;
 use super::request_head::RequestHead;
+use super::request_id;
 use super::request_line::RequestLine;
 use super::response_writer::{Next, RenderedResponse};
-use super::{header_field, request_id};
 use crate::app::App;
 use crate::client::Client;
 use crate::http::Headers;
+use crate::http_head::parse_field;
 use crate::metrics::Route;
 use crate::routes::{self, Reply, RequestError, webhook};
 
@@ -51,7 +52,7 @@ impl RejectedRequest {
         let mut headers = Headers::default();
         let mut is_in_order = true;
         for field in lines.take_while(|line| !line.is_empty()) {
-            match header_field::parse_field(field) {
+            match parse_field(field) {
                 Ok((name, value)) if WANTED.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)) => {
                     headers.push(name, value);
                 }

@@ -5,12 +5,11 @@
 
 use std::borrow::Cow;
 
-use super::header_field::parse_field;
 use super::request_line::RequestLine;
 use super::response_writer::Next;
 use crate::authority;
 use crate::http::Headers;
-use crate::limits::MAX_HEAD_BYTES;
+use crate::http_head::{DeclaredBody, declared_body, is_kept_alive, parse_field};
 use crate::routes::RequestError;
 
 /// Header lines of one request. Browsers and proxies send about 20.
@@ -27,7 +26,7 @@ pub(super) struct RequestHead {
     /// Of a target that is a URL; then `Host` counts for nothing (RFC 9112, section 3.2.2).
     pub target_authority: Option<String>,
     pub headers: Headers,
-    pub framing: Framing,
+    pub framing: DeclaredBody,
     /// What the client would like to follow the answer.
     pub next: Next,
     /// The client waits for `100 Continue` before it sends the body.
@@ -41,40 +40,7 @@ impl RequestHead {
     }
 }
 
-/// How long the body is (RFC 9112, section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
-    Length(u64),
-    Chunked,
-}
-
-/// The length of the head that `input` begins with, if its end is there. The first `seen` bytes
-/// were looked at before.
-pub(super) fn find_end(input: &[u8], seen: usize) -> Result<Option<usize>, RequestError> {
-    for at in seen..input.len() {
-        let after_return = at > 0 && input[at - 1] == b'\r';
-        match input[at] {
-            b'\n' if !after_return => {
-                return Err(RequestError::Malformed("a line ends without a carriage return"));
-            }
-            b'\n' if input[..at].ends_with(b"\r\n\r") => return Ok(Some(at + 1)),
-            b'\n' => {}
-            _ if after_return => return Err(RequestError::Malformed("a carriage return stands alone")),
-            b'\r' | b'\t' => {}
-            byte if byte.is_ascii_control() => {
-                return Err(RequestError::Malformed("a control character in the head"));
-            }
-            _ => {}
-        }
-        if at + 1 >= MAX_HEAD_BYTES {
-            let has_line = input[..at].contains(&b'\n');
-            return Err(if has_line { RequestError::HeadersTooLarge } else { RequestError::TargetTooLong });
-        }
-    }
-    Ok(None)
-}
-
-/// Reads a head, from the request line to the empty line, as [`find_end`] measured it.
+/// Reads a head, from the request line to the empty line, as [`find_end`](crate::http_head::find_end) measured it.
 pub(super) fn parse(head: &[u8]) -> Result<RequestHead, RequestError> {
     // Most are ASCII, which is seen faster than what is to be replaced.
     let text = std::str::from_utf8(head).map_or_else(|_| String::from_utf8_lossy(head), Cow::Borrowed);
@@ -92,23 +58,16 @@ pub(super) fn parse(head: &[u8]) -> Result<RequestHead, RequestError> {
         headers.push(name, value);
     }
     check_host(&headers, is_1_0)?;
-    let framing = framing(&headers, is_1_0)?;
+    let framing = declared_body(&headers, is_1_0)?;
     if headers.all("Expect").any(|value| !value.eq_ignore_ascii_case("100-continue")) {
         return Err(RequestError::UnknownExpectation);
     }
     let expects_continue = !is_1_0 && headers.all("Expect").next().is_some();
-    let says = |token: &str| {
-        headers
-            .all("Connection")
-            .flat_map(|value| value.split(','))
-            .any(|t| t.trim().eq_ignore_ascii_case(token))
-    };
-    let next = match is_1_0 {
-        _ if says("close") => Next::Close,
-        false => Next::KeepOpen,
+    let next = match (is_kept_alive(&headers, is_1_0), is_1_0) {
+        (false, _) => Next::Close,
+        (true, false) => Next::KeepOpen,
         // Then it stays open only if both say so.
-        true if says("keep-alive") => Next::SayKeepOpen,
-        true => Next::Close,
+        (true, true) => Next::SayKeepOpen,
     };
     Ok(RequestHead {
         method: method.to_owned(),
@@ -133,25 +92,11 @@ fn check_host(headers: &Headers, is_1_0: bool) -> Result<(), RequestError> {
     }
 }
 
-fn framing(headers: &Headers, is_1_0: bool) -> Result<Framing, RequestError> {
-    let codings: Vec<&str> = headers.all("Transfer-Encoding").collect();
-    let lengths: Vec<&str> = headers.all("Content-Length").collect();
-    match (codings.as_slice(), lengths.as_slice()) {
-        ([], []) => Ok(Framing::Length(0)),
-        ([coding], []) if coding.eq_ignore_ascii_case("chunked") && !is_1_0 => Ok(Framing::Chunked),
-        (_, []) => Err(RequestError::Malformed("the only Transfer-Encoding spoken here is chunked")),
-        ([], [length]) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
-            // Too many digits for a number: larger than any limit.
-            Ok(Framing::Length(length.parse().unwrap_or(u64::MAX)))
-        }
-        ([], _) => Err(RequestError::Malformed("Content-Length must be one number")),
-        _ => Err(RequestError::Malformed("Transfer-Encoding and Content-Length exclude each other")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http_head::find_end;
+    use crate::limits::MAX_HEAD_BYTES;
 
     fn read(head: &str) -> Result<RequestHead, RequestError> {
         let end = find_end(head.as_bytes(), 0)?.ok_or(RequestError::TimedOut)?;
@@ -170,17 +115,17 @@ mod tests {
             ("GET", "/a b", "q=1%202")
         );
         assert_eq!(head.headers.only("x-signature"), Some("ab"));
-        assert!(head.next == Next::KeepOpen && head.framing == Framing::Length(0));
+        assert!(head.next == Next::KeepOpen && head.framing == DeclaredBody::Undeclared);
     }
 
     #[test]
     fn a_body_has_exactly_one_way_of_framing() {
-        assert_eq!(with("Content-Length: 38\r\n").unwrap().framing, Framing::Length(38));
+        assert_eq!(with("Content-Length: 38\r\n").unwrap().framing, DeclaredBody::Length(38));
         assert_eq!(
             with("Content-Length: 99999999999999999999\r\n").unwrap().framing,
-            Framing::Length(u64::MAX)
+            DeclaredBody::Length(u64::MAX)
         );
-        assert_eq!(with("Transfer-Encoding: Chunked\r\n").unwrap().framing, Framing::Chunked);
+        assert_eq!(with("Transfer-Encoding: Chunked\r\n").unwrap().framing, DeclaredBody::Chunked);
         for lines in [
             "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",
             "Content-Length: 38\r\nContent-Length: 38\r\n",
@@ -280,18 +225,5 @@ mod tests {
         let head = with("X.Odd!: 1\r\nUser-Agent: Café\tBar\r\nX-Signature: é\r\n").unwrap();
         assert_eq!(head.headers.only("User-Agent"), Some("Café\tBar"));
         assert_eq!(head.headers.only("X-Signature"), Some("é"));
-    }
-
-    #[test]
-    fn the_end_is_found_wherever_the_bytes_are_cut() {
-        let head = b"GET / HTTP/1.1\r\nHost: x\r\n\r\nrest";
-        for cut in 0..head.len() {
-            let end = find_end(&head[..cut], 0).unwrap();
-            let again = match end {
-                Some(end) => Some(end),
-                None => find_end(head, cut).unwrap(),
-            };
-            assert_eq!(again, Some(head.len() - 4), "cut at {cut}");
-        }
     }
 }

@@ -2,8 +2,8 @@
 
 use tiny_http::HTTPVersion;
 
-use super::header_field::is_token;
 use crate::authority;
+use crate::http_head::is_token;
 use crate::routes::RequestError;
 use crate::url::decode_path;
 

@@ -2,12 +2,11 @@
 //!
 //! It knows no socket, so that tests and fuzzers can feed it.
 
-use super::chunked_body::ChunkedBody;
 use super::rejected_request::RejectedRequest;
-use super::request_head::{self, Framing, RequestHead};
+use super::request_head::{self, RequestHead};
 use crate::http::Body;
+use crate::http_head::{ChunkedBody, DeclaredBody, HeadError, find_end};
 use crate::limits::SMALL_BUFFER_BYTES;
-use crate::routes::RequestError;
 
 /// What the bytes received so far amount to.
 pub(super) enum Step {
@@ -79,19 +78,20 @@ impl RequestReader {
                 self.head = Some(head);
                 if is_awaited { Step::SayContinue } else { Step::More }
             }
-            Err(error) => Step::Rejected(RejectedRequest::of(error, Some(head))),
+            Err(error) => Step::Rejected(RejectedRequest::of(error.into(), Some(head))),
         }
     }
 
-    fn advance_body(&mut self, framing: Framing, max_bytes: usize) -> Result<Option<Body>, RequestError> {
+    fn advance_body(&mut self, framing: DeclaredBody, max_bytes: usize) -> Result<Option<Body>, HeadError> {
         Ok(match framing {
-            Framing::Length(length) if length > max_bytes as u64 => Some(Body::TooLarge),
-            Framing::Length(length) if self.bytes.len() as u64 >= length => {
+            DeclaredBody::Undeclared => Some(Body::Whole(Vec::new())),
+            DeclaredBody::Length(length) if length > max_bytes as u64 => Some(Body::TooLarge),
+            DeclaredBody::Length(length) if self.bytes.len() as u64 >= length => {
                 // Copied, so that a body holds its own bytes and not what came behind it.
                 Some(Body::Whole(self.bytes.drain(..length as usize).collect()))
             }
-            Framing::Length(_) => None,
-            Framing::Chunked => {
+            DeclaredBody::Length(_) => None,
+            DeclaredBody::Chunked => {
                 let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_bytes));
                 let (taken, body) = chunked.feed(&self.bytes)?;
                 self.bytes.drain(..taken);
@@ -107,8 +107,8 @@ impl RequestReader {
             self.bytes.drain(..blank);
             self.searched = 0;
         }
-        let found = request_head::find_end(&self.bytes, self.searched);
-        let Some(end) = found.map_err(|error| RejectedRequest::read(&self.bytes, error))? else {
+        let found = find_end(&self.bytes, self.searched);
+        let Some(end) = found.map_err(|error| RejectedRequest::read(&self.bytes, error.into()))? else {
             self.searched = self.bytes.len();
             return Ok(None);
         };

@@ -2,8 +2,8 @@
 //!
 //! Each thread takes the next one by its [`super::priorities`], and of these the sources in turn.
 //!
-//! One thread is woken at a time, and wakes the next one where more is to be done: a request is mostly done before
-//! a second thread has come to look. A full queue gives the request back at once.
+//! The reactor queues what one wait for its sockets has brought, then wakes one thread, which wakes the next one
+//! where that is worth it. A full queue gives the request back at once.
 
 use std::array;
 use std::io;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use threadpool::ThreadPool;
 
 use super::fair_queue::FairQueue;
-use super::priorities::{Counts, Role, Threads, next};
+use super::priorities::{Counts, Role, Threads, is_worth_waking, next};
 use super::request_context::RequestContext;
 use crate::app::App;
 use crate::http::Request;
@@ -120,14 +120,20 @@ impl WorkerPool {
         Ok(Self { shared, _threads: pool })
     }
 
-    /// Queues a request, or gives it back if its queue is full.
+    /// Queues a request, or gives it back if its queue is full. It is taken up after [`Self::wake`].
     pub(super) fn submit(&self, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
         let priority = context.priority();
         let mut queues = self.shared.lock();
         queues.push(priority, context)?;
         self.shared.metrics.waiting(priority).fetch_add(1, Relaxed);
-        self.shared.wake_one(queues, Role::of(priority));
         Ok(())
+    }
+
+    /// Has threads take up what was queued.
+    pub(super) fn wake(&self) {
+        for role in [Role::Prompt, Role::Queries] {
+            self.shared.wake_one(self.shared.lock(), role);
+        }
     }
 }
 
@@ -194,7 +200,11 @@ impl Shared {
     /// Wakes a thread if there is something for it to do, and none was woken that will do it or wake the next one.
     fn wake_one(&self, mut queues: MutexGuard<'_, Queues>, role: Role) {
         let sleep = &queues.sleep[role as usize];
-        let wakes = sleep.threads > 0 && !sleep.is_one_woken && self.next(&queues, role).is_some();
+        let wakes = sleep.threads > 0
+            && !sleep.is_one_woken
+            && self
+                .next(&queues, role)
+                .is_some_and(|next| is_worth_waking(next, &queues.counts(), &queues.at_work));
         queues.sleep[role as usize].is_one_woken |= wakes;
         drop(queues);
         if wakes {
@@ -249,6 +259,7 @@ mod tests {
         let pool = WorkerPool::start(8, &app.metrics, slowly).unwrap();
         let submit = |path: &str| {
             assert!(pool.submit(asking(&app, "GET", path, &sender)).is_ok());
+            pool.wake();
         };
         // Two searches have both threads of queries, and more of them wait.
         for _ in 0..4 {

@@ -11,9 +11,9 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (8, &["main", "cli"]),
     (7, &["server"]),
     (6, &["routes"]),
-    (5, &["app"]),
-    (4, &["store", "config"]),
-    (3, &["secrets", "throttle"]),
+    (5, &["app", "follow"]),
+    (4, &["store", "config", "http_client"]),
+    (3, &["secrets", "throttle", "http_head"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
     (
         1,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::fixtures::{SECRET, eventually, message, sign};
 use crate::http_client::{Address, Answer, Client, request};
 use crate::service::Service;
-use crate::setup::Setup;
+use crate::setup::{Setup, free_port};
 use crate::skip::{Lack, lacks};
 
 fn trusting(proxies: &str) -> Service {
@@ -88,11 +88,10 @@ fn peers_of_a_unix_socket_are_trusted_as_unix() {
 
 #[test]
 fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
-    let Ok(listener) = TcpListener::bind("[::]:0") else {
+    let port = free_port();
+    if TcpListener::bind(("::", port)).is_err() {
         return lacks(Lack::Ipv6);
-    };
-    let port = listener.local_addr().expect("a bound socket has an address").port();
-    drop(listener);
+    }
     let setup = Setup::new().with("LISTEN_ADDR", &format!("[::]:{port}"));
     let service =
         setup.with("TRUSTED_PROXIES", "127.0.0.0/8").start_at(Address::Tcp(format!("127.0.0.1:{port}")));

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use crate::fixtures::{eventually, message, open_database};
+use crate::http_client::Address;
 use crate::plain::older_file;
 use crate::setup::{Setup, wait};
-use crate::tracer::can_trace;
+use crate::tracer::{can_trace, start_traced};
 
 /// Every call by which a file of that name comes to be, is looked at, or goes.
 const STEPS: [&str; 4] = ["flock", "renameat2,rename,linkat,link", "unlink,unlinkat", "fsync,fdatasync"];
@@ -46,6 +48,25 @@ fn a_start_that_is_slow_at_any_step_takes_away_nothing_that_another_has_acknowle
         let service = service.kill().start();
         assert_eq!(service.get("/messages").json()["total"], expected, "{steps}");
     }
+}
+
+#[test]
+fn a_socket_whose_service_does_not_listen_yet_is_not_taken_for_one_left_behind() {
+    if !can_trace() {
+        return;
+    }
+    let setup = Setup::new();
+    let socket = setup.path("service.sock");
+    let listen = format!("unix:{}", socket.display());
+    let slow = ["-e trace=listen", "-e inject=listen:delay_enter=1000000"];
+    let setup = start_traced(setup.with("LISTEN_ADDR", &listen), &slow);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| setup.start_at(Address::Unix(socket.clone())));
+        eventually("the socket is there", || socket.exists().then_some(()));
+        let mut second = Setup::new().with("LISTEN_ADDR", &listen);
+        second.is_refused(69, &["service.sock", "another program listens there"]);
+        first.join().expect("it is up").get("/health/ready").expect(200);
+    });
 }
 
 fn rows(setup: &Setup, name: &str) -> i64 {

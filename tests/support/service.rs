@@ -30,20 +30,9 @@ impl Setup {
 
     #[track_caller]
     pub(crate) fn start(mut self) -> Service {
-        let chosen = self.variables.get("LISTEN_ADDR").cloned();
-        for _ in 0..5 {
-            let listen = chosen.clone().unwrap_or_else(|| format!("127.0.0.1:{}", free_port()));
-            self.variables.insert("LISTEN_ADDR".to_owned(), listen.clone());
-            let mut service = Service::spawn(self, address_of(&listen));
-            if service.is_up() {
-                return service;
-            }
-            assert!(chosen.is_none(), "the service does not start: {}", service.stderr.to_the_end());
-            assert_eq!(service.wait().code(), Some(69), "{}", service.stderr.to_the_end());
-            // Somebody else took the port in between.
-            self = service.setup.take().expect("a service keeps its setup");
-        }
-        panic!("five free ports were all taken a moment later");
+        let anywhere = || format!("127.0.0.1:{}", free_port());
+        let listen = self.variables.entry("LISTEN_ADDR".to_owned()).or_insert_with(anywhere).clone();
+        self.start_at(address_of(&listen))
     }
 }
 

@@ -1,14 +1,16 @@
 //! What the executable is started with: a folder of its own, only the variables a test gives, a free port.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::chown;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
@@ -17,16 +19,24 @@ use super::output::Lines;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_lyftr-webhook");
 
+/// A port for something to listen on later, or again after a restart. Below those that the kernel gives out by itself
+/// (ip(7), `ip_local_port_range`), so that no client's socket has it meanwhile; no other test, of this process or
+/// another, is given it before this process ends.
 pub(crate) fn free_port() -> u16 {
-    static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
-    loop {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("the machine has a free port");
-        let port = listener.local_addr().expect("a bound socket has an address").port();
-        // Tests run side by side: one must not be handed the port that another is about to bind.
-        if TAKEN.lock().expect("no test panics here").insert(port) {
+    static TAKEN: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
+    let mut taken = TAKEN.lock().expect("no test panics here");
+    for port in 10_000..32_768 {
+        let name = SocketAddr::from_abstract_name(format!("lyftr-webhook-test-port-{port}"));
+        let Ok(claim) = UnixDatagram::bind_addr(&name.expect("the name is short")) else {
+            continue;
+        };
+        taken.push(claim);
+        // What is no test may listen there.
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
             return port;
         }
     }
+    panic!("the machine has a free port");
 }
 
 #[track_caller]

@@ -3,17 +3,17 @@
 //! Strict: a chunk size is hex digits and nothing else before an optional extension, and every line
 //! ends in CRLF. Extensions and trailer fields have to be such, and are read over.
 
-use super::header_field::{is_token_byte, parse_field};
+use super::HeadError;
+use super::field::{is_token_byte, parse_field};
 use crate::http::Body;
 use crate::limits::MAX_HEAD_BYTES;
-use crate::routes::RequestError;
 
 /// Bytes of one chunk-size line (RFC 9112, section 7.1), extensions included. Real senders use under 10.
 const MAX_CHUNK_LINE_BYTES: usize = 256;
 
 /// A body on its way.
 #[derive(Debug)]
-pub(super) struct ChunkedBody {
+pub struct ChunkedBody {
     state: Decoding,
     body: Vec<u8>,
     max_bytes: usize,
@@ -28,21 +28,26 @@ enum Decoding {
     Trailer,
 }
 
-const MALFORMED: RequestError = RequestError::Malformed("the chunked body is malformed");
+const MALFORMED: HeadError = HeadError::Malformed("the chunked body is malformed");
 
 impl ChunkedBody {
     /// Up to `max_bytes` of body, chunk framing not counted.
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub fn new(max_bytes: usize) -> Self {
         Self { state: Decoding::Size, body: Vec::new(), max_bytes, trailer_bytes: 0 }
     }
 
     /// Bytes of body held so far.
-    pub(super) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.body.capacity()
     }
 
+    /// What was decoded of a body that will not be whole.
+    pub fn into_decoded(self) -> Vec<u8> {
+        self.body
+    }
+
     /// Takes what it can from the front of `input`, and says how much that was and what has come of it all.
-    pub(super) fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Body>), RequestError> {
+    pub fn feed(&mut self, input: &[u8]) -> Result<(usize, Option<Body>), HeadError> {
         let mut at = 0;
         loop {
             let rest = &input[at..];
@@ -88,7 +93,7 @@ impl ChunkedBody {
                     check_trailer_field(line)?;
                     self.trailer_bytes += line.len();
                     if self.trailer_bytes > MAX_HEAD_BYTES {
-                        return Err(RequestError::HeadersTooLarge);
+                        return Err(HeadError::FieldsTooLarge);
                     }
                 }
             }
@@ -97,7 +102,7 @@ impl ChunkedBody {
 }
 
 /// The line that `input` begins with, without its CRLF, if its end is there.
-fn line(input: &[u8], longest: usize) -> Result<Option<&[u8]>, RequestError> {
+fn line(input: &[u8], longest: usize) -> Result<Option<&[u8]>, HeadError> {
     match input.iter().position(|byte| *byte == b'\n') {
         Some(end) if end > longest => Err(MALFORMED),
         Some(end) => match input[..end].split_last() {
@@ -109,7 +114,7 @@ fn line(input: &[u8], longest: usize) -> Result<Option<&[u8]>, RequestError> {
     }
 }
 
-fn parse_size(line: &[u8]) -> Result<u64, RequestError> {
+fn parse_size(line: &[u8]) -> Result<u64, HeadError> {
     let end = line.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(line.len());
     let (digits, extensions) = line.split_at(end);
     if digits.is_empty() || digits.len() > 15 || !are_extensions(extensions) {
@@ -168,10 +173,10 @@ fn is_text(byte: u8) -> bool {
 }
 
 /// A field like those of the head (RFC 9112, section 7.1.2).
-fn check_trailer_field(line: &[u8]) -> Result<(), RequestError> {
+fn check_trailer_field(line: &[u8]) -> Result<(), HeadError> {
     let text = String::from_utf8_lossy(line);
     if !line.iter().all(|byte| is_text(*byte)) || parse_field(&text).is_err() {
-        return Err(RequestError::Malformed("a trailer line is no field"));
+        return Err(HeadError::Malformed("a trailer line is no field"));
     }
     Ok(())
 }
@@ -180,7 +185,7 @@ fn check_trailer_field(line: &[u8]) -> Result<(), RequestError> {
 mod tests {
     use super::*;
 
-    fn decode(input: &str) -> Result<Option<Body>, RequestError> {
+    fn decode(input: &str) -> Result<Option<Body>, HeadError> {
         ChunkedBody::new(20).feed(input.as_bytes()).map(|(_, decoded)| decoded)
     }
 
@@ -267,7 +272,7 @@ mod tests {
             "A: \0\r\n",
             "A: \x7f\r\n",
         ] {
-            assert!(matches!(decode(&format!("0\r\n{bad}\r\n")), Err(RequestError::Malformed(_))), "{bad:?}");
+            assert!(matches!(decode(&format!("0\r\n{bad}\r\n")), Err(HeadError::Malformed(_))), "{bad:?}");
         }
     }
 }

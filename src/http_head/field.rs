@@ -1,16 +1,16 @@
 //! A header field is a name before a colon, then a value (RFC 9110, section 5).
 
-use crate::routes::RequestError;
+use super::HeadError;
 
 /// Name and value of a field. A name before a space, or on a folded line, is none.
-pub(super) fn parse_field(line: &str) -> Result<(&str, &str), RequestError> {
+pub fn parse_field(line: &str) -> Result<(&str, &str), HeadError> {
     match line.split_once(':') {
         Some((name, value)) if is_token(name) => Ok((name, value.trim_matches([' ', '\t']))),
-        _ => Err(RequestError::Malformed("a header line has no valid name")),
+        _ => Err(HeadError::Malformed("a header line has no valid name")),
     }
 }
 
-pub(super) fn is_token(text: &str) -> bool {
+pub fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_a_token_and_whatever_stands_behind_its_colon() {
+    fn a_field_has_a_token_for_its_name() {
         for (line, name, value) in [
             ("Host: x", "Host", "x"),
             ("A:b: c ", "A", "b: c"),
