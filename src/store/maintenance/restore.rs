@@ -13,6 +13,7 @@ use crate::store::database::open_error::OpenError;
 use crate::store::database::temporary::Temporary;
 use crate::store::database::{journals, lock, schema};
 use crate::store::index;
+use crate::store::write::feed_order;
 
 /// Puts a copy of `backup` in the place of `database`, at once and synced, after its content was
 /// checked. Where it fails, the database is what it was.
@@ -47,6 +48,8 @@ pub fn restore(
     }
     let temporary = Temporary::of(database).map_err(|error| failed("creating the copy", &error))?;
     vacuum_into(&backup, &temporary, &what, progress)?;
+    // What has read the feed of either cannot tell where it stands in this one.
+    feed_order::begin_store(temporary.path()).map_err(|error| failed("naming the copy anew", &error))?;
     // A program that takes no lock of ours may have opened it meanwhile.
     lock::nobody_has_open(database)?;
     journals::checkpoint_and_remove(database)?;

@@ -2,6 +2,8 @@
 
 pub(in crate::store) mod batch;
 mod checkpointer;
+pub(in crate::store) mod commit_signal;
+pub(in crate::store) mod feed_order;
 mod lag;
 mod last_close;
 mod last_commit;

@@ -5,6 +5,7 @@
 //! - After an error of the machine the connection is thrown away; a new one starts from what is on
 //!   disk, and writes and syncs that once more before anything is acknowledged on top of it.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,6 +15,7 @@ use rusqlite::Connection;
 
 use super::batch::{InsertedBatch, insert_batch};
 use super::checkpointer::Checkpointer;
+use super::feed_order::{EpochState, OrderEnd};
 use super::lag;
 use super::last_close::LastConnection;
 use super::last_commit::LastCommit;
@@ -87,30 +89,33 @@ impl Transactor {
     }
 
     /// One transaction. On `Ok` it is committed and synced.
-    pub(super) fn commit(&mut self, messages: &[Message]) -> Result<Vec<Inserted>, StoreError> {
+    pub(super) fn commit(&mut self, messages: &[Message]) -> Result<InsertedBatch, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
-        let mut inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
+        let mut inserted =
+            self.attempt(|open| insert_batch(&open.connection, open.schema, &open.epoch, messages))?;
         if inserted.is_none() {
             // Somebody has changed the schema, if only its number, as VACUUM does. It is looked at anew before the
             // batch is tried once more.
             self.open = None;
-            inserted = self.attempt(|open| insert_batch(&open.connection, open.schema, messages))?;
+            inserted =
+                self.attempt(|open| insert_batch(&open.connection, open.schema, &open.epoch, messages))?;
         }
-        let Some(InsertedBatch { outcomes, data_version }) = inserted else {
+        let Some(inserted) = inserted else {
             // A transaction that wrote nothing proves nothing.
             self.last_commit.set(None);
             return Err(StoreError::Locked);
         };
         if let Some(open) = &mut self.open {
-            open.data_version = Some(data_version);
+            open.data_version = Some(inserted.data_version);
         }
+        let outcomes = &inserted.outcomes;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
         self.metrics.batch_messages.observe(messages.len() as u64);
         self.metrics.commit_seconds.observe_time(began.elapsed());
         self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
-        lag::observe(&self.metrics, messages, &outcomes, stored_at);
-        Ok(outcomes)
+        lag::observe(&self.metrics, messages, outcomes, stored_at);
+        Ok(inserted)
     }
 
     /// A transaction of another kind. On `Ok` it is committed and synced.
@@ -157,6 +162,12 @@ impl Transactor {
         };
         let now = open.data_version.take().or_else(|| data_version(&open.connection).ok());
         std::mem::replace(&mut open.commits_of_others, now) != now
+    }
+
+    /// Where the order of the feed ends, whoever has committed last.
+    pub(super) fn head(&self) -> Option<i64> {
+        let end = OrderEnd::read(&self.open.as_ref()?.connection);
+        end.ok().map(OrderEnd::head)
     }
 
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
@@ -310,6 +321,7 @@ struct Open {
     /// The same as the last batch has found it, until it was looked at.
     data_version: Option<i64>,
     watch: WalWatch,
+    epoch: Cell<EpochState>,
     /// Of what was looked at ([`schema_version`]).
     schema: i64,
     database: Option<FileId>,
@@ -326,7 +338,17 @@ impl Open {
         let watch = WalWatch::new(&mut connection, queries, checkpointer)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         let schema = schema_version(&connection)?;
-        Ok(Self { connection, commits_of_others: None, data_version: None, watch, schema, database, wal })
+        let epoch = Cell::new(EpochState::Due);
+        Ok(Self {
+            connection,
+            commits_of_others: None,
+            data_version: None,
+            watch,
+            epoch,
+            schema,
+            database,
+            wal,
+        })
     }
 
     /// True while the paths still name the files that commits go to.

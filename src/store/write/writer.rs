@@ -14,6 +14,7 @@ use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError
 use rusqlite::Connection;
 
 use super::checkpointer::Checkpointer;
+use super::commit_signal::CommitSignal;
 use super::last_close::LastConnection;
 use super::last_commit::LastCommit;
 use super::transactor::Transactor;
@@ -91,7 +92,7 @@ impl Writer {
         path: &Path,
         connection: Result<Connection, StoreError>,
         queries: Arc<Queries>,
-        wake: Wake,
+        (wake, signal): (Wake, Arc<CommitSignal>),
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
@@ -104,8 +105,10 @@ impl Writer {
         let is_stopping = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
             // A panic answers the batch it struck with `Lost` and costs the connection, not the service.
-            while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox, &is_stopping, &wake)))
-                .is_err()
+            while catch_unwind(AssertUnwindSafe(|| {
+                serve(&mut transactor, &inbox, &is_stopping, &wake, &signal);
+            }))
+            .is_err()
             {
                 transactor.give_up_connection();
             }
@@ -210,7 +213,7 @@ mod tests {
         let metrics = Arc::<Metrics>::default();
         let queries = Arc::new(Queries::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&queries), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, Ok(connection), queries, indexer.wake(), metrics, log).unwrap()
+        Writer::start(path, Ok(connection), queries, (indexer.wake(), Arc::default()), metrics, log).unwrap()
     }
 
     fn message(id: &str) -> Message {
