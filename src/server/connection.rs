@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use super::completions::ConnectionId;
 use super::protocol::{AfterResponse, Protocol};
-use super::sources::Source;
+use super::sources::SourceId;
 use crate::client::Client;
 use crate::limits::READ_CHUNK_BYTES;
 use crate::metrics::CloseCause;
@@ -61,7 +61,7 @@ impl Input {
 pub(super) struct Connection {
     socket: OwnedFd,
     pub(super) peer: Client,
-    pub(super) source: Source,
+    pub(super) source: SourceId,
     pub(super) id: ConnectionId,
     pub(super) protocol: Protocol,
     input: Input,
@@ -70,7 +70,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(socket: OwnedFd, peer: Client, source: Source, id: ConnectionId) -> Self {
+    pub(super) fn new(socket: OwnedFd, peer: Client, source: SourceId, id: ConnectionId) -> Self {
         let (protocol, input) = (Protocol::new(Instant::now()), Input::Readable);
         Self { socket, peer, source, id, protocol, input, counted: 0 }
     }

@@ -16,7 +16,7 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
-use super::sources::Source;
+use super::sources::SourceId;
 
 /// How long a request may take to arrive before its connection may be closed for want of room.
 const SLOW_SENDER: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const SLOW_READER: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) key: usize,
-    pub(super) source: Source,
+    pub(super) source: SourceId,
     /// What it takes of that of which there is too little: connections or bytes.
     pub(super) share: usize,
     pub(super) state: Activity,
@@ -138,7 +138,7 @@ mod tests {
             .enumerate()
             .map(|(key, (source, state, millis))| Candidate {
                 key,
-                source: if *source == 'P' { Source::Proxy(80) } else { Source::Direct(*source as usize) },
+                source: if *source == 'P' { SourceId::Proxy(80) } else { SourceId::Direct(*source as usize) },
                 share: 1,
                 state: *state,
                 since: now.checked_sub(Duration::from_millis(*millis)).unwrap(),
@@ -226,7 +226,7 @@ mod tests {
         let since = now.checked_sub(Duration::from_millis(100)).unwrap();
         let held = |key, source, share| Candidate {
             key,
-            source: Source::Direct(source),
+            source: SourceId::Direct(source),
             share,
             state: Unread,
             since,

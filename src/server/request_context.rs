@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::access_log::AccessRecord;
 use super::completions::{CompletionSender, ConnectionId, OutgoingResponse};
 use super::response_writer::Next;
-use super::sources::Source;
+use super::sources::SourceId;
 use crate::app::App;
 use crate::http::{Body, Request};
 use crate::metrics::Priority;
@@ -30,7 +30,7 @@ pub(super) struct RequestContext {
     /// Of one that waits for messages to come, or has waited.
     waiting: Option<Box<FeedWaiter>>,
     to: ConnectionId,
-    pub(super) source: Source,
+    pub(super) source: SourceId,
     /// `None` once the answer was sent.
     completions: Option<CompletionSender>,
 }
@@ -49,7 +49,7 @@ impl RequestContext {
         request: Request,
         next: Next,
         to: ConnectionId,
-        source: Source,
+        source: SourceId,
         completions: CompletionSender,
     ) -> Box<Self> {
         let resolved = routes::resolve(app, &request);
@@ -80,8 +80,8 @@ impl RequestContext {
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
         let is_full = |completions: &CompletionSender| match self.source {
-            Source::Direct(number) => completions.buffered().is_full_for(number),
-            Source::Proxy(_) => completions.buffered().is_full(),
+            SourceId::Direct(number) => completions.buffered().is_full_for(number),
+            SourceId::Proxy(_) => completions.buffered().is_full(),
         };
         if self.priority() == Priority::Read && self.completions.as_ref().is_some_and(is_full) {
             return self.shed();
@@ -290,7 +290,7 @@ pub(super) mod tests {
             received: Instant::now(),
         };
         let to = ConnectionId { key: 3, serial: 7 };
-        RequestContext::new(app, request, Next::KeepOpen, to, Source::Direct(1), queue.sender())
+        RequestContext::new(app, request, Next::KeepOpen, to, SourceId::Direct(1), queue.sender())
     }
 
     pub(in super::super) fn answers(queue: &CompletionQueue) -> Vec<String> {

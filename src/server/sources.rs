@@ -10,13 +10,13 @@ use crate::client::Client;
 
 /// Where a connection comes from, by a small number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum SourceId {
     Direct(usize),
     /// It is a proxy that the operator trusts, with many clients behind it.
     Proxy(usize),
 }
 
-impl Source {
+impl SourceId {
     pub(super) fn number(self) -> usize {
         let (Self::Direct(number) | Self::Proxy(number)) = self;
         number

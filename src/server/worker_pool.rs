@@ -17,7 +17,7 @@ use threadpool::ThreadPool;
 use super::fair_queue::FairQueue;
 use super::priorities::{Counts, Role, Threads, is_worth_waking, next};
 use super::request_context::RequestContext;
-use super::sources::Source;
+use super::sources::SourceId;
 use crate::app::App;
 use crate::http::Request;
 use crate::metrics::{Metrics, Priority};
@@ -82,8 +82,8 @@ impl Queues {
     fn push(&mut self, priority: Priority, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
         // All that comes through proxies counts as of one source.
         let source = match context.source {
-            Source::Proxy(_) => 0,
-            Source::Direct(number) => number + 1,
+            SourceId::Proxy(_) => 0,
+            SourceId::Direct(number) => number + 1,
         };
         let bound = bound(priority);
         let queue = &mut self.waiting[priority as usize];

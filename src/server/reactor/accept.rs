@@ -11,7 +11,7 @@ use rustix::net::{RecvFlags, Shutdown};
 use super::super::completions::ConnectionId;
 use super::super::connection::{Connection, SEND_FLAGS};
 use super::super::rejected_request::RejectedRequest;
-use super::super::sources::Source;
+use super::super::sources::SourceId;
 use super::{LISTENER, Reactor};
 use crate::client::Client;
 use crate::metrics::CloseCause;
@@ -59,7 +59,7 @@ impl Reactor {
         }
         let number = self.sources.add(peer);
         let is_proxy = self.app.trusted_proxies.trust(peer);
-        let source = if is_proxy { Source::Proxy(number) } else { Source::Direct(number) };
+        let source = if is_proxy { SourceId::Proxy(number) } else { SourceId::Direct(number) };
         let id = ConnectionId { key, serial: self.next_serial };
         entry.insert(Connection::new(socket, peer, source, id));
         self.next_serial += 1;

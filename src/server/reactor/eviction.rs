@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::connection::Connection;
 use super::super::eviction_policy::{Activity, Candidate, hoarder, victims};
 use super::super::protocol::Phase;
-use super::super::sources::Source;
+use super::super::sources::SourceId;
 use super::Reactor;
 use crate::client::Client;
 use crate::metrics::CloseCause;
@@ -65,7 +65,7 @@ impl Reactor {
 
     /// Where too many bytes are held, closes those that hold most of them, and do not read their answers or do not
     /// come to an end with their requests. False if no more may be held for this source even so.
-    pub(super) fn make_room_for_bytes(&mut self, source: Source) -> bool {
+    pub(super) fn make_room_for_bytes(&mut self, source: SourceId) -> bool {
         let number = source.number();
         let now = Instant::now();
         while self.completions.buffered().is_full() {
