@@ -43,7 +43,7 @@ pub use maintenance::restore::restore;
 pub use read::feed::{FeedPage, FeedRange, FeedStart, Unfit};
 pub use read::page::{Page, StoredMessage};
 pub use read::stats::Stats;
-pub use write::waiter::{Heard, Outcome, OutcomeSender, Waiter, outcomes};
+pub use write::waiter::{Outcome, OutcomeSender, Waiter, outcomes};
 
 use database::lock::Lock;
 use database::{files, open_error, prepare};
