@@ -24,6 +24,7 @@ mod prometheus;
 mod proxies;
 mod recipes;
 mod scratch;
+mod standard_webhooks;
 #[allow(dead_code, reason = "other suites use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
