@@ -5,6 +5,7 @@
 mod check;
 mod erase;
 mod export;
+mod follow;
 mod healthcheck;
 mod import;
 mod probe;
@@ -67,6 +68,17 @@ Commands:
                  erase every message from NUMBER, of several where --sender is repeated, from the
                  database and its index, also while they are in use
                  --vacuum writes the file anew, so that nothing is left of it in unused places
+  follow         hand every message on, at least once and in order, from a service's feed to stdout, or to
+                 --exec COMMAND [ARG...]  started for each batch, which it reads as lines of JSON on stdin:
+                                          0 confirms, 65 refuses for good, anything else is tried again
+                 --post URL               a program at http:// or unix:, signed with FORWARD_SECRET
+                 --url URL                the service (the one at LISTEN_ADDR)
+                 --state FILE             where it stands (NAME.state)
+                 --from beginning|now     where a new one begins (beginning)
+                 --batch N, --timeout S   messages at a time (1), seconds for each try (30)
+                 --attempts N             tries before a batch goes to --dead-letters FILE (for ever)
+                 --name NAME              what the service calls it in /metrics (that of the state)
+                 --from-file FILE         hand dead letters on again, in the place of a feed
 
 Options:
   -h, --help     print this
@@ -74,7 +86,7 @@ Options:
 
 Settings come from the environment:
   WEBHOOK_SECRET or WEBHOOK_SECRET_FILE, WEBHOOK_SECRET_PREVIOUS (_FILE), API_TOKEN (_FILE),
-  DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), UNIX_SOCKET_MODE (0666),
+  FORWARD_SECRET (_FILE), DATABASE_URL (sqlite:///data/app.db), LISTEN_ADDR (127.0.0.1:8000), UNIX_SOCKET_MODE (0666),
   ALLOWED_HOSTS, TRUSTED_PROXIES,
   LOG_LEVEL (_FILE) (INFO), WORKERS (8), MAX_BODY_BYTES (65536), MAX_CONNECTIONS (8192),
   REQUEST_TIMEOUT_SECONDS (15), IDLE_TIMEOUT_SECONDS (60), RETENTION_DAYS
@@ -94,6 +106,7 @@ enum Command {
     Export(export::ExportOptions),
     Import(Option<PathBuf>),
     Erase(erase::EraseOptions),
+    Follow(follow::FollowOptions),
     Version,
     Help,
 }
@@ -150,6 +163,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }),
         Command::Import(file) => database().and_then(|database| import::import(&database, file.as_deref())),
         Command::Erase(options) => database().and_then(|database| erase::erase(&database, &options)),
+        Command::Follow(options) => follow::follow(options),
         Command::Version => print(&version()),
         Command::Help => print(USAGE),
     };
@@ -187,6 +201,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("check") => Command::Check(None),
                 Some("export") => Command::Export(export::ExportOptions::default()),
                 Some("import") => Command::Import(None),
+                Some("follow") => Command::Follow(follow::FollowOptions::parse(&mut parser)?),
                 Some("erase") => Command::Erase(erase::EraseOptions::parse(&mut parser)?),
                 _ => return Err(Value(word).unexpected()),
             },

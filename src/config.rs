@@ -128,6 +128,18 @@ impl Config {
         let env = Environment { lookup: &|name| std::env::var_os(name) };
         Ok(env.secret("WEBHOOK_SECRET")?.map(Secret::bytes))
     }
+
+    /// The token that guards the feed, for who reads it. `None` if none is set.
+    pub fn api_token() -> Result<Option<Vec<u8>>, ConfigError> {
+        let env = Environment { lookup: &|name| std::env::var_os(name) };
+        env.secret("API_TOKEN")?.map(Secret::token).transpose()
+    }
+
+    /// The key that signs what is handed on to a program. `None` if none is set.
+    pub fn forward_secret() -> Result<Option<Vec<u8>>, ConfigError> {
+        let env = Environment { lookup: &|name| std::env::var_os(name) };
+        Ok(env.secret("FORWARD_SECRET")?.map(Secret::bytes))
+    }
 }
 
 fn database(env: &Environment<'_>) -> Result<PathBuf, ConfigError> {

@@ -7,7 +7,7 @@
 //! | 8 | [`cli`]: arguments, environment, lifecycle, a file for each command |
 //! | 7 | [`server`]: sockets, the pool; the only home of tiny_http and threadpool |
 //! | 6 | [`routes`]: decides, a file for each path; knows no socket and no SQL |
-//! | 5 | [`app`]: what a route may reach |
+//! | 5 | [`app`]: what a route may reach · [`follow`]: hands messages on; knows no store and no server |
 //! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`http_client`]: asks a server |
 //! | 3 | [`secrets`] · [`throttle`]: how queries make way for webhooks · [`http_head`]: how a message is framed |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
@@ -32,6 +32,7 @@
 //! | What stops the log from growing? | `store/checkpoint`, between two commits |
 //! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it |
 //! | Who answers when something goes wrong? | `routes/problem.rs`, `store/error.rs` |
+//! | Who hands messages on? | `follow/mod.rs`, in a process of its own, from `GET /feed` |
 //! | What happens at a signal? | `cli/signals.rs`, then `server/reactor/drain.rs`, then `store/write/last_close.rs` |
 //!
 //! # The life of a `POST /webhook`
@@ -95,9 +96,9 @@ mod escape;
 mod exposition;
 mod filter;
 mod folding;
+mod follow;
 mod hosts;
 mod http;
-#[allow(dead_code, unused_imports, reason = "what hands messages on uses the rest")]
 mod http_client;
 mod http_head;
 pub mod inherited;

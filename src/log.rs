@@ -117,6 +117,12 @@ impl Line {
         self.literal(name, if value { "true" } else { "false" })
     }
 
+    /// For whoever writes it elsewhere than to the log.
+    pub fn into_json(mut self) -> String {
+        self.json.push('}');
+        self.json
+    }
+
     fn literal(mut self, name: &str, value: &str) -> Self {
         self.name(name);
         self.json.push_str(value);

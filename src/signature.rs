@@ -54,7 +54,12 @@ impl fmt::Debug for Keys {
 
 /// The signature of `body` under `secret`, in lowercase hex.
 pub fn sign(secret: &[u8], body: &[u8]) -> String {
-    hex::encode(keyed(secret).chain_update(body).finalize().into_bytes())
+    hex::encode(authenticate(secret, &[body]))
+}
+
+/// The HMAC-SHA256 of what `parts` are one behind the other.
+pub fn authenticate(secret: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    parts.iter().fold(keyed(secret), HmacSha256::chain_update).finalize().into_bytes().into()
 }
 
 fn keyed(secret: &[u8]) -> HmacSha256 {

@@ -111,3 +111,12 @@ fn every_shell_offers_what_export_takes() {
         }
     });
 }
+
+#[test]
+fn every_shell_offers_what_follow_takes() {
+    every_shell(&["lyftr-webhook", "follow", "--"], |shell, offered| {
+        for option in ["--exec", "--post", "--state", "--dead-letters", "--from-file"] {
+            assert!(has_word(offered, option), "{shell} does not offer {option}: {offered}");
+        }
+    });
+}

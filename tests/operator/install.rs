@@ -51,7 +51,7 @@ fn it_puts_everything_in_its_place_once_and_takes_away_what_is_not_data() {
     assert_eq!(mode("etc/lyftr-webhook/webhook_secret"), Some(0o600));
     assert_eq!(mode("etc/lyftr-webhook/log_level"), Some(0o644));
     assert_eq!(mode("etc/lyftr-webhook/environment"), Some(0o600), "a token may be in it");
-    for unit in ["lyftr-webhook.service", "lyftr-webhook.socket"] {
+    for unit in ["lyftr-webhook.service", "lyftr-webhook.socket", "lyftr-webhook-follow@.service"] {
         assert_eq!(mode(&format!("etc/systemd/system/{unit}")), Some(0o644));
     }
     for folder in ["usr/local/bin", "etc/systemd/system", "etc/lyftr-webhook"] {

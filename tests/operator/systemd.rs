@@ -25,7 +25,11 @@ fn the_units_are_exposed_to_next_to_nothing() {
     if !has(&["systemd-analyze"]) {
         return;
     }
-    for (unit, threshold) in [("lyftr-webhook.service", 12), ("lyftr-webhook-backup.service", 5)] {
+    for (unit, threshold) in [
+        ("lyftr-webhook.service", 12),
+        ("lyftr-webhook-backup.service", 5),
+        ("lyftr-webhook-follow@.service", 12),
+    ] {
         let (threshold, unit) = (format!("--threshold={threshold}"), format!("{SCRIPTS}/{unit}"));
         let output = run("systemd-analyze", &["security", "--offline=true", &threshold, &unit]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();

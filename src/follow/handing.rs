@@ -1,0 +1,186 @@
+//! Handing on takes one batch after the other, each until it is confirmed or among the dead letters.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::backoff::{OF_A_DISK, OF_A_TARGET, chance};
+use super::batch::MessageBatch;
+use super::checkpoint::{Checkpoint, CheckpointError};
+use super::dead_letters;
+use super::end::End;
+use super::report::Reporter;
+use super::stop::Stop;
+use super::target::{Delivery, Target};
+use crate::advice;
+use crate::log::{Level, Line};
+
+/// Where batches go, and what becomes of those that are not taken.
+pub struct Handing {
+    pub target: Target,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// How often a batch is tried; `None` is for ever.
+    pub attempts: Option<u32>,
+    pub dead_letters: Option<PathBuf>,
+    /// Up to where it was handed on; `None` where dead letters are handed on again.
+    pub checkpoint: Option<Checkpoint>,
+    pub report: Reporter,
+    pub stop: Arc<Stop>,
+}
+
+impl Handing {
+    /// Returns once the batch was confirmed, or is among the dead letters, and that is remembered.
+    pub fn hand_on(&mut self, batch: &MessageBatch<'_>) -> Result<(), End> {
+        let began = Instant::now();
+        let mut attempt = 0;
+        loop {
+            if self.stop.is_asked() {
+                return Err(End::Stopped);
+            }
+            attempt += 1;
+            match self.target.hand_on(batch, self.timeout) {
+                Delivery::Confirmed => {
+                    self.tell_of_recovery(batch, attempt, began);
+                    break;
+                }
+                Delivery::DeadLetter(reason) => {
+                    self.bury(batch, attempt, &reason)?;
+                    break;
+                }
+                Delivery::Retry { reason, .. } if self.attempts.is_some_and(|most| attempt >= most) => {
+                    self.bury(batch, attempt, &reason)?;
+                    break;
+                }
+                Delivery::Retry { reason, after } => self.wait_for_retry(batch, attempt, &reason, after)?,
+                Delivery::Gone(reason) => return Err(End::Gone(reason)),
+                Delivery::Closed(reason) => return Err(End::Output(reason)),
+            }
+        }
+        self.report.confirmed(batch);
+        self.remember(&batch.last.cursor)
+    }
+
+    /// Goes on to `cursor`. What follows closely is synced together.
+    pub fn remember(&mut self, cursor: &str) -> Result<(), End> {
+        let Some(checkpoint) = &mut self.checkpoint else {
+            return Ok(());
+        };
+        if checkpoint.cursor() != cursor {
+            insist(&self.stop, &self.report, CheckpointError::is_passing, || checkpoint.advance(cursor))?;
+        }
+        if checkpoint.wants_sync() { self.sync() } else { Ok(()) }
+    }
+
+    /// What was remembered outlives a power cut from here on.
+    pub fn sync(&mut self) -> Result<(), End> {
+        let Some(checkpoint) = &mut self.checkpoint else {
+            return Ok(());
+        };
+        insist(&self.stop, &self.report, CheckpointError::is_passing, || checkpoint.sync())
+    }
+
+    fn wait_for_retry(
+        &mut self,
+        batch: &MessageBatch<'_>,
+        attempt: u32,
+        reason: &str,
+        after: Option<Duration>,
+    ) -> Result<(), End> {
+        // What was confirmed before is not left to luck meanwhile.
+        self.sync()?;
+        let wait = OF_A_TARGET.wait(attempt, after, chance());
+        if attempt == 1 {
+            let line = self.report.batch(Level::Warning, "not_confirmed", batch).text("reason", reason);
+            self.report.line(line.thousandths("retry_in_seconds", millis(wait)));
+        }
+        self.report.trouble(reason);
+        self.stop.sleep(wait);
+        Ok(())
+    }
+
+    fn tell_of_recovery(&self, batch: &MessageBatch<'_>, attempts: u32, began: Instant) {
+        if attempts > 1 {
+            let line = self.report.batch(Level::Info, "recovered", batch).number("attempts", attempts.into());
+            self.report.line(line.thousandths("seconds", millis(began.elapsed())));
+        }
+    }
+
+    /// Puts a batch among the dead letters.
+    fn bury(&self, batch: &MessageBatch<'_>, attempts: u32, reason: &str) -> Result<(), End> {
+        let Some(file) = &self.dead_letters else {
+            return Err(End::NotTaken(format!(
+                "{} and what follows it was not handed on after {attempts} attempts: {reason}; mend that, or name \
+                 a file for such messages with --dead-letters",
+                batch.first.id
+            )));
+        };
+        insist(
+            &self.stop,
+            &self.report,
+            |_| true,
+            || {
+                dead_letters::append(file, batch).map_err(|error| {
+                    DeadLetterError(format!(
+                        "the dead letters {} cannot be written: {error}; {}",
+                        file.display(),
+                        advice::on_file(&error)
+                    ))
+                })
+            },
+        )?;
+        let line = self.report.batch(Level::Error, "dead_letter", batch).number("attempts", attempts.into());
+        self.report.line(line.text("reason", reason).text("file", &file.to_string_lossy()));
+        Ok(())
+    }
+}
+
+pub fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// Writes until it is written: there is no going on without. Says once that it cannot, and once that it can again.
+fn insist<E: Display + Into<End>>(
+    stop: &Stop,
+    report: &Reporter,
+    is_passing: impl Fn(&E) -> bool,
+    mut write: impl FnMut() -> Result<(), E>,
+) -> Result<(), End> {
+    let mut attempt = 0;
+    loop {
+        match write() {
+            Ok(()) if attempt == 0 => return Ok(()),
+            Ok(()) => {
+                report.line(Line::event(Level::Info, "writable"));
+                return Ok(());
+            }
+            Err(error) if !is_passing(&error) => return Err(error.into()),
+            // What is not remembered comes again.
+            Err(_) if attempt > 0 && stop.is_asked() => return Err(End::Stopped),
+            Err(error) => {
+                attempt += 1;
+                if attempt == 1 {
+                    report.line(Line::event(Level::Error, "not_writable").text("reason", &error.to_string()));
+                }
+                report.trouble(&error.to_string());
+                stop.sleep(OF_A_DISK.wait(attempt, None, chance()));
+            }
+        }
+    }
+}
+
+/// Why dead letters cannot be kept.
+struct DeadLetterError(String);
+
+impl Display for DeadLetterError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<DeadLetterError> for End {
+    fn from(error: DeadLetterError) -> Self {
+        Self::Output(error.0)
+    }
+}

@@ -1,0 +1,92 @@
+//! A stop ends every wait at once, while what is under way comes to its end.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::waker::Waker;
+
+/// Asked for by a signal, and looked at by the follower.
+pub struct Stop {
+    state: Mutex<StopState>,
+    changed: Condvar,
+    /// Woken once a stop was asked for, for whoever waits for a socket.
+    pub waker: Arc<Waker>,
+}
+
+#[derive(Default)]
+struct StopState {
+    is_asked: bool,
+    /// The process group of the command that is under way.
+    group: Option<Pid>,
+}
+
+impl Stop {
+    pub fn new() -> io::Result<Self> {
+        let waker = Arc::new(Waker::new()?);
+        Ok(Self { state: Mutex::default(), changed: Condvar::new(), waker })
+    }
+
+    pub fn ask(&self) {
+        self.state().is_asked = true;
+        self.changed.notify_all();
+        self.waker.wake();
+    }
+
+    pub fn is_asked(&self) -> bool {
+        self.state().is_asked
+    }
+
+    /// Waits until `duration` has passed, or a stop is asked for.
+    pub fn sleep(&self, duration: Duration) {
+        let until = Instant::now() + duration;
+        let mut state = self.state();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if state.is_asked || left.is_zero() {
+                return;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Says which command is under way. It is not waited for (wait(2)) while it is named here, so that its number
+    /// is nobody else's.
+    pub fn set_group(&self, group: Option<Pid>) {
+        self.state().group = group;
+    }
+
+    /// Ends the command that is under way, because nobody is going to wait for it.
+    pub fn kill_group(&self) {
+        if let Some(group) = self.state().group {
+            // It may be ending by itself.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, StopState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_at_its_time_or_at_a_stop() {
+        let stop = Arc::new(Stop::new().unwrap());
+        stop.sleep(Duration::from_millis(1));
+        assert!(!stop.is_asked());
+        let asked = Arc::clone(&stop);
+        let asker = thread::spawn(move || asked.ask());
+        stop.sleep(Duration::from_secs(3600));
+        asker.join().unwrap();
+        assert!(stop.is_asked());
+        stop.sleep(Duration::from_secs(3600));
+    }
+}
