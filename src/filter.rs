@@ -134,7 +134,7 @@ fn value_error(name: &str, rule: &str, input: &str) -> ValidationError {
 }
 
 /// A whole number between two bounds, both included. On an error the default stands in for it.
-fn integer(
+pub fn integer(
     name: &str,
     sent: Option<String>,
     default: i64,

@@ -4,6 +4,8 @@
 //! [`Response`], whoever made the one and sends the other.
 
 use std::borrow::Cow;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::client::Client;
@@ -72,6 +74,13 @@ impl Headers {
         self.fields.retain(|[begin, middle, _]| text[*begin..*middle].eq_ignore_ascii_case(name));
     }
 
+    /// The fields of this name alone, in no more memory than they take.
+    pub fn those_of(&self, name: &str) -> Self {
+        let mut those = Self::default();
+        self.all(name).for_each(|value| those.push(name, value));
+        those
+    }
+
     pub fn len(&self) -> usize {
         self.fields.len()
     }
@@ -100,6 +109,40 @@ impl Headers {
 const FOR_THE_ASKER: &str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
      Cross-Origin-Resource-Policy: same-origin\r\n";
 
+/// The body of an answer.
+#[derive(Debug, Clone)]
+pub enum ResponseBody {
+    Own(Vec<u8>),
+    /// A part of the program.
+    Static(&'static [u8]),
+    /// The same for so many who have asked for the same.
+    Shared(Arc<[u8]>, usize),
+}
+
+impl Deref for ResponseBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Own(bytes) => bytes,
+            Self::Static(bytes) => bytes,
+            Self::Shared(bytes, _) => bytes,
+        }
+    }
+}
+
+impl From<Vec<u8>> for ResponseBody {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Own(bytes)
+    }
+}
+
+impl From<&'static [u8]> for ResponseBody {
+    fn from(bytes: &'static [u8]) -> Self {
+        Self::Static(bytes)
+    }
+}
+
 /// An answer, before the connection adds `Date`, `Server`, framing and `X-Request-ID`.
 #[derive(Debug, Clone)]
 pub struct Response {
@@ -108,21 +151,28 @@ pub struct Response {
     /// More headers, as the lines that they are sent as: what is in every answer of a kind is not put together
     /// for each.
     pub fixed: &'static str,
-    pub body: Cow<'static, [u8]>,
+    pub body: ResponseBody,
 }
 
 impl Response {
-    pub fn json(status: u16, body: impl Into<Cow<'static, [u8]>>) -> Self {
+    pub fn json(status: u16, body: impl Into<ResponseBody>) -> Self {
         Self::with_type(status, "application/json", body)
     }
 
-    pub fn with_type(status: u16, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
+    pub fn with_type(status: u16, content_type: &'static str, body: impl Into<ResponseBody>) -> Self {
         let headers = vec![("Content-Type", Cow::Borrowed(content_type))];
         Self { status, headers, fixed: FOR_THE_ASKER, body: body.into() }
     }
 
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), fixed: "", body: Cow::Borrowed(&[]) }
+        Self { status, headers: Vec::new(), fixed: "", body: ResponseBody::Static(&[]) }
+    }
+
+    /// The same for so many, who share one body.
+    pub fn share(&mut self, sharers: usize) {
+        if let ResponseBody::Own(bytes) = &mut self.body {
+            self.body = ResponseBody::Shared(std::mem::take(bytes).into(), sharers);
+        }
     }
 
     pub fn header(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {

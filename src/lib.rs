@@ -11,7 +11,7 @@
 //! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`http_client`]: asks a server |
 //! | 3 | [`secrets`] · [`throttle`]: how queries make way for webhooks · [`http_head`]: how a message is framed |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`advice`] [`client`] [`clock`] [`cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
+//! | 1 | [`advice`] [`client`] [`clock`] [`consumers`] [`cursor`] [`feed_cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
 //! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
@@ -91,9 +91,11 @@ pub mod cli;
 mod client;
 mod clock;
 mod config;
+mod consumers;
 mod cursor;
 mod escape;
 mod exposition;
+mod feed_cursor;
 mod filter;
 mod folding;
 mod follow;

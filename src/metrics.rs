@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::consumers::Consumers;
+
 /// A label with a closed set of values.
 macro_rules! labels {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
@@ -28,6 +30,7 @@ labels! {
     Route {
         Webhook = "/webhook",
         Messages = "/messages",
+        Feed = "/feed",
         Stats = "/stats",
         Live = "/health/live",
         Ready = "/health/ready",
@@ -84,8 +87,8 @@ impl CloseCause {
 }
 
 /// Statuses that the service can answer with.
-pub const STATUSES: [u16; 19] =
-    [200, 307, 400, 401, 404, 405, 408, 413, 414, 415, 417, 421, 422, 431, 500, 501, 503, 505, 0];
+pub const STATUSES: [u16; 20] =
+    [200, 307, 400, 401, 404, 405, 408, 410, 413, 414, 415, 417, 421, 422, 431, 500, 501, 503, 505, 0];
 
 /// Shown for every route from the start, so that the first one is a rise from 0: a series that begins
 /// at 1 has no rate.
@@ -184,6 +187,9 @@ pub struct Metrics {
     pub accept_errors: AtomicU64,
     pub connections: AtomicI64,
     pub buffered_bytes: AtomicI64,
+    /// Requests that wait for messages to come.
+    pub feed_waiters: AtomicI64,
+    pub consumers: Consumers,
     waiting: Box<[AtomicI64]>,
     in_flight: Box<[AtomicI64]>,
 }
@@ -213,6 +219,8 @@ impl Default for Metrics {
             accept_errors: AtomicU64::new(0),
             connections: AtomicI64::new(0),
             buffered_bytes: AtomicI64::new(0),
+            feed_waiters: AtomicI64::new(0),
+            consumers: Consumers::default(),
             waiting: Priority::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
             in_flight: Priority::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
         }

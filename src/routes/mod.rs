@@ -4,6 +4,7 @@
 //! [`TABLE`]; so do 307, 401, 404, 405 with `Allow`, and `HEAD`. A handler is a plain function that knows
 //! no socket and no SQL.
 
+pub mod feed;
 mod health;
 mod messages;
 mod openapi;
@@ -28,6 +29,8 @@ pub enum Answer {
     Now(Reply),
     /// Whatever [`webhook::committed`] says once this message was committed, or was not.
     AfterCommit(Message),
+    /// Whatever [`feed::resume`] says once something was committed, or [`feed::nothing`] when the time is over.
+    AfterNews(feed::FeedWait),
 }
 
 /// An answer, and what the log and the metrics want to know of a webhook.
@@ -90,9 +93,10 @@ const POST: &str = "POST";
 /// A path by its label, and what is to be done about it.
 type Endpoint = (Route, &'static str, Priority, Access, Handler);
 
-const TABLE: [Endpoint; 9] = [
+const TABLE: [Endpoint; 10] = [
     (Route::Webhook, POST, Priority::Ingest, Anybody, webhook::post),
     (Route::Messages, GET, Priority::Read, Guarded, messages::get),
+    (Route::Feed, GET, Priority::Read, Guarded, feed::get),
     (Route::Stats, GET, Priority::Read, Guarded, stats::get),
     (Route::Live, GET, Priority::Probe, Anybody, health::live),
     (Route::Ready, GET, Priority::Probe, Anybody, health::ready),

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::http::Response;
 use crate::http_head::HeadError;
-use crate::store::StoreError;
+use crate::store::{StoreError, Unfit};
 use crate::url::repeat_query;
 use crate::validation_error::ValidationError;
 
@@ -75,6 +75,24 @@ pub(super) fn invalid(errors: &[ValidationError]) -> Response {
 
 pub(super) fn storage(error: &StoreError) -> Response {
     unavailable(&error.to_string())
+}
+
+/// A cursor that leads nowhere here. What to do is said, as the client cannot find out.
+pub(super) fn unfit(unfit: Unfit) -> Response {
+    let text = match unfit {
+        Unfit::OtherStore => {
+            "the cursor is of another store, or of this one before a restore; begin again without one, or with after=now"
+        }
+        Unfit::OtherHistory => {
+            "the store was put back from a copy since the cursor was given, and others may stand behind it now; \
+             begin again without one, or with after=now"
+        }
+        Unfit::NoOrder => {
+            "the last row number is in use, so that new messages have no order; \
+             export them and import them into a new file"
+        }
+    };
+    detail(410, text)
 }
 
 pub(super) fn not_ready(reason: &str) -> Response {

@@ -20,6 +20,7 @@ pub(super) fn get(app: &App, _: &Request) -> Answer {
     readiness(&mut page, app);
     requests(&mut page, &app.metrics);
     connections(&mut page, &app.metrics);
+    feed(&mut page, app);
     storage(&mut page, app);
     process(&mut page, &Process::read());
     page.family("build_info", "gauge", "Always 1; the labels say what is running.");
@@ -95,6 +96,30 @@ fn connections(page: &mut Exposition, metrics: &Metrics) {
     }
     let help = "Bytes of requests and answers held for connections.";
     gauge(page, "http_buffered_bytes", help, metrics.buffered_bytes.load(Relaxed) as f64);
+}
+
+fn feed(page: &mut Exposition, app: &App) {
+    let metrics = &app.metrics;
+    gauge(
+        page,
+        "feed_waiters",
+        "Requests that wait for messages to come.",
+        metrics.feed_waiters.load(Relaxed) as f64,
+    );
+    let consumers: Vec<_> = metrics.consumers.read(app.store.feed_head()).collect();
+    if consumers.is_empty() {
+        return;
+    }
+    let name = "feed_lag_messages";
+    page.family(name, "gauge", "Messages behind the cursor that a consumer has asked with last.");
+    for one in &consumers {
+        page.sample(name, &[("consumer", one.name)], one.lag as f64);
+    }
+    let name = "feed_consumer_seen_seconds";
+    page.family(name, "gauge", "Seconds since a consumer has asked or was answered.");
+    for one in &consumers {
+        page.sample(name, &[("consumer", one.name)], one.seen_seconds);
+    }
 }
 
 fn storage(page: &mut Exposition, app: &App) {

@@ -20,6 +20,8 @@ use crate::waker::Waker;
 pub(super) enum Completion {
     /// From the pool.
     Response(OutgoingResponse),
+    /// From the pool: it waits for messages to come.
+    Waiting(Box<RequestContext>),
     /// From the writer: what became of a message.
     Committed { context: Box<RequestContext>, outcome: Outcome },
 }
@@ -29,15 +31,7 @@ impl Completion {
     pub(super) fn to(&self) -> ConnectionId {
         match self {
             Self::Response(response) => response.to,
-            Self::Committed { context, .. } => context.to(),
-        }
-    }
-
-    /// The answer, if it was not given before.
-    pub(super) fn finish(self) -> Option<OutgoingResponse> {
-        match self {
-            Self::Response(response) => Some(response),
-            Self::Committed { context, outcome } => context.committed(&outcome),
+            Self::Committed { context, .. } | Self::Waiting(context) => context.to(),
         }
     }
 }
@@ -62,7 +56,7 @@ pub(super) struct ConnectionId {
 pub(super) struct CompletionSender(Arc<CompletionState>);
 
 struct CompletionState {
-    responses: Sender<OutgoingResponse>,
+    from_pool: Sender<Completion>,
     outcomes: OutcomeSender,
     awaiting: Mutex<Awaiting>,
     buffered: BufferedBytes,
@@ -78,23 +72,23 @@ enum Awaiting {
 
 /// The side that the reactor reads.
 pub(super) struct CompletionQueue {
-    responses: Receiver<OutgoingResponse>,
+    from_pool: Receiver<Completion>,
     outcomes: Receiver<Heard>,
     shared: Arc<CompletionState>,
 }
 
 pub(super) fn channel() -> rustix::io::Result<(CompletionSender, CompletionQueue)> {
     let waker = Arc::new(Waker::new()?);
-    let (response_sender, responses) = unbounded();
+    let (pool_sender, from_pool) = unbounded();
     let (outcome_sender, outcomes) = outcomes(Arc::clone(&waker));
     let shared = Arc::new(CompletionState {
-        responses: response_sender,
+        from_pool: pool_sender,
         outcomes: outcome_sender,
         awaiting: Mutex::new(Awaiting::Contexts(Slab::new())),
         buffered: BufferedBytes::default(),
         waker,
     });
-    Ok((CompletionSender(Arc::clone(&shared)), CompletionQueue { responses, outcomes, shared }))
+    Ok((CompletionSender(Arc::clone(&shared)), CompletionQueue { from_pool, outcomes, shared }))
 }
 
 impl CompletionState {
@@ -107,8 +101,17 @@ impl CompletionState {
 impl CompletionSender {
     pub(super) fn send(&self, response: OutgoingResponse) {
         self.0.buffered.sets_out(response.rendered.held());
+        self.complete(Completion::Response(response));
+    }
+
+    /// Has a request wait at the reactor.
+    pub(super) fn wait_for_news(&self, context: Box<RequestContext>) {
+        self.complete(Completion::Waiting(context));
+    }
+
+    fn complete(&self, completion: Completion) {
         // The reactor is gone only when the process ends; nobody is left to be answered then.
-        let _ = self.0.responses.send(response);
+        let _ = self.0.from_pool.send(completion);
         self.0.waker.wake();
     }
 
@@ -138,11 +141,12 @@ impl CompletionQueue {
 
     /// Whatever is there.
     pub(super) fn take(&self) -> Vec<Completion> {
-        let responses = self.responses.try_iter().map(|response| {
-            self.shared.buffered.arrives(response.rendered.held());
-            Completion::Response(response)
-        });
-        let mut completions: Vec<Completion> = responses.collect();
+        let mut completions: Vec<Completion> = self.from_pool.try_iter().collect();
+        for completion in &completions {
+            if let Completion::Response(response) = completion {
+                self.shared.buffered.arrives(response.rendered.held());
+            }
+        }
         let outcomes: Vec<Heard> = self.outcomes.try_iter().collect();
         if let Awaiting::Contexts(contexts) = &mut *self.shared.awaiting() {
             let committed = outcomes.into_iter().filter_map(|(ticket, outcome)| {

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
@@ -130,6 +131,19 @@ impl Connection {
     /// anyway (RFC 9110, section 10.1.1).
     pub(super) fn say_continue(&self) {
         let _ = rustix::net::send(&self.socket, b"HTTP/1.1 100 Continue\r\n\r\n", SEND_FLAGS);
+    }
+
+    /// The client has closed its side, whatever it has sent before.
+    pub(super) fn has_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(&self.socket, PollFlags::RDHUP)];
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut polled, Some(&none)).is_ok() && !polled[0].revents().is_empty()
+    }
+
+    /// Sends a last answer to a client whose connection is about to be closed. One that does not take it is not
+    /// waited for.
+    pub(super) fn say_farewell(&self, bytes: &[u8]) {
+        let _ = rustix::net::send(&self.socket, bytes, SEND_FLAGS);
     }
 
     /// Sends what the kernel takes. Says what follows once everything is sent.

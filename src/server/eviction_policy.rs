@@ -6,11 +6,12 @@
 //!    that has been left unread for half a second, a client that does not close;
 //! 2. a connection on which nothing was ever asked;
 //! 3. one that was served and is idle;
-//! 4. one that has just begun, if somebody who holds less asks for the room;
-//! 5. one whose request is at work, on the same condition.
+//! 4. one that waits for messages to come: it goes on from the same cursor;
+//! 5. one that has just begun, if somebody who holds less asks for the room;
+//! 6. one whose request is at work, on the same condition.
 //!
 //! In each the one that has been so for longest comes first. Behind a proxy that is trusted stand many
-//! clients: its connections are chosen from whatever it holds, and only from the first three.
+//! clients: its connections are chosen from whatever it holds, and only from the first four.
 
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
@@ -44,6 +45,8 @@ pub(super) enum Activity {
     Idle,
     Receiving,
     Busy,
+    /// Its request waits for messages.
+    Waiting,
     Unread,
     Lingering,
 }
@@ -54,6 +57,7 @@ enum Class {
     Slow,
     Fresh,
     Idle,
+    Waiting,
     Young,
     Busy,
 }
@@ -112,6 +116,7 @@ fn class(one: &Candidate, now: Instant) -> Class {
         Activity::Busy => return Class::Busy,
         Activity::Fresh => return Class::Fresh,
         Activity::Idle => return Class::Idle,
+        Activity::Waiting => return Class::Waiting,
         Activity::Receiving => SLOW_SENDER,
         Activity::Unread | Activity::Lingering => SLOW_READER,
     };
@@ -121,7 +126,7 @@ fn class(one: &Candidate, now: Instant) -> Class {
 
 #[cfg(test)]
 mod tests {
-    use super::Activity::{Busy, Fresh, Idle, Lingering, Receiving, Unread};
+    use super::Activity::{Busy, Fresh, Idle, Lingering, Receiving, Unread, Waiting};
     use super::*;
 
     /// Source (`P` is a proxy), state, how long it has been in it in milliseconds.
@@ -146,7 +151,20 @@ mod tests {
 
     #[test]
     fn room_is_made_by_whoever_holds_most_and_in_order() {
-        let cases: [(&str, &[Row], usize, &[usize]); 17] = [
+        let cases: [(&str, &[Row], usize, &[usize]); 20] = [
+            (
+                "who waits, after who is idle",
+                &[('a', Waiting, 9000), ('a', Idle, 10), ('b', Fresh, 9)],
+                0,
+                &[1],
+            ),
+            (
+                "and also for more of the same",
+                &[('a', Waiting, 8000), ('a', Waiting, 9000), ('a', Busy, 9)],
+                9,
+                &[1],
+            ),
+            ("and behind a proxy", &[('P', Waiting, 9000), ('P', Busy, 9000)], 9, &[0]),
             ("nobody is there", &[], 0, &[]),
             ("what is at work, for others", &[('a', Busy, 8000), ('a', Busy, 9000), ('b', Busy, 9)], 0, &[1]),
             ("but not for more of the same", &[('a', Busy, 9000), ('a', Busy, 9000)], 2, &[]),

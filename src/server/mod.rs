@@ -31,6 +31,7 @@ mod request_reader;
 mod response_writer;
 mod sources;
 mod unix_socket;
+mod waiters;
 mod worker_pool;
 
 use std::io;
@@ -92,6 +93,7 @@ impl Server {
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
         let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
         let (sender, completions) = completions::channel()?;
+        app.store.wake_on_commit(sender.waker());
         let stopper = Stopper { app: Arc::clone(&app), waker: sender.waker() };
         let reactor = Reactor::new(listener, app, bounds, pool, (sender, completions))?;
         let reactor = thread::Builder::new().name("reactor".into()).spawn(move || reactor.run())?;

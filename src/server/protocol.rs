@@ -30,6 +30,12 @@ pub(super) enum Phase {
         /// What the request holds meanwhile.
         bytes: usize,
     },
+    /// For messages to come, which the feed has none of yet.
+    Waiting {
+        since: Instant,
+        /// What the request holds meanwhile.
+        bytes: usize,
+    },
     /// For the client to take the answer.
     Sending { since: Instant, response: RenderedResponse, sent: usize, then: AfterResponse },
     /// For the client to close, after the last answer.
@@ -74,7 +80,7 @@ impl Protocol {
     pub(super) fn held(&self) -> usize {
         self.reader.held()
             + match &self.phase {
-                Phase::Busy { bytes, .. } => *bytes,
+                Phase::Busy { bytes, .. } | Phase::Waiting { bytes, .. } => *bytes,
                 Phase::Sending { response, .. } => response.held(),
                 _ => 0,
             }
@@ -87,6 +93,7 @@ impl Protocol {
             Phase::Idle { since } => (Activity::Idle, since),
             Phase::Receiving { since } => (Activity::Receiving, since),
             Phase::Busy { since, .. } => (Activity::Busy, since),
+            Phase::Waiting { since, .. } => (Activity::Waiting, since),
             Phase::Sending { since, .. } => (Activity::Unread, since),
             Phase::Lingering { since, .. } => (Activity::Lingering, since),
         }
@@ -108,7 +115,8 @@ impl Protocol {
                 Some((since + bounds.request_timeout, Expiry::Close(CloseCause::SlowReader)))
             }
             Phase::Lingering { until, cause, .. } => Some((until, Expiry::Close(cause))),
-            Phase::Busy { .. } => None,
+            // Who waits has a deadline of its own, to the point.
+            Phase::Busy { .. } | Phase::Waiting { .. } => None,
         }
     }
 
@@ -130,6 +138,12 @@ impl Protocol {
             }
             _ => false,
         }
+    }
+
+    /// Its request waits for messages to come.
+    pub(super) fn wait(&mut self, bytes: usize, now: Instant) {
+        self.reader.shrink();
+        self.phase = Phase::Waiting { since: now, bytes };
     }
 
     /// Puts an answer on its way.
@@ -180,6 +194,7 @@ impl Protocol {
 #[cfg(test)]
 mod tests {
     use super::super::request_reader::Step;
+    use super::super::response_writer::SharedBytes;
     use super::*;
 
     const BOUNDS: Bounds = Bounds {
@@ -191,7 +206,7 @@ mod tests {
     const GET: &[u8] = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n";
 
     fn response(bytes: &[u8], shared: &'static [u8]) -> RenderedResponse {
-        RenderedResponse { bytes: bytes.to_vec(), shared }
+        RenderedResponse { bytes: bytes.to_vec(), shared: SharedBytes::Static(shared) }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod connection_io;
 mod deadlines;
 mod drain;
 mod eviction;
+mod waiting;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -34,6 +35,7 @@ use super::completions::{CompletionQueue, CompletionSender, ConnectionId};
 use super::connection::Connection;
 use super::listener::Listener;
 use super::sources::Sources;
+use super::waiters::Waiters;
 use super::worker_pool::WorkerPool;
 use crate::app::App;
 use crate::limits::READ_CHUNK_BYTES;
@@ -75,6 +77,7 @@ pub(super) struct Reactor {
     completion_sender: CompletionSender,
     connections: Slab<Connection>,
     sources: Sources,
+    waiters: Waiters,
     /// Who gives way to the next ones that come.
     chosen: Chosen,
     next_serial: u64,
@@ -112,6 +115,7 @@ impl Reactor {
             completion_sender,
             connections: Slab::new(),
             sources: Sources::default(),
+            waiters: Waiters::default(),
             chosen: Chosen::default(),
             next_serial: 0,
             unfinished: BTreeSet::new(),
@@ -151,6 +155,7 @@ impl Reactor {
                 self.guarded(None, Self::begin_to_drain);
             }
             let now = Instant::now();
+            self.tend_waiters(now);
             if !events.is_empty() {
                 self.tidy_at.get_or_insert(now + TIDY_INTERVAL);
             }
@@ -204,7 +209,11 @@ impl Reactor {
         let has_deadlines =
             !self.connections.is_empty() || self.accept_pause.is_some() || self.drain_until.is_some();
         let has_news = self.tidy_at.is_some() || self.closed.iter().any(|count| *count > 0);
-        (has_deadlines || has_news).then_some(DEADLINE_TICK)
+        let tick = (has_deadlines || has_news).then_some(DEADLINE_TICK);
+        let now = Instant::now();
+        let waiters_due = self.waiters.next_due(self.app.store.commits(), now);
+        let until_due = waiters_due.map(|due| due.saturating_duration_since(now));
+        tick.into_iter().chain(until_due).min()
     }
 }
 

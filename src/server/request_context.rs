@@ -6,6 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use super::access_log::AccessRecord;
 use super::completions::{CompletionSender, ConnectionId, OutgoingResponse};
@@ -13,6 +14,7 @@ use super::response_writer::Next;
 use crate::app::App;
 use crate::http::{Body, Request};
 use crate::metrics::Priority;
+use crate::routes::feed::{self, FeedWait};
 use crate::routes::{self, Answer, Reply, Resolved, webhook};
 use crate::store::Outcome;
 
@@ -24,11 +26,21 @@ pub(super) struct RequestContext {
     next: Next,
     /// Of a webhook on its way through the writer.
     message_id: Option<String>,
+    /// Of one that waits for messages to come, or has waited.
+    waiting: Option<Box<FeedWaiter>>,
     to: ConnectionId,
     /// Where the connection comes from, by number, unless that is a proxy.
     pub(super) source: Option<usize>,
     /// `None` once the answer was sent.
     completions: Option<CompletionSender>,
+}
+
+/// What a request waits for at the reactor.
+struct FeedWaiter {
+    wait: FeedWait,
+    /// Others who wait for the same, and get the same answer.
+    #[expect(clippy::vec_box, reason = "each comes and goes as it is")]
+    followers: Vec<Box<RequestContext>>,
 }
 
 impl RequestContext {
@@ -47,6 +59,7 @@ impl RequestContext {
             resolved,
             next,
             message_id: None,
+            waiting: None,
             to,
             source,
             completions: Some(completions.clone()),
@@ -69,9 +82,12 @@ impl RequestContext {
         if self.priority() == Priority::Read && self.completions.as_ref().is_some_and(is_full) {
             return self.shed();
         }
-        let answer = catch_unwind(AssertUnwindSafe(|| routes(&self.app, &self.request, self.resolved)));
+        let answer = catch_unwind(AssertUnwindSafe(|| match &self.waiting {
+            None => routes(&self.app, &self.request, self.resolved),
+            Some(waiting) => feed::resume(&self.app, &waiting.wait, self.request.received),
+        }));
         match answer {
-            Ok(Answer::Now(reply)) => self.send(&reply),
+            Ok(Answer::Now(reply)) => self.send_to_all(reply),
             Ok(Answer::AfterCommit(message)) => {
                 self.request.body = Body::Whole(Vec::new());
                 self.message_id = Some(message.message_id().to_owned());
@@ -80,11 +96,75 @@ impl RequestContext {
                     app.store.insert(message, waiter);
                 }
             }
+            Ok(Answer::AfterNews(wait)) => self.wait_for_news(wait),
             Err(_) => {
                 self.app.metrics.panics.fetch_add(1, Relaxed);
-                self.send(&routes::internal_error().into());
+                self.send_to_all(routes::internal_error().into());
             }
         }
+    }
+
+    /// Goes back to the reactor, with whoever waits for the same, until there is something. All that is not needed
+    /// for the answer is let go of.
+    fn wait_for_news(mut self: Box<Self>, wait: FeedWait) {
+        let followers = self.waiting.take().map(|waiting| waiting.followers).unwrap_or_default();
+        for mut follower in followers {
+            if let Some(waiting) = &mut follower.waiting {
+                waiting.wait.commits = wait.commits;
+            }
+            follower.give_back();
+        }
+        let request = &mut self.request;
+        request.headers = request.headers.those_of("X-Forwarded-For");
+        (request.query, request.target_authority) = (String::new(), None);
+        self.waiting = Some(Box::new(FeedWaiter { wait, followers: Vec::new() }));
+        self.give_back();
+    }
+
+    fn give_back(self: Box<Self>) {
+        if let Some(completions) = self.completions.clone() {
+            completions.wait_for_news(self);
+        }
+    }
+
+    /// What it waits for, if it does.
+    pub(super) fn wait(&self) -> Option<&FeedWait> {
+        self.waiting.as_ref().map(|waiting| &waiting.wait)
+    }
+
+    /// Bytes that it holds while it waits.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Self>() + size_of::<FeedWaiter>() + self.request.headers.held()
+    }
+
+    /// It waits no longer: from now on it is answered in time, as if it had just come.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.app.metrics.in_flight(self.priority()).fetch_add(1, Relaxed);
+        self.request.received = now;
+    }
+
+    /// While it waits nothing is to be done for it.
+    pub(super) fn rest(&self) {
+        self.app.metrics.in_flight(self.priority()).fetch_sub(1, Relaxed);
+    }
+
+    /// Who waits for the same is answered with it.
+    pub(super) fn lead(&mut self, follower: Box<Self>) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.followers.push(follower);
+        }
+    }
+
+    /// It has waited in vain.
+    pub(super) fn nothing(mut self: Box<Self>) -> Option<OutgoingResponse> {
+        let waiting = self.waiting.take()?;
+        feed::waited(&self.app, &waiting.wait);
+        self.completions.take().map(|_| self.answer(&feed::nothing(&waiting.wait)))
+    }
+
+    /// Its connection ends with the answer.
+    pub(super) fn ends_connection(&mut self) {
+        self.next = Next::Close;
     }
 
     /// The writer has spoken.
@@ -94,9 +174,24 @@ impl RequestContext {
     }
 
     /// There is no room for it.
-    pub(super) fn shed(mut self: Box<Self>) {
+    pub(super) fn shed(self: Box<Self>) {
         self.app.metrics.shed(self.priority());
         let reply = routes::shed(self.resolved.priority);
+        self.send_to_all(reply);
+    }
+
+    /// Answers with this, and whoever waits for the same.
+    fn send_to_all(mut self: Box<Self>, mut reply: Reply) {
+        if let Some(FeedWaiter { wait, followers }) = self.waiting.take().map(|waiting| *waiting) {
+            feed::waited(&self.app, &wait);
+            reply.response.share(followers.len() + 1);
+            for mut follower in followers {
+                if let Some(waiting) = follower.waiting.take() {
+                    feed::waited(&self.app, &waiting.wait);
+                }
+                follower.send(&reply);
+            }
+        }
         self.send(&reply);
     }
 
@@ -199,7 +294,12 @@ pub(super) mod tests {
 
     pub(in super::super) fn answers(queue: &CompletionQueue) -> Vec<String> {
         let text = |answer: OutgoingResponse| String::from_utf8(answer.rendered.bytes).unwrap();
-        queue.take().into_iter().filter_map(Completion::finish).map(text).collect()
+        let answer = |completion| match completion {
+            Completion::Response(response) => Some(response),
+            Completion::Committed { context, outcome } => context.committed(&outcome),
+            Completion::Waiting(context) => context.nothing(),
+        };
+        queue.take().into_iter().filter_map(answer).map(text).collect()
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The response writer has tiny_http print a response, with what the connection adds.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tiny_http::{HTTPVersion, Header, HeaderError, Headers, StatusCode};
 
-use crate::http::Response;
+use crate::http::{Response, ResponseBody};
 
 /// What follows on the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,21 +20,44 @@ pub(super) enum Next {
     Close,
 }
 
-/// A body that is part of the program and larger than this is sent from where it is; a smaller one is
+/// A body that is part of the program, or of several responses, and larger than this is sent from where it is; a smaller one is
 /// copied, so that it takes one packet and one call.
 const COPIED_BYTES: usize = 4 << 10;
 
 /// A response as it goes out.
 pub(super) struct RenderedResponse {
     pub(super) bytes: Vec<u8>,
-    /// What follows `bytes` and takes no memory: it is part of the program.
-    pub(super) shared: &'static [u8],
+    /// What follows `bytes` and is not of this response alone.
+    pub(super) shared: SharedBytes,
+}
+
+/// Bytes that are sent from where they are.
+pub(super) enum SharedBytes {
+    /// Part of the program.
+    Static(&'static [u8]),
+    /// Of so many responses.
+    Page(Arc<[u8]>, usize),
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Static(bytes) => bytes,
+            Self::Page(bytes, _) => bytes,
+        }
+    }
 }
 
 impl RenderedResponse {
-    /// Bytes of memory taken.
+    /// Bytes of memory taken; of what it shares, its share.
     pub(super) fn held(&self) -> usize {
-        self.bytes.capacity()
+        let shared = match &self.shared {
+            SharedBytes::Static(_) => 0,
+            SharedBytes::Page(bytes, sharers) => bytes.len().div_ceil((*sharers).max(1)),
+        };
+        self.bytes.capacity() + shared
     }
 }
 
@@ -53,9 +77,11 @@ pub(super) fn render(
         headers.push(Header::from_str(name, value)?);
     }
     let length = response.body.len();
-    let shared: &'static [u8] = match &response.body {
-        Cow::Borrowed(body) if length > COPIED_BYTES && !head_only => body,
-        _ => &[],
+    let shared = match &response.body {
+        _ if length <= COPIED_BYTES || head_only => SharedBytes::Static(&[]),
+        ResponseBody::Own(_) => SharedBytes::Static(&[]),
+        ResponseBody::Static(body) => SharedBytes::Static(body),
+        ResponseBody::Shared(body, sharers) => SharedBytes::Page(Arc::clone(body), *sharers),
     };
     let is_copied = !head_only && shared.is_empty();
     let printed =

@@ -28,6 +28,7 @@ use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::timestamp::InstantKey;
+use crate::waker::Waker;
 
 pub use database::database_path::DatabasePath;
 pub use database::insertion::Inserted;
@@ -39,6 +40,7 @@ pub use maintenance::erase::erase;
 pub use maintenance::export::Export;
 pub use maintenance::import::{Import, Incoming};
 pub use maintenance::restore::restore;
+pub use read::feed::{FeedPage, FeedRange, FeedStart, Unfit};
 pub use read::page::{Page, StoredMessage};
 pub use read::stats::Stats;
 pub use write::waiter::{Heard, Outcome, OutcomeSender, Waiter, outcomes};
@@ -48,13 +50,15 @@ use database::{files, open_error, prepare};
 use index::indexer::Indexer;
 use maintenance::retention::{self, Retention};
 use read::queries::Queries;
-use read::{page, stats};
+use read::{feed, page, stats};
+use write::commit_signal::CommitSignal;
 use write::writer::Writer;
 
 /// An open store. Shared by every thread.
 pub struct Store {
     path: PathBuf,
     writer: Writer,
+    signal: Arc<CommitSignal>,
     indexer: Indexer,
     retention: Retention,
     queries: Arc<Queries>,
@@ -99,11 +103,12 @@ impl Store {
         let unusable = |error: std::io::Error| open_error::no_thread(&error);
         let indexer = Indexer::start(path, Arc::clone(&queries), Arc::clone(&metrics), log.clone());
         let indexer = indexer.map_err(unusable)?;
+        let signal = Arc::<CommitSignal>::default();
         let writer = Writer::start(
             path,
             connection,
             Arc::clone(&queries),
-            indexer.wake(),
+            (indexer.wake(), Arc::clone(&signal)),
             Arc::clone(&metrics),
             log.clone(),
         );
@@ -118,7 +123,7 @@ impl Store {
             log: log.clone(),
         });
         let retention = retention.map_err(unusable)?;
-        Ok(Self { path: path.to_path_buf(), writer, indexer, retention, queries, log, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), writer, signal, indexer, retention, queries, log, _lock: lock })
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.
@@ -136,6 +141,33 @@ impl Store {
     /// Given up when too much time has passed since `asked`.
     pub fn stats(&self, instants: &[InstantKey], asked: Instant) -> Result<Stats, StoreError> {
         self.queries.with(asked, |snapshot| stats::read(snapshot, instants))
+    }
+
+    /// The messages from a place in the order in which they were stored, from one snapshot; or why that place is
+    /// none here. Given up when too much time has passed since `asked`.
+    pub fn feed(
+        &self,
+        range: FeedRange,
+        counts_lag: bool,
+        asked: Instant,
+    ) -> Result<Result<FeedPage, Unfit>, StoreError> {
+        self.queries.without_index(asked, |connection| feed::read(connection, range, counts_lag))
+    }
+
+    /// How often messages have been committed, by this process or by others: another number means that there may
+    /// be more of them.
+    pub fn commits(&self) -> u64 {
+        self.signal.commits()
+    }
+
+    /// Where the order of the feed ends, as far as this process has heard.
+    pub fn feed_head(&self) -> i64 {
+        self.signal.head()
+    }
+
+    /// Has this waker wake its thread whenever [`Self::commits`] has changed. Once.
+    pub fn wake_on_commit(&self, waker: Arc<Waker>) {
+        self.signal.set_waker(waker);
     }
 
     /// Ok if the database answers with its schema applied and the writer can commit. Returns

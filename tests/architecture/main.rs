@@ -15,7 +15,21 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (4, &["store", "config", "http_client"]),
     (3, &["secrets", "throttle", "http_head"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
-    (1, &["advice", "client", "clock", "cursor", "hosts", "inherited", "notify", "validation_error"]),
+    (
+        1,
+        &[
+            "advice",
+            "client",
+            "clock",
+            "consumers",
+            "cursor",
+            "feed_cursor",
+            "hosts",
+            "inherited",
+            "notify",
+            "validation_error",
+        ],
+    ),
     (
         0,
         &[

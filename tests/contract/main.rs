@@ -13,6 +13,8 @@ mod end_of_life;
 mod erase;
 mod export;
 mod fairness;
+mod feed;
+mod feed_waiting;
 mod health;
 mod hosts;
 mod http;

@@ -12,9 +12,10 @@ use crate::service::Service;
 use crate::setup::Setup;
 use crate::skip::has;
 
-const ROUTES: [&str; 10] = [
+const ROUTES: [&str; 11] = [
     "/webhook",
     "/messages",
+    "/feed",
     "/stats",
     "/health/live",
     "/health/ready",

@@ -63,6 +63,7 @@ fn whatever_is_there_it_describes() {
     for (method, path) in [
         ("POST", "/webhook"),
         ("GET", "/messages"),
+        ("GET", "/feed"),
         ("GET", "/stats"),
         ("GET", "/health/live"),
         ("GET", "/health/ready"),
@@ -97,6 +98,7 @@ fn it_names_parameters_and_answers() {
     for (path, method, statuses) in [
         ("/webhook", "post", ["200", "401", "413", "415", "422", "503"].as_slice()),
         ("/messages", "get", &["200", "401", "422"]),
+        ("/feed", "get", &["200", "401", "410", "422", "503"]),
         ("/stats", "get", &["200", "401", "422"]),
         ("/health/live", "get", &["200"]),
         ("/health/ready", "get", &["200", "503"]),

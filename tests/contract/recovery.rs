@@ -106,7 +106,7 @@ fn an_index_is_not_believed_where_the_triggers_were_missing() {
     assert_eq!(service.get("/messages?from=%2B77").json()["total"], 1);
     assert_eq!(service.get("/stats").json()["messages_per_sender"][1]["count"], 1);
     let triggers = "SELECT COUNT(*) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = 'messages'";
-    assert_eq!(service.database().query_row(triggers, [], |row| row.get::<_, i64>(0)), Ok(2));
+    assert_eq!(service.database().query_row(triggers, [], |row| row.get::<_, i64>(0)), Ok(3));
     let checked = service.setup().run(&["check"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustix::event::epoll;
 
-use super::super::completions::OutgoingResponse;
+use super::super::completions::{Completion, OutgoingResponse};
 use super::super::connection::{Connection, ReadOutcome};
 use super::super::protocol::{AfterResponse, Phase};
 use super::super::rejected_request::RejectedRequest;
@@ -25,7 +25,7 @@ use crate::routes::RequestError;
 const READS_PER_EVENT: usize = 2;
 
 /// There is more that can be done for a connection at once, if it is still there.
-type GoesOn = Option<()>;
+pub(super) type GoesOn = Option<()>;
 
 impl Reactor {
     pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
@@ -49,6 +49,7 @@ impl Reactor {
                 Phase::Fresh { .. } | Phase::Idle { .. } | Phase::Receiving { .. } => self.receive(key),
                 Phase::Sending { .. } => self.send(key),
                 Phase::Lingering { cause, .. } => self.discard(key, cause),
+                Phase::Waiting { .. } => self.look_after_waiter(key),
                 Phase::Busy { .. } => None,
             };
             self.count_bytes(key);
@@ -157,15 +158,19 @@ impl Reactor {
     fn deliver_completions(&mut self) {
         for completion in self.completions.take() {
             let to = completion.to();
-            self.guarded(Some(to), |reactor| {
-                if let Some(answer) = completion.finish() {
-                    reactor.deliver(answer);
+            self.guarded(Some(to), |reactor| match completion {
+                Completion::Response(response) => reactor.deliver(response),
+                Completion::Waiting(context) => reactor.park(context),
+                Completion::Committed { context, outcome } => {
+                    if let Some(answer) = context.committed(&outcome) {
+                        reactor.deliver(answer);
+                    }
                 }
             });
         }
     }
 
-    fn deliver(&mut self, answer: OutgoingResponse) {
+    pub(super) fn deliver(&mut self, answer: OutgoingResponse) {
         let OutgoingResponse { to, rendered, close } = answer;
         // The client may be gone, and its place taken.
         if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.id == to) {
@@ -200,6 +205,7 @@ impl Reactor {
     }
 
     pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> GoesOn {
+        self.dismiss_waiter(key);
         if let Some(connection) = self.connections.try_remove(key) {
             self.sources.remove(connection.source);
             self.completions.buffered().recount(connection.counted, 0);

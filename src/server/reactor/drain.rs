@@ -35,6 +35,7 @@ impl Reactor {
             // Closing it is not enough where another process has it as well (epoll(7), question 6).
             let _ = epoll::delete(&self.poll, &listener);
         }
+        self.end_all_waits();
         for (_, connection) in &mut self.connections {
             if let Phase::Lingering { until, .. } = &mut connection.protocol.phase {
                 *until = (*until).min(now + DRAIN_LINGER);

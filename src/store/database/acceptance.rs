@@ -44,12 +44,18 @@ pub(super) fn examine(connection: &Connection) -> rusqlite::Result<Result<i64, S
     }))
 }
 
-/// The one row each of two tables that nothing works without, from the version on that has them.
+/// The rows of tables that nothing works without, from the version on that has them.
 fn has_names(connection: &Connection, version: i64) -> rusqlite::Result<bool> {
     let exists = |table: &str| -> rusqlite::Result<bool> {
         connection.query_row(&format!("SELECT EXISTS (SELECT 1 FROM {table})"), [], |row| row.get(0))
     };
-    Ok(exists("messages_store")? && (version < 3 || exists("messages_retention")?))
+    let tables = ["messages_store", "messages_retention", "messages_feed", "messages_epochs"];
+    let due = match version {
+        ..3 => 1,
+        3 => 2,
+        _ => tables.len(),
+    };
+    tables.iter().take(due).try_fold(true, |all, table| Ok(all && exists(table)?))
 }
 
 /// Why the table cannot hold every message as it is, if it cannot.

@@ -15,6 +15,10 @@ pub enum Inserted {
 pub(in crate::store) const INSERT: &str = "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
 
+/// The same under a number of our own.
+const INSERT_AT: &str = "INSERT INTO messages (rowid, message_id, from_msisdn, to_msisdn, ts, text, created_at) \
+     VALUES (?7, ?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+
 /// The index finds the row by the column's own rules of comparison; the bytes decide.
 const FIND: &str = "SELECT EXISTS (SELECT 1 FROM messages \
      WHERE message_id = ?1 AND CAST(message_id AS BLOB) = CAST(?1 AS BLOB))";
@@ -29,15 +33,25 @@ pub(in crate::store) struct Row<'a> {
     pub(in crate::store) created_at: &'a str,
 }
 
+/// By the statement [`INSERT`], or under a number of our own, which is rare.
+///
 /// That nothing was inserted does not say that the row is there: a constraint or a trigger of somebody
 /// else's can ignore an insert. Then it is an error like any other constraint.
 pub(in crate::store) fn insert_row(
     connection: &Connection,
     insert: &mut Statement<'_>,
     row: &Row<'_>,
+    number: Option<i64>,
 ) -> rusqlite::Result<Inserted> {
-    let values = params![row.message_id, row.from, row.to, row.ts, row.text, row.created_at];
-    if insert.execute(values)? == 1 {
+    let Row { message_id, from, to, ts, text, created_at } = row;
+    let inserted = match number {
+        None => insert.execute(params![message_id, from, to, ts, text, created_at])?,
+        Some(number) => {
+            let mut insert = connection.prepare_cached(INSERT_AT)?;
+            insert.execute(params![message_id, from, to, ts, text, created_at, number])?
+        }
+    };
+    if inserted == 1 {
         return Ok(Inserted::Created);
     }
     let is_there = connection.prepare_cached(FIND)?.query_row([row.message_id], |found| found.get(0))?;
@@ -68,7 +82,7 @@ mod tests {
         let one = |id: &&str| {
             let row =
                 Row { message_id: id, from: "+1", to: "+2", ts: "2025", text: None, created_at: "2025" };
-            insert_row(&connection, &mut insert, &row)
+            insert_row(&connection, &mut insert, &row, None)
         };
         ids.iter().map(one).collect()
     }

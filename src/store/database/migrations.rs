@@ -11,12 +11,13 @@ use rusqlite::{Connection, Row};
 /// one transaction with the change of `PRAGMA user_version`. Names are our own (`messages_…`): earlier
 /// implementations have taken `idx_ts` and its like. A statement may meet what a later one makes, where a
 /// file has only a part of it.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "CREATE TABLE IF NOT EXISTS messages (
         message_id TEXT PRIMARY KEY, from_msisdn TEXT NOT NULL, to_msisdn TEXT NOT NULL,
         ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);",
     include_str!("migration_2.sql"),
     include_str!("migration_3.sql"),
+    include_str!("migration_4.sql"),
 ];
 
 /// Indexes of an earlier version of this service: every message paid for them as it came. What is derived
@@ -164,13 +165,15 @@ mod tests {
     #[test]
     fn what_is_there_says_which_migrations_were_applied() {
         let current = migrated("");
-        assert_eq!(recognised(&current), "whole 3");
+        assert_eq!(recognised(&current), "whole 4");
         let cases = [
-            ("", "whole 3"),
-            ("PRAGMA user_version = 77", "whole 3"),
-            ("CREATE TABLE others (id); CREATE INDEX mine ON messages (ts)", "whole 3"),
+            ("", "whole 4"),
+            ("PRAGMA user_version = 77", "whole 4"),
+            ("CREATE TABLE others (id); CREATE INDEX mine ON messages (ts)", "whole 4"),
             ("DROP TRIGGER messages_deleted", "part"),
             ("DROP TABLE messages_store", "part"),
+            ("DROP TRIGGER messages_floor", "part"),
+            ("DROP TABLE messages_epochs", "part"),
             ("CREATE TRIGGER t AFTER INSERT ON messages_changes BEGIN SELECT 1; END", "strange trigger t"),
             ("CREATE UNIQUE INDEX i ON messages_changes (ts)", "strange index i"),
             ("ALTER TABLE messages_store ADD COLUMN more", "strange table messages_store"),
@@ -181,7 +184,7 @@ mod tests {
             ("DROP TABLE messages_store; CREATE TABLE Messages_Store (a)", "strange table messages_store"),
             (
                 "ALTER TABLE messages_forgotten RENAME TO f; ALTER TABLE f RENAME TO messages_forgotten",
-                "whole 3",
+                "whole 4",
             ),
         ];
         for (change, expected) in cases {
@@ -207,7 +210,7 @@ mod tests {
             let before = salt(&connection);
             connection.execute_batch(&format!("DROP {lost}")).unwrap();
             apply(&connection, 0).unwrap();
-            assert_eq!(recognised(&connection), "whole 3", "{lost}");
+            assert_eq!(recognised(&connection), "whole 4", "{lost}");
             assert_eq!(salt(&connection), before);
             let kept = "SELECT COUNT(*) FROM messages_forgotten";
             assert_eq!(connection.query_row(kept, [], |row| row.get::<_, i64>(0)), Ok(1));

@@ -96,7 +96,7 @@ fn tried(schema: &[Object]) -> rusqlite::Result<Option<String>> {
     let probes = probes(&longest);
     let mut insert = trial.prepare(INSERT)?;
     for probe in &probes {
-        if insert_row(&trial, &mut insert, probe)? != Inserted::Created {
+        if insert_row(&trial, &mut insert, probe, None)? != Inserted::Created {
             return Ok(Some("it says of a message that is not there that it is".to_owned()));
         }
     }
@@ -105,7 +105,7 @@ fn tried(schema: &[Object]) -> rusqlite::Result<Option<String>> {
     }
     for probe in &probes {
         let again = Row { from: "+2", to: "+3", ts: "2026-01-01T00:00:00Z", text: Some("again"), ..*probe };
-        if insert_row(&trial, &mut insert, &again)? != Inserted::Duplicate {
+        if insert_row(&trial, &mut insert, &again, None)? != Inserted::Duplicate {
             return Ok(Some("it stores messages with one id twice".to_owned()));
         }
     }

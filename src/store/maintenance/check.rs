@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::log_bound::LogBound;
+use super::wal_limit::WalLimit;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::folder_of;
 use crate::store::database::migrations::VERSION;
@@ -73,7 +73,7 @@ fn open(database: &Path) -> rusqlite::Result<Connection> {
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
-    let log = LogBound::of(database)?;
+    let log = WalLimit::of(database)?;
     let database = database.to_owned();
     let is_in_the_way = move || lock::is_asked(&database) || log.is_exceeded();
     connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;

@@ -4,25 +4,26 @@
 //!
 //! A service may be using the database: then it has its turn after every batch.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::log_room;
+use super::wal_room;
 use crate::clock::now_rfc3339;
 use crate::message::Message;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{FileId, file_id};
-use crate::store::database::insertion::{INSERT, Inserted};
+use crate::store::database::insertion::Inserted;
 use crate::store::database::lock::Lock;
 use crate::store::database::open_error::{OpenError, from_sqlite, is_held};
 use crate::store::database::prepare::prepare;
 use crate::store::database::transaction::{data_version, in_transaction};
 use crate::store::error::StoreError;
-use crate::store::write::batch::insert_one;
-use crate::store::write::tombstones::Salt;
+use crate::store::write::batch::insert_all;
+use crate::store::write::feed_order::EpochState;
 
 /// How long `import` waits for a service that commits all the time: its turn is a matter of chance.
 const IMPORT_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -40,6 +41,7 @@ pub struct Import {
     connection: Connection,
     /// SQLite's count of commits by others.
     version: i64,
+    epoch: Cell<EpochState>,
     lock: Lock,
 }
 
@@ -51,17 +53,24 @@ impl Import {
         let file = file_id(path);
         let set_up = || -> rusqlite::Result<i64> {
             connection.busy_timeout(IMPORT_BUSY_TIMEOUT)?;
-            log_room::set_up(&connection)?;
+            wal_room::set_up(&connection)?;
             data_version(&connection)
         };
         let version = set_up().map_err(|error| from_sqlite(path, &error))?;
-        Ok(Self { path: path.to_path_buf(), file, connection, version, lock })
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            connection,
+            version,
+            epoch: Cell::new(EpochState::Due),
+            lock,
+        })
     }
 
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:
     /// an error is SQLite's refusal of that one, say by a constraint that an old file brought along.
     pub fn put(&mut self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
-        log_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT)
+        wal_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT)
             .map_err(|error| if is_held(&error) { StoreError::LogHeld } else { error.into() })?;
         let began = Instant::now();
         let outcomes = self.commit_each(batch)?;
@@ -88,14 +97,10 @@ impl Import {
     fn commit(&self, batch: &[Incoming]) -> Result<Vec<Inserted>, StoreError> {
         let outcomes = in_transaction(&self.connection, |connection| {
             let now = now_rfc3339();
-            let salt = Salt::if_any_is_remembered(connection)?;
-            let mut insert = connection.prepare_cached(INSERT)?;
-            let one = |Incoming { message, created_at }: &Incoming| {
-                let created_at = created_at.as_deref().unwrap_or(&now);
-                insert_one(connection, &mut insert, salt.as_ref(), message, created_at)
-            };
-            batch.iter().map(one).collect::<rusqlite::Result<Vec<_>>>()
+            let rows = batch.iter().map(|one| (&one.message, one.created_at.as_deref().unwrap_or(&now)));
+            insert_all(connection, self.epoch.get(), rows)
         })?;
+        self.epoch.set(EpochState::Begun);
         // What was committed to a file that lost its name is nowhere.
         if self.file.is_none() || self.file != file_id(&self.path) {
             return Err(StoreError::Replaced);

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use super::Snapshot;
 use super::interrupt::Interrupt;
-use super::pool::Pool;
+use super::pool::{Pool, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
 use super::query_activity::QueryActivity;
 use crate::limits::{DELETION_LOOK, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
@@ -70,6 +70,41 @@ impl Queries {
         asked: Instant,
         query: impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.in_turn(asked, |slot, deadline| {
+            let epoch = self.epochs().current();
+            if epoch.index.is_some() {
+                match self.with_index(&mut slot.with_index, deadline, &query) {
+                    Ok(Indexed::Answer(answer)) => return Ok(answer),
+                    Ok(Indexed::IsBehind | Indexed::OfNoUse) => {}
+                    Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
+                    // Whichever of the two files it was, the other connection tells.
+                    Err(error) if self.epochs().has_index(epoch.generation) => {
+                        self.retire_index(error);
+                    }
+                    // That index is out of use already.
+                    Err(_) => {}
+                }
+            }
+            self.ask_messages(slot, deadline, |connection| {
+                query(Snapshot { connection, watermarks: &Watermarks::read(connection)? })
+            })
+        })
+    }
+
+    /// The same for a query that asks for no index.
+    pub(in crate::store) fn without_index<T>(
+        &self,
+        asked: Instant,
+        query: impl Fn(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.in_turn(asked, |slot, deadline| self.ask_messages(slot, deadline, query))
+    }
+
+    fn in_turn<T>(
+        &self,
+        asked: Instant,
+        work: impl FnOnce(&mut Slot, Instant) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.activity.query_came(asked);
         let deadline = asked + QUERY_DEADLINE;
         if Instant::now() >= deadline {
@@ -81,26 +116,17 @@ impl Queries {
         if self.connector.is_closing() {
             return Err(StoreError::Stopping);
         }
-        let epoch = self.epochs().current();
-        if epoch.index.is_some() {
-            match self.with_index(&mut slot.with_index, deadline, &query) {
-                Ok(Indexed::Answer(answer)) => return Ok(answer),
-                Ok(Indexed::IsBehind | Indexed::OfNoUse) => {}
-                Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
-                // Whichever of the two files it was, the other connection tells.
-                Err(error) if self.epochs().has_index(epoch.generation) => {
-                    self.retire_index(error);
-                }
-                // That index is out of use already.
-                Err(_) => {}
-            }
-        }
-        self.connector.run(
-            &mut slot.without_index,
-            |connection, _| index::attach_none(connection),
-            deadline,
-            |connection| query(Snapshot { connection, watermarks: &Watermarks::read(connection)? }),
-        )
+        work(&mut slot, deadline)
+    }
+
+    fn ask_messages<T>(
+        &self,
+        slot: &mut Slot,
+        deadline: Instant,
+        query: impl Fn(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let attach = |connection: &Connection, _: &Path| index::attach_none(connection);
+        self.connector.run(&mut slot.without_index, attach, deadline, query)
     }
 
     fn with_index<T>(

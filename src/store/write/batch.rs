@@ -1,7 +1,10 @@
 //! A batch of messages goes into the table in one transaction.
 
-use rusqlite::{Connection, Statement};
+use std::cell::Cell;
 
+use rusqlite::Connection;
+
+use super::feed_order::{EpochState, OrderEnd, begin_epoch};
 use super::tombstones::{self, Salt};
 use crate::clock::now_rfc3339;
 use crate::message::Message;
@@ -12,6 +15,8 @@ use crate::store::database::transaction::{data_version, in_transaction, schema_v
 pub(super) struct InsertedBatch {
     /// Of each message.
     pub(super) outcomes: Vec<Inserted>,
+    /// The row number of the last one that was created.
+    pub(super) newest: Option<i64>,
     /// SQLite's count of the commits of others, where asking for it takes no lock of its own.
     pub(super) data_version: i64,
 }
@@ -20,41 +25,57 @@ pub(super) struct InsertedBatch {
 pub(super) fn insert_batch(
     connection: &Connection,
     schema: i64,
+    epoch: &Cell<EpochState>,
     messages: &[Message],
 ) -> rusqlite::Result<Option<InsertedBatch>> {
-    in_transaction(connection, |connection| {
+    let inserted = in_transaction(connection, |connection| {
         if schema_version(connection)? != schema {
             return Ok(None);
         }
         let created_at = now_rfc3339();
-        let salt = Salt::if_any_is_remembered(connection)?;
-        let mut insert = connection.prepare_cached(INSERT)?;
-        let mut one = |message| insert_one(connection, &mut insert, salt.as_ref(), message, &created_at);
-        let outcomes = messages.iter().map(&mut one).collect::<rusqlite::Result<_>>()?;
-        Ok(Some(InsertedBatch { outcomes, data_version: data_version(connection)? }))
-    })
+        let rows = messages.iter().map(|message| (message, created_at.as_str()));
+        let outcomes = insert_all(connection, epoch.get(), rows)?;
+        let newest = outcomes.contains(&Inserted::Created).then(|| connection.last_insert_rowid());
+        Ok(Some(InsertedBatch { outcomes, newest, data_version: data_version(connection)? }))
+    })?;
+    if inserted.is_some() {
+        epoch.set(EpochState::Begun);
+    }
+    Ok(inserted)
 }
 
-/// By the statement [`INSERT`]; with the salt, if the ids of any messages that are gone are remembered.
-pub(in crate::store) fn insert_one(
+/// Puts messages into the table, each with the time at which it was stored. To be called in a transaction; when that
+/// is committed, the epoch has begun.
+pub(in crate::store) fn insert_all<'a>(
     connection: &Connection,
-    insert: &mut Statement<'_>,
-    salt: Option<&Salt>,
-    message: &Message,
-    created_at: &str,
-) -> rusqlite::Result<Inserted> {
-    if let Some(salt) = salt
-        && tombstones::is_remembered(connection, salt, message.message_id())?
-    {
-        return Ok(Inserted::Duplicate);
+    epoch: EpochState,
+    rows: impl Iterator<Item = (&'a Message, &'a str)>,
+) -> rusqlite::Result<Vec<Inserted>> {
+    let end = OrderEnd::read(connection)?;
+    if epoch == EpochState::Due {
+        begin_epoch(connection, end)?;
     }
-    let row = Row {
-        message_id: message.message_id(),
-        from: message.from(),
-        to: message.to(),
-        ts: message.ts(),
-        text: message.text(),
-        created_at,
+    let mut number = end.explicit();
+    let salt = Salt::if_any_is_remembered(connection)?;
+    let mut insert = connection.prepare_cached(INSERT)?;
+    let one = |(message, created_at): (&Message, &str)| {
+        if let Some(salt) = &salt
+            && tombstones::is_remembered(connection, salt, message.message_id())?
+        {
+            return Ok(Inserted::Duplicate);
+        }
+        let row = Row {
+            message_id: message.message_id(),
+            from: message.from(),
+            to: message.to(),
+            ts: message.ts(),
+            text: message.text(),
+            created_at,
+        };
+        let inserted = insert_row(connection, &mut insert, &row, number)?;
+        // Behind the first one that was created SQLite goes on by itself.
+        number = number.filter(|_| inserted == Inserted::Duplicate);
+        Ok(inserted)
     };
-    insert_row(connection, insert, &row)
+    rows.map(one).collect()
 }

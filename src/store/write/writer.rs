@@ -14,8 +14,9 @@ use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError
 use rusqlite::Connection;
 
 use super::checkpointer::Checkpointer;
-use super::commit_probe::CommitProbe;
+use super::commit_signal::CommitSignal;
 use super::last_close::LastConnection;
+use super::last_commit::LastCommit;
 use super::transactor::Transactor;
 use super::waiter::Waiter;
 use super::writer_thread::serve;
@@ -66,10 +67,10 @@ impl Jobs {
     }
 
     /// Cuts the log to nothing, between two transactions. False if somebody reads it just now.
-    pub(in crate::store) fn empty_log(&self) -> Result<bool, StoreError> {
+    pub(in crate::store) fn truncate_wal(&self) -> Result<bool, StoreError> {
         let (answer, heard) = bounded(1);
         let job = move |transactor: &mut Transactor| {
-            let _ = answer.send(transactor.empty_log());
+            let _ = answer.send(transactor.truncate_wal());
         };
         self.0.send(WriteCommand::Job(Box::new(job))).map_err(|_| StoreError::Stopping)?;
         heard.recv().unwrap_or(Err(StoreError::Lost))
@@ -81,7 +82,7 @@ pub(in crate::store) struct Writer {
     commands: Sender<WriteCommand>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<thread::JoinHandle<LastConnection>>>,
-    commit_probe: CommitProbe,
+    last_commit: LastCommit,
     /// What the last prober heard, and when.
     last_probed: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
@@ -91,28 +92,30 @@ impl Writer {
         path: &Path,
         connection: Result<Connection, StoreError>,
         queries: Arc<Queries>,
-        wake: Wake,
+        (wake, signal): (Wake, Arc<CommitSignal>),
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
-        let commit_probe = CommitProbe::default();
+        let last_commit = LastCommit::default();
         let checkpointer = Checkpointer::start(path, Arc::clone(&queries), log.clone())?;
         let mut transactor =
-            Transactor::new(path, connection, queries, checkpointer, commit_probe.clone(), metrics, log);
+            Transactor::new(path, connection, queries, checkpointer, last_commit.clone(), metrics, log);
         let stopping = Arc::<AtomicBool>::default();
         let is_stopping = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
             // A panic answers the batch it struck with `Lost` and costs the connection, not the service.
-            while catch_unwind(AssertUnwindSafe(|| serve(&mut transactor, &inbox, &is_stopping, &wake)))
-                .is_err()
+            while catch_unwind(AssertUnwindSafe(|| {
+                serve(&mut transactor, &inbox, &is_stopping, &wake, &signal);
+            }))
+            .is_err()
             {
                 transactor.give_up_connection();
             }
             transactor.retire()
         })?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { commands, stopping, thread, commit_probe, last_probed: Mutex::new(None) })
+        Ok(Self { commands, stopping, thread, last_commit, last_probed: Mutex::new(None) })
     }
 
     pub(in crate::store) fn jobs(&self) -> Jobs {
@@ -138,7 +141,7 @@ impl Writer {
         let mut last = self.last_probed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((when, Err(error))) = &*last
             && when.elapsed() < FAILURE_STANDS
-            && !self.commit_probe.is_recent()
+            && !self.last_commit.is_recent()
         {
             return Err(error.clone());
         }
@@ -148,15 +151,15 @@ impl Writer {
     }
 
     fn ask_to_commit(&self) -> Result<(), StoreError> {
-        if self.commit_probe.is_recent() {
+        if self.last_commit.is_recent() {
             return Ok(());
         }
-        let (answer, commit_probe) = bounded(1);
+        let (answer, outcome) = bounded(1);
         self.commands.try_send(WriteCommand::ProbeCommit(answer)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Stopping,
         })?;
-        commit_probe.recv_timeout(PROBE_TIMEOUT).unwrap_or(Err(StoreError::Locked))
+        outcome.recv_timeout(PROBE_TIMEOUT).unwrap_or(Err(StoreError::Locked))
     }
 
     /// True if the thread takes up its next batch in time, whatever becomes of it.
@@ -174,7 +177,7 @@ impl Writer {
     /// Has the writer prove by itself that it can commit. What it finds is in the metrics.
     pub(in crate::store) fn probe_commit_soon(&self) {
         let (answer, _) = bounded(1);
-        // A writer that has no time is at work, and one that is gone needs no commit_probe.
+        // A writer that has no time is at work, and one that is gone needs no probe.
         let _ = self.commands.try_send(WriteCommand::ProbeCommit(answer));
     }
 
@@ -210,7 +213,7 @@ mod tests {
         let metrics = Arc::<Metrics>::default();
         let queries = Arc::new(Queries::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&queries), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, Ok(connection), queries, indexer.wake(), metrics, log).unwrap()
+        Writer::start(path, Ok(connection), queries, (indexer.wake(), Arc::default()), metrics, log).unwrap()
     }
 
     fn message(id: &str) -> Message {

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
+use super::batch::InsertedBatch;
+use super::commit_signal::CommitSignal;
 use super::transactor::Transactor;
 use super::waiter::{Waiter, answer_all};
 use super::writer::{Job, WriteCommand};
@@ -79,11 +81,12 @@ pub(super) fn serve(
     inbox: &Receiver<WriteCommand>,
     stopping: &AtomicBool,
     indexer: &Wake,
+    signal: &CommitSignal,
 ) {
     while let Some(batch) = Batch::take(inbox, stopping, transactor.holds_queries_up()) {
         let Batch { messages, waiters, probes, jobs } = batch;
         if !messages.is_empty() {
-            commit_all(transactor, &messages, waiters);
+            commit_all(transactor, signal, &messages, waiters);
             indexer.wake();
         }
         for probe in probes {
@@ -95,19 +98,32 @@ pub(super) fn serve(
         }
         if transactor.others_have_committed() {
             indexer.committed_by_others();
+            signal.committed_by_others(transactor.head().unwrap_or_else(|| signal.head()));
         }
         // After probes as well: each writes to the log, and for a month there may be nothing else.
         transactor.checkpoint_if_due();
     }
 }
 
-fn commit_all(transactor: &mut Transactor, messages: &[Message], waiters: Vec<Waiter>) {
+fn commit_all(
+    transactor: &mut Transactor,
+    signal: &CommitSignal,
+    messages: &[Message],
+    waiters: Vec<Waiter>,
+) {
     debug_assert_eq!(messages.len(), waiters.len());
-    match transactor.commit(messages) {
+    let mut commit = |messages| {
+        let InsertedBatch { outcomes, newest, .. } = transactor.commit(messages)?;
+        if let Some(newest) = newest {
+            signal.committed(newest);
+        }
+        Ok(outcomes)
+    };
+    match commit(messages) {
         Ok(outcomes) => answer_all(waiters.into_iter().zip(outcomes.into_iter().map(Ok))),
         Err(StoreError::Refused(_)) if messages.len() > 1 => {
             for (message, waiter) in messages.iter().zip(waiters) {
-                let outcome = transactor.commit(std::slice::from_ref(message));
+                let outcome = commit(std::slice::from_ref(message));
                 waiter.answer(outcome.map(|outcomes| outcomes[0]));
             }
         }

@@ -1,0 +1,150 @@
+//! A feed query says which page of the feed is asked for, by whom, how long it may take to come (contract, section 12).
+//!
+//! As with `/messages`, all errors are reported together, of a repeated parameter the last counts, and unknown ones
+//! are ignored.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::feed_cursor::FeedCursor;
+use crate::filter::integer;
+use crate::store::{FeedRange, FeedStart};
+use crate::url::query_parameters;
+use crate::validation_error::ValidationError;
+
+/// Messages of a page when `limit` is not given, and at the most.
+const DEFAULT_FEED_ROWS: i64 = 100;
+const MAX_FEED_ROWS: i64 = 1000;
+/// Seconds: below the minute after which most proxies give up.
+const MAX_WAIT: i64 = 55;
+/// Characters of the name of a consumer.
+const MAX_CONSUMER_NAME: usize = 64;
+const CONSUMER_PATTERN: &str = "^[a-z0-9._-]+$";
+
+/// What is asked of the feed.
+#[derive(Debug, PartialEq)]
+pub(super) struct FeedQuery {
+    pub(super) range: FeedRange,
+    pub(super) wait: Duration,
+    pub(super) consumer: Option<String>,
+    /// Adds what was kept beside a message (contract, section 14): nothing yet.
+    pub(super) original: bool,
+}
+
+impl FeedQuery {
+    /// Reads a query string.
+    pub(super) fn parse(query: &str) -> Result<Self, Vec<ValidationError>> {
+        let (mut after, mut limit, mut wait, mut consumer, mut original) = (None, None, None, None, None);
+        for (name, value) in query_parameters(query) {
+            match name.as_str() {
+                "after" => after = Some(value),
+                "limit" => limit = Some(value),
+                "wait" => wait = Some(value),
+                "consumer" => consumer = Some(value),
+                "original" => original = Some(value),
+                _ => {}
+            }
+        }
+        let mut errors = Vec::new();
+        let start = start(after.as_deref().unwrap_or_default()).unwrap_or_else(|error| {
+            errors.push(error);
+            FeedStart::Beginning
+        });
+        let limit = integer("limit", limit, DEFAULT_FEED_ROWS, 1, MAX_FEED_ROWS, &mut errors) as u32;
+        let wait = integer("wait", wait, 0, 0, MAX_WAIT, &mut errors).unsigned_abs();
+        errors.extend(consumer.as_deref().and_then(fault_of_name));
+        let original = original.as_deref().map_or(Ok(false), flag).unwrap_or_else(|error| {
+            errors.push(error);
+            false
+        });
+        let range = FeedRange { start, limit };
+        let query = Self { range, wait: Duration::from_secs(wait), consumer, original };
+        if errors.is_empty() { Ok(query) } else { Err(errors) }
+    }
+}
+
+fn start(after: &str) -> Result<FeedStart, ValidationError> {
+    match after {
+        "" => Ok(FeedStart::Beginning),
+        "now" => Ok(FeedStart::Now),
+        text => FeedCursor::parse(text).map(FeedStart::After).ok_or_else(|| {
+            let rule = "after must be a cursor of an earlier answer, or now";
+            ValidationError::value_error(&["query", "after"], rule).with_text(text)
+        }),
+    }
+}
+
+fn fault_of_name(name: &str) -> Option<ValidationError> {
+    let loc = ["query", "consumer"];
+    let error = if name.is_empty() {
+        ValidationError::new("string_too_short", &loc, "String should have at least 1 character")
+            .with_ctx(json!({ "min_length": 1 }))
+    } else if !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-')) {
+        let msg = format!("String should match pattern '{CONSUMER_PATTERN}'");
+        ValidationError::new("string_pattern_mismatch", &loc, msg)
+            .with_ctx(json!({ "pattern": CONSUMER_PATTERN }))
+    } else if name.len() > MAX_CONSUMER_NAME {
+        let msg = format!("String should have at most {MAX_CONSUMER_NAME} characters");
+        ValidationError::new("string_too_long", &loc, msg)
+            .with_ctx(json!({ "max_length": MAX_CONSUMER_NAME }))
+    } else {
+        return None;
+    };
+    Some(error.with_text(name))
+}
+
+fn flag(text: &str) -> Result<bool, ValidationError> {
+    match text {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        _ => Err(ValidationError::new("literal_error", &["query", "original"], "Input should be '0' or '1'")
+            .with_ctx(json!({ "expected": "'0' or '1'" }))
+            .with_text(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_parameters_it_is_the_first_page_at_once() {
+        let range = FeedRange { start: FeedStart::Beginning, limit: 100 };
+        let plain = FeedQuery { range, wait: Duration::ZERO, consumer: None, original: false };
+        assert_eq!(FeedQuery::parse("").unwrap(), plain);
+        assert_eq!(FeedQuery::parse("after=&unknown=1&original=0").unwrap(), plain);
+        let full =
+            FeedQuery::parse("limit=abc&after=now&limit=1000&wait=55&consumer=a.b_c-9&original=1").unwrap();
+        let range = FeedRange { start: FeedStart::Now, limit: 1000 };
+        let consumer = Some("a.b_c-9".to_owned());
+        assert_eq!(full, FeedQuery { range, wait: Duration::from_secs(55), consumer, original: true });
+    }
+
+    #[test]
+    fn every_bad_parameter_is_named() {
+        let long = format!("consumer={}", "x".repeat(65));
+        for (query, name, kind) in [
+            ("after=x", "after", "value_error"),
+            ("after=NOW", "after", "value_error"),
+            ("limit=0", "limit", "greater_than_equal"),
+            ("limit=1001", "limit", "less_than_equal"),
+            ("limit=", "limit", "int_parsing"),
+            ("wait=-1", "wait", "greater_than_equal"),
+            ("wait=56", "wait", "less_than_equal"),
+            ("wait=1.5", "wait", "int_parsing"),
+            ("consumer=", "consumer", "string_too_short"),
+            ("consumer=A", "consumer", "string_pattern_mismatch"),
+            ("consumer=%C3%A9", "consumer", "string_pattern_mismatch"),
+            (&long, "consumer", "string_too_long"),
+            ("original=2", "original", "literal_error"),
+            ("original=", "original", "literal_error"),
+        ] {
+            let errors = FeedQuery::parse(query).unwrap_err();
+            let named: Vec<_> = errors.iter().map(|error| (error.loc[1].as_str(), error.kind)).collect();
+            assert_eq!(named, [(Some(name), kind)], "{query}");
+        }
+        assert_eq!(FeedQuery::parse("after=x&limit=x&wait=x&consumer=X&original=x").unwrap_err().len(), 5);
+        assert!(FeedQuery::parse(&format!("consumer={}", "x".repeat(64))).is_ok());
+    }
+}

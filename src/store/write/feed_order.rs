@@ -1,0 +1,95 @@
+//! The feed order gives every message a row number that no message before it ever had.
+//!
+//! - SQLite gives the number behind the last row, and so the number of a last row that was deleted once more. The
+//!   transaction that deletes keeps a floor (the trigger `messages_floor`), under which nothing is stored again: one
+//!   look for each batch, nothing for each message.
+//! - Whoever has opened the database to write to it begins an epoch with its first batch (`messages_epochs`).
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::store::database::files::READ_WRITE;
+use crate::store::database::insertion::ignored;
+
+/// What a connection that inserts knows of the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum EpochState {
+    /// To be begun with the next batch.
+    Due,
+    Begun,
+}
+
+/// The end of the order, as a transaction finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct OrderEnd {
+    /// The last row, 0 where there is none.
+    last: i64,
+    floor: i64,
+}
+
+impl OrderEnd {
+    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut statement = connection.prepare_cached(
+            "SELECT ifnull((SELECT max(rowid) FROM messages), 0), floor FROM messages_feed",
+        )?;
+        statement.query_row([], |row| Ok(Self { last: row.get(0)?, floor: row.get(1)? }))
+    }
+
+    /// The highest number that was ever given, as far as it matters.
+    pub(in crate::store) fn head(self) -> i64 {
+        self.last.max(self.floor)
+    }
+
+    /// The number for the next message, where SQLite would give one that was given before. Behind the last number
+    /// that there is nothing is left to be said.
+    pub(super) fn explicit(self) -> Option<i64> {
+        if self.last < self.floor { self.floor.checked_add(1) } else { None }
+    }
+}
+
+/// Begins an epoch behind all that is there. To be called in the transaction that inserts. One in which nothing was
+/// stored is replaced.
+pub(super) fn begin_epoch(connection: &Connection, end: OrderEnd) -> rusqlite::Result<()> {
+    let begun = connection
+        .prepare_cached("INSERT OR REPLACE INTO messages_epochs VALUES (?1, random())")?
+        .execute([end.head().saturating_add(1)])?;
+    if begun == 1 { Ok(()) } else { Err(ignored("an epoch of the feed")) }
+}
+
+/// Makes another store of a database that nobody has open, as far as cursors go: those of before do not fit any more.
+/// A backup of an earlier version has no feed yet. Not synced.
+pub(in crate::store) fn begin_store(database: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open_with_flags(database, READ_WRITE)?;
+    // Nothing may stand beside it.
+    connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
+    let has_feed =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'messages_feed')";
+    if connection.query_row(has_feed, [], |row| row.get(0))? {
+        connection.execute("UPDATE messages_feed SET store = random()", [])?;
+    }
+    connection.close().map_err(|(_, error)| error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_number_is_said_where_sqlite_would_give_one_again() {
+        // The last row, the floor, the head, what is said.
+        for (last, floor, head, explicit) in [
+            (0, 0, 0, None),
+            (7, 0, 7, None),
+            (7, 7, 7, None),
+            (7, 9, 9, Some(10)),
+            (0, 3, 3, Some(4)),
+            (-5, 0, 0, Some(1)),
+            (i64::MAX, 0, i64::MAX, None),
+            (3, i64::MAX, i64::MAX, None),
+        ] {
+            let end = OrderEnd { last, floor };
+            assert_eq!((end.head(), end.explicit()), (head, explicit), "{end:?}");
+        }
+    }
+}
