@@ -83,7 +83,7 @@
 //! # What is absent on purpose
 //!
 //! An async runtime; a thread for each connection; a second writer; a lock that a scrape shares with a request; a handing
-//! over of sockets between processes; a cache of answers; TLS, compression and a resolver.
+//! over of sockets between processes; a cache of answers; TLS and compression.
 //!
 //! # What always holds
 //!
