@@ -6,7 +6,7 @@
 //!
 //! | | modules |
 //! |---|---|
-//! | parts | [`migration`] [`footprint`] [`ingest`] [`reads`] [`mixed`] [`growth`] [`wal`] |
+//! | parts | [`migration`] [`footprint`] [`ingest`] [`reads`] [`mixed`] [`growth`] [`wal`] [`feed`] |
 //! | what they ask and send | [`requests`] [`asked`] [`clients`] [`post`] [`http`] |
 //! | what they compare with | [`plain`] [`bare`] |
 //! | what they work on | [`stores`] [`files`] [`service`] [`supply`] [`corpus`] [`random`] |
@@ -18,6 +18,7 @@ mod chart;
 mod cleanup;
 mod clients;
 mod corpus;
+mod feed;
 mod figures;
 mod files;
 mod footprint;
@@ -88,6 +89,7 @@ impl Bench {
             Part::Reads => reads::run(self),
             Part::Mixed => mixed::run(self),
             Part::Growth => growth::run(self).and_then(|()| wal::run(self)),
+            Part::Feed => feed::run(self),
         }
     }
 

@@ -22,11 +22,12 @@ pub(crate) enum Part {
     Reads,
     Mixed,
     Growth,
+    Feed,
 }
 
 impl Part {
-    const ALL: [Self; 6] =
-        [Self::Stores, Self::Footprint, Self::Ingest, Self::Reads, Self::Mixed, Self::Growth];
+    const ALL: [Self; 7] =
+        [Self::Stores, Self::Footprint, Self::Ingest, Self::Reads, Self::Mixed, Self::Growth, Self::Feed];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -36,6 +37,7 @@ impl Part {
             Self::Reads => "reads",
             Self::Mixed => "mixed",
             Self::Growth => "growth",
+            Self::Feed => "feed",
         }
     }
 }
