@@ -31,6 +31,7 @@ const FOLLOWED: Bar = Bar::AtLeast(0.85);
 const WAITED_FOR: Bar = Bar::AtLeast(0.97);
 /// What so many cost while they wait, in megabytes.
 const WAITERS: usize = 5_000;
+const AT_ONCE: usize = 500;
 const WAITERS_MEMORY: Bar = Bar::AtMost(20.0);
 const FOLLOWERS: usize = 10;
 const CONNECTIONS: u32 = 64;
@@ -313,19 +314,22 @@ fn load(bench: &mut Bench, beside: Beside) -> Result<(Posted, Option<f64>), Fail
 /// Connections on which somebody waits for the first message that comes.
 fn waiters(address: SocketAddr) -> Result<Vec<TcpStream>, Failure> {
     let mut waiters = Vec::with_capacity(WAITERS);
-    for _ in 0..WAITERS {
-        let mut stream = TcpStream::connect(address)?;
-        stream.write_all(b"GET /feed?after=now&wait=55 HTTP/1.1\r\nHost: bench\r\n\r\n")?;
-        waiters.push(stream);
-    }
     let mut client = Client::connect(address)?;
     let began = Instant::now();
-    let all = format!("\nfeed_waiters {WAITERS}\n");
-    while !String::from_utf8(client.get("/metrics")?.body)?.contains(&all) {
-        if began.elapsed() > Duration::from_secs(30) {
-            return Err("not everybody waits".into());
+    while waiters.len() < WAITERS {
+        // No more at once than may wait in a queue.
+        for _ in 0..AT_ONCE {
+            let mut stream = TcpStream::connect(address)?;
+            stream.write_all(b"GET /feed?after=now&wait=55 HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+            waiters.push(stream);
         }
-        thread::sleep(Duration::from_millis(20));
+        let all = format!("\nfeed_waiters {}\n", waiters.len());
+        while !String::from_utf8(client.get("/metrics")?.body)?.contains(&all) {
+            if began.elapsed() > Duration::from_secs(30) {
+                return Err("not everybody waits".into());
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
     Ok(waiters)
 }
