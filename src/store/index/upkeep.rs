@@ -164,7 +164,7 @@ impl Upkeep {
     /// query reads it just now, the next call does it.
     pub(super) fn truncate_wal(&mut self) -> rusqlite::Result<()> {
         if self.wal_holds_deleted {
-            self.wal_holds_deleted = wal::truncate(&self.index)? != wal::Checkpointed::All;
+            self.wal_holds_deleted = wal::truncate(&self.index, Duration::ZERO)? != wal::Checkpointed::All;
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ pub(super) fn make(connection: &Connection, lock: &Lock, patience: Duration) -> 
 pub(super) fn truncate(connection: &Connection, lock: &Lock, patience: Duration) -> rusqlite::Result<()> {
     // Most of it, while others go on.
     wal::passive(connection)?;
-    until_all_is_checkpointed(lock, patience, || wal::truncate(connection))
+    until_all_is_checkpointed(lock, patience, || wal::truncate(connection, Duration::ZERO))
 }
 
 fn until_all_is_checkpointed(

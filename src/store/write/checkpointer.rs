@@ -34,7 +34,7 @@ const BETWEEN_MOMENTS: Duration = Duration::from_secs(1);
 /// Moves what the database's log holds now. When it has been dropped its connection is closed.
 pub(super) struct Checkpointer {
     /// Bytes in the log after the writer's last commit.
-    pub(super) known: Arc<AtomicU64>,
+    pub(super) writer_wal_bytes: Arc<AtomicU64>,
     pub(super) report: Arc<Report>,
     /// `None` once it is to end.
     wake: Option<Sender<()>>,
@@ -44,10 +44,10 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     pub(super) fn start(database: &Path, queries: Arc<Queries>, log: Log) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
-        let (known, report) = (Arc::<AtomicU64>::default(), Report::new("database", log));
+        let (writer_wal_bytes, report) = (Arc::<AtomicU64>::default(), Report::new("database", log));
         let mut work = CheckpointLoop {
             database: database.to_owned(),
-            known: Arc::clone(&known),
+            writer_wal_bytes: Arc::clone(&writer_wal_bytes),
             keeper: Keeper::new(&DATABASE, queries.gate(), Arc::clone(&report)),
             moment: Moment::default(),
             queries,
@@ -60,7 +60,7 @@ impl Checkpointer {
                 work.open = None;
             }
         })?;
-        Ok(Self { known, report, wake: Some(wake), thread: Some(thread) })
+        Ok(Self { writer_wal_bytes, report, wake: Some(wake), thread: Some(thread) })
     }
 
     pub(super) fn wake(&self) {
@@ -83,7 +83,7 @@ impl Drop for Checkpointer {
 
 struct CheckpointLoop {
     database: PathBuf,
-    known: Arc<AtomicU64>,
+    writer_wal_bytes: Arc<AtomicU64>,
     /// For commits of others.
     keeper: Keeper,
     moment: Moment,
@@ -122,7 +122,7 @@ impl CheckpointLoop {
         }
         let length = wal::length(connection)?;
         // What the writer knows is the writer's, and of what is moved there is nothing left to be done.
-        if length.live == self.known.load(Relaxed) || length.checkpointed == length.live {
+        if length.live == self.writer_wal_bytes.load(Relaxed) || length.checkpointed == length.live {
             self.keeper.rest();
         } else if self.keeper.keep(connection, length.live)? == Kept::PassiveIsDue {
             wal::passive(connection)?;
