@@ -175,7 +175,7 @@ impl Store {
     /// within a second whatever the database does.
     pub fn ready(&self) -> Result<(), StoreError> {
         self.writer.probe_commit()?;
-        self.queries.answer()
+        self.queries.ping()
     }
 
     /// True if the writer is not stuck: it takes up its next batch in time, also where it cannot commit.

@@ -270,8 +270,7 @@ impl IndexLoop {
                 IndexVerdict::Pending => "changes were removed that it has not taken account of",
                 IndexVerdict::Wrong(wrong) => wrong,
             };
-            self.queries.epochs().condemn_index(wrong.to_owned());
-            self.queries.end_epoch();
+            self.queries.condemn_index(wrong.to_owned());
             return Ok(false);
         }
         Ok(false)

@@ -15,7 +15,7 @@ use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::schema;
 use crate::store::index::Watermarks;
 use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
-use crate::store::read::selection::Selection;
+use crate::store::read::selection::{Selection, Window};
 
 /// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can start over.
 const EXPORT_ROWS: i64 = 10_000;
@@ -66,10 +66,11 @@ impl Export {
         let Some(last) = last else {
             return Ok(None);
         };
-        let mut selection = Selection::new(&self.filter, &Watermarks::default());
-        (selection.from_row, selection.through) = (first, last);
-        let rows = selection.in_table(COLUMNS, "m.rowid BETWEEN :from_row AND :through");
-        let mut statement = selection.prepare(&snapshot, &format!("{rows} ORDER BY m.rowid"))?;
+        let nothing_indexed = Watermarks::default();
+        let selection = Selection::new(&self.filter, &nothing_indexed);
+        let window = Window { rows: first..=last, ..selection.all() };
+        let rows = selection.in_table(COLUMNS, "m.rowid BETWEEN :from_row AND :through", &window);
+        let mut statement = selection.prepare(&snapshot, &format!("{rows} ORDER BY m.rowid"), &window)?;
         let (mut slice, mut bytes) = (Vec::new(), 0);
         let mut found = statement.raw_query();
         let behind = |row: i64| row.checked_add(1).map(|next| (next, end));
