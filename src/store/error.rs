@@ -14,7 +14,7 @@ pub enum StoreError {
     Stopping,
     /// Another process holds the database.
     Locked,
-    /// Another process reads the database, so that the log cannot start over, and it has become too long.
+    /// Another process reads the database, so that the log cannot restart, and it has become too long.
     LogHeld,
     /// The file system has no room left.
     DiskFull,

@@ -49,10 +49,10 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
     let company = Company::of(path);
-    let version = match look(path, company) {
+    let version = match examine_beside(path, company) {
         // Somebody has opened it in between.
-        Err(OpenError::InUse(_)) if company == Company::None => look(path, Company::Others),
-        looked => looked,
+        Err(OpenError::InUse(_)) if company == Company::None => examine_beside(path, Company::Others),
+        verdict => verdict,
     }?;
     if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
@@ -87,7 +87,7 @@ impl Company {
     }
 }
 
-fn look(path: &Path, company: Company) -> Result<i64, OpenError> {
+fn examine_beside(path: &Path, company: Company) -> Result<i64, OpenError> {
     let examine_unchanged = || -> rusqlite::Result<Verdict> {
         if !is_utf8(path, company)? {
             return Ok(Verdict::Foreign("its text is UTF-16, not UTF-8".to_owned()));

@@ -1,4 +1,4 @@
-//! A transaction is committed as a whole or leaves nothing behind.
+//! A transaction takes the write lock when it begins, so that it never fails for want of it later.
 
 use rusqlite::Connection;
 

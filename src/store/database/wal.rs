@@ -28,9 +28,9 @@ pub(in crate::store) fn frame_bytes(connection: &Connection) -> rusqlite::Result
 /// How long a log is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Length {
-    /// What counts: what lies behind it in the file is from before the log started over.
+    /// What counts: what lies behind it in the file is from before the log restarted.
     pub(in crate::store) live: u64,
-    /// What is in the file already. Where it is all, the log is about to start over, if nobody reads it.
+    /// What is in the file already. Where it is all, the log is about to restart, if nobody reads it.
     pub(in crate::store) checkpointed: u64,
 }
 
@@ -43,7 +43,7 @@ pub(in crate::store) fn length(connection: &Connection) -> rusqlite::Result<Leng
     statement.query_row([], |row| Ok(Length { live: bytes(row.get(1)?), checkpointed: bytes(row.get(2)?) }))
 }
 
-/// A log that has become longer is cut back to so many bytes when it starts over.
+/// A log that has become longer is cut back to so many bytes when it restarts.
 pub(in crate::store) fn keep_at_most(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA journal_size_limit = {bytes}"), [], |_| Ok(()))
 }

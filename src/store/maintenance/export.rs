@@ -1,7 +1,7 @@
 //! An export reads every message that matches a filter in the order in which they arrived, a slice at a time.
 //!
 //! - A slice is read in a snapshot of its own, which ends before anything is done with it: so the log can
-//!   start over however long an export takes, and a few megabytes hold it all.
+//!   restart however long an export takes, and a few megabytes hold it all.
 //! - What was stored when it began is in it, unless it was deleted since; what comes later is not.
 
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use crate::store::index::Watermarks;
 use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
 use crate::store::read::selection::{Selection, Window};
 
-/// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can start over.
+/// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can restart.
 const EXPORT_ROWS: i64 = 10_000;
 /// Bytes of messages that `export` takes from one snapshot. They are held in memory, and written when
 /// the snapshot has ended: whoever reads them may be slow.

@@ -2,7 +2,7 @@
 //! number.
 //!
 //! It runs on a thread of its own, and is looked after meanwhile: what is written is synced a little at a time,
-//! and the copy is given up when its snapshot has kept the log from starting over for too long.
+//! and the copy is given up when its snapshot has kept the log from restarting for too long.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -22,7 +22,7 @@ use crate::store::database::temporary::Temporary;
 /// Bytes written to a copy between two syncs. A disk that gets much at once keeps commits waiting.
 const SYNC_BYTES: u64 = 8 << 20;
 /// How often it is looked how far the copy has come.
-const LOOK: Duration = Duration::from_millis(20);
+const COPY_POLL: Duration = Duration::from_millis(20);
 
 /// Why a copy was not finished.
 enum CopyError {
@@ -75,13 +75,13 @@ fn copy(source: &Path, target: &Temporary, progress: &mut dyn FnMut(u64, u64)) -
         let mut watched = Ok(());
         while !vacuum.is_finished() {
             if watched.is_ok() {
-                watched = watch.look();
+                watched = watch.sync_some();
             }
             if watched.is_err() {
                 // Until it has ended: what comes before the statement begins has no effect.
                 interrupt.interrupt();
             }
-            thread::park_timeout(LOOK);
+            thread::park_timeout(COPY_POLL);
         }
         (vacuum.join(), watched)
     });
@@ -103,7 +103,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    fn look(&mut self) -> Result<(), CopyError> {
+    fn sync_some(&mut self) -> Result<(), CopyError> {
         if self.log.is_exceeded() {
             return Err(CopyError::Busy);
         }

@@ -18,7 +18,7 @@ use super::interrupt::Interrupt;
 use super::pool::{Pool, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
 use super::query_activity::QueryActivity;
-use crate::limits::{DELETION_LOOK, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
+use crate::limits::{DELETION_POLL, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
 use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::reader_gate::ReaderGate;
@@ -112,7 +112,7 @@ impl Queries {
             return Err(StoreError::TooSlow);
         }
         let mut slot = self.pool.borrow(deadline).ok_or(StoreError::TooSlow)?;
-        // Behind the turn: whoever still waits for one keeps no log from starting over.
+        // Behind the turn: whoever still waits for one keeps no log from restarting.
         let _running = self.gate().pass(deadline).ok_or(StoreError::TooSlow)?;
         if self.connector.is_closing() {
             return Err(StoreError::Stopping);
@@ -156,7 +156,7 @@ impl Queries {
         loop {
             match self.connector.run(slot, attach, deadline, indexed)? {
                 Indexed::Answer(answer) => return Ok(Some(answer)),
-                Indexed::IsBehind if Instant::now() < patience => thread::sleep(DELETION_LOOK),
+                Indexed::IsBehind if Instant::now() < patience => thread::sleep(DELETION_POLL),
                 Indexed::IsBehind | Indexed::OfNoUse => return Ok(None),
             }
         }
@@ -179,7 +179,7 @@ impl Queries {
         )
     }
 
-    /// What keeps queries back while a log has to start over.
+    /// What keeps queries back while a log has to restart.
     pub(in crate::store) fn gate(&self) -> &Arc<ReaderGate> {
         &self.connector.interrupt.gate
     }

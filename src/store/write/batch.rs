@@ -44,11 +44,11 @@ pub(in crate::store) fn insert_all<'a>(
         begin_epoch(connection, end)?;
     }
     let mut number = end.explicit();
-    let salt = Salt::if_any_is_remembered(connection)?;
+    let salt = Salt::if_any_tombstone(connection)?;
     let mut insert = connection.prepare_cached(INSERT)?;
     let one = |(message, created_at): (&Message, &str)| {
         if let Some(salt) = &salt
-            && tombstones::is_remembered(connection, salt, message.message_id())?
+            && tombstones::exists(connection, salt, message.message_id())?
         {
             return Ok(Inserted::Duplicate);
         }

@@ -90,7 +90,7 @@ impl WriteConnection {
             return Err(StoreError::Corrupt("the file was cut to nothing".to_owned()));
         }
         let failed = |error: OpenError| match error {
-            OpenError::Foreign(reason) => StoreError::Foreign(reason),
+            OpenError::Refused(reason) => StoreError::Foreign(reason),
             OpenError::InUse(_) => StoreError::Locked,
             OpenError::Full(_) => StoreError::DiskFull,
             OpenError::Unusable(reason) => StoreError::Io(reason),
@@ -193,7 +193,7 @@ mod tests {
         }
 
         /// True if queries are held up at this length.
-        fn look(&mut self, bytes: u64) -> bool {
+        fn holds_queries_at(&mut self, bytes: u64) -> bool {
             let open = self.open.as_mut().unwrap();
             open.wal_bytes.store(bytes, Relaxed);
             open.checkpoint_if_due(&self.checkpointer).unwrap();
@@ -210,13 +210,15 @@ mod tests {
     fn queries_are_held_up_no_longer_than_the_log_is_long() {
         let watched = Watched::new();
         let queries = Arc::clone(&watched.borrow().queries);
-        let query = |bytes| queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
+        let query = |bytes| {
+            queries.with(Instant::now(), |_| Ok(watched.borrow_mut().holds_queries_at(bytes))).unwrap()
+        };
         assert!(!query(DATABASE.passive - 1));
         assert!(query(DATABASE.restart), "one is running");
-        assert!(!watched.borrow_mut().look(1), "the log has started over by itself");
+        assert!(!watched.borrow_mut().holds_queries_at(1), "the log has started over by itself");
         assert!(query(DATABASE.restart));
         assert!(!is_answered(&queries));
-        assert!(!watched.borrow_mut().look(DATABASE.restart), "it has ended, and was waited for");
+        assert!(!watched.borrow_mut().holds_queries_at(DATABASE.restart), "it has ended, and was waited for");
         assert!(is_answered(&queries));
     }
 
@@ -224,7 +226,8 @@ mod tests {
     fn a_lost_connection_lets_queries_go_on() {
         let watched = Watched::new();
         let queries = Arc::clone(&watched.borrow().queries);
-        let held = queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(DATABASE.restart)));
+        let held =
+            queries.with(Instant::now(), |_| Ok(watched.borrow_mut().holds_queries_at(DATABASE.restart)));
         assert!(held.unwrap() && !is_answered(&queries));
         watched.borrow_mut().open = None;
         assert!(is_answered(&queries));

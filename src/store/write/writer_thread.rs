@@ -22,10 +22,10 @@ use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 
 /// While new queries are held up because the log has to restart, how often it is looked whether the others have ended.
-const HELD_QUERY_LOOK: Duration = Duration::from_millis(20);
+const HELD_QUERY_POLL: Duration = Duration::from_millis(20);
 /// How often an idle writer looks whether another process has committed: so long may a total be wrong that
 /// somebody has made wrong past the triggers.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
+const IDLE_POLL: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Batch {
@@ -48,7 +48,7 @@ impl Batch {
             // Whoever sets it sends something afterwards.
             inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected)
         } else {
-            inbox.recv_timeout(if queries_are_held_up { HELD_QUERY_LOOK } else { LOOK_FOR_OTHERS })
+            inbox.recv_timeout(if queries_are_held_up { HELD_QUERY_POLL } else { IDLE_POLL })
         };
         if matches!(first, Err(RecvTimeoutError::Disconnected)) {
             return None;
