@@ -50,8 +50,8 @@ fn is_encoded(codings: &str) -> bool {
 }
 
 /// The answer once the writer has spoken.
-pub fn committed(message_id: Option<String>, outcome: &Result<Inserted, StoreError>) -> Reply {
-    let (response, result) = match outcome {
+pub fn committed(message_id: Option<String>, result: &Result<Inserted, StoreError>) -> Reply {
+    let (response, result) = match result {
         Ok(Inserted::Created) => (stored(), WebhookResult::Created),
         Ok(Inserted::Duplicate) => (stored(), WebhookResult::Duplicate),
         Err(error) => (problem::storage(error), WebhookResult::Unavailable),

@@ -23,7 +23,7 @@ pub(super) struct AccessRecord<'a> {
 
 impl AccessRecord<'_> {
     /// The answer as bytes. It is counted and logged with the status that goes out.
-    pub(super) fn answer(&self, app: &App, reply: &Reply, next: Next) -> RenderedResponse {
+    pub(super) fn render_and_log(&self, app: &App, reply: &Reply, next: Next) -> RenderedResponse {
         let head_only = self.line.is_some_and(|(method, _)| method == "HEAD");
         let rendered = render(&reply.response, self.request_id, head_only, next);
         if let Ok(rendered) = rendered {
@@ -94,7 +94,7 @@ mod tests {
         let record = AccessRecord { route: Route::Stats, request_id: "id-1", line, peer, headers, received };
         for value in ["é", "a\r\nb: c"] {
             let reply = Response::json(200, b"{}".as_slice()).header("Link", value).into();
-            let text = String::from_utf8(record.answer(&app, &reply, Next::KeepOpen).bytes).unwrap();
+            let text = String::from_utf8(record.render_and_log(&app, &reply, Next::KeepOpen).bytes).unwrap();
             assert!(text.starts_with("HTTP/1.1 500 ") && text.contains("X-Request-ID: id-1\r\n"), "{text}");
         }
     }

@@ -69,7 +69,7 @@ impl RejectedRequest {
 
 impl RejectedRequest {
     /// The answer, counted and logged like any other. The connection ends with it.
-    pub(super) fn answer(&self, app: &App, peer: Client) -> RenderedResponse {
+    pub(super) fn render_and_log(&self, app: &App, peer: Client) -> RenderedResponse {
         let request_id = request_id::of(&self.headers);
         let line = self.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
         let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
@@ -79,7 +79,7 @@ impl RejectedRequest {
         };
         let (headers, received) = (&self.headers, Instant::now());
         let record = AccessRecord { route, request_id: &request_id, line, peer, headers, received };
-        record.answer(app, &reply, Next::Close)
+        record.render_and_log(app, &reply, Next::Close)
     }
 }
 

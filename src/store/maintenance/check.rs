@@ -16,6 +16,7 @@ use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::sort_columns::INSTANT;
 use crate::store::database::{column, lock, schema, temporary};
+use crate::store::write::feed_order::OrderEnd;
 
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
 const CHECK_POLL_OPS: i32 = 200_000;
@@ -63,9 +64,21 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
         say(&figures.map_err(failed)?);
     }
     if version == VERSION {
+        say(order(&connection).map_err(failed)?);
         is_sound = derived::agrees(&connection, database, say).map_err(failed)?;
     }
     Ok(is_sound)
+}
+
+/// Whether new messages are in the order of the feed. Messages are whole in any case.
+fn order(connection: &Connection) -> rusqlite::Result<&'static str> {
+    let has_numbers = OrderEnd::read(connection)?.head() < i64::MAX;
+    Ok(if has_numbers {
+        "feed: new messages come behind all others"
+    } else {
+        "feed: the last row number is in use, so that new messages have no order; export them and import them into a \
+         new file"
+    })
 }
 
 /// What it does is interrupted when the log has to restart.

@@ -200,7 +200,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::waiter::{Heard, OutcomeSender, outcomes};
+    use super::super::waiter::{Outcome, OutcomeSender, outcomes};
     use crossbeam_channel::Receiver;
 
     use super::*;
@@ -228,7 +228,7 @@ mod tests {
         writer.commands.send(WriteCommand::Job(Box::new(|_| panic!("on purpose")))).unwrap();
     }
 
-    fn channel() -> (OutcomeSender, Receiver<Heard>) {
+    fn channel() -> (OutcomeSender, Receiver<Outcome>) {
         outcomes(Arc::new(Waker::new().unwrap()))
     }
 
@@ -239,13 +239,13 @@ mod tests {
         let (sender, heard) = channel();
         writer.insert(message("m1"), sender.waiter(1));
         panic(&writer);
-        assert_eq!(heard.recv(), Ok((1, Ok(Inserted::Created))));
+        assert_eq!(heard.recv(), Ok(Outcome { ticket: 1, result: Ok(Inserted::Created) }));
         // The connection is opened anew after a pause; until then the answer is an error.
-        let outcome = std::iter::repeat_with(|| {
+        let results = std::iter::repeat_with(|| {
             writer.insert(message("m2"), sender.waiter(2));
-            heard.recv().unwrap()
+            heard.recv().unwrap().result
         });
-        assert!(outcome.take(100_000_000).any(|outcome| outcome == (2, Ok(Inserted::Created))));
+        assert!(results.take(100_000_000).any(|result| result == Ok(Inserted::Created)));
         writer.stop();
     }
 
