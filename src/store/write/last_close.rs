@@ -20,15 +20,11 @@ const LAST_CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The last connection of this process, or why there is none.
 pub(in crate::store) struct LastConnection {
-    path: PathBuf,
-    connection: Result<Connection, StoreError>,
+    pub(super) path: PathBuf,
+    pub(super) connection: Result<Connection, StoreError>,
 }
 
 impl LastConnection {
-    pub(super) fn new(path: PathBuf, connection: Result<Connection, StoreError>) -> Self {
-        Self { path, connection }
-    }
-
     /// To be called when every other connection of this process has been closed. A log that stays is said.
     pub(in crate::store) fn close(self, log: &Log) {
         let truncated = self.connection.and_then(truncate_and_close);

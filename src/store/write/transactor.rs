@@ -163,7 +163,7 @@ impl Transactor {
         let Self { path, open, checkpointer, .. } = self;
         drop(checkpointer);
         let connection = opened.and_then(|()| open.map(|open| open.connection).ok_or(StoreError::Lost));
-        LastConnection::new(path, connection)
+        LastConnection { path, connection }
     }
 
     /// Runs a transaction on the open connection, opening one if need be, and draws the
