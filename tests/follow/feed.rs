@@ -72,9 +72,9 @@ fn without_a_url_it_is_the_service_of_this_machine() {
     let follower = setup().with("LISTEN_ADDR", &listen).run_follow(&["follow"]);
     follower.writes(&["m1"]);
     // What it does not use is not looked at.
-    let setup = follower.stop().with("DATABASE_URL", "nonsense").with("WORKERS", "many");
+    let stopped = follower.stop().with("DATABASE_URL", "nonsense").with("WORKERS", "many");
     feed.store(1);
-    let follower = setup.follow(&feed, &[]);
+    let follower = stopped.follow(&feed, &[]);
     follower.writes(&["m2"]);
     follower.stop();
     setup().with("LISTEN_ADDR", "nonsense").run_follow(&["follow"]).ends(78, &["LISTEN_ADDR"]);
