@@ -1,5 +1,6 @@
 //! The access log has one line for each request that was answered, whatever came of it.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::response_writer::{Next, RenderedResponse, render};
@@ -41,7 +42,7 @@ impl AccessRecord<'_> {
         let status = reply.response.status;
         app.metrics.request(self.route, status, took);
         if let Some(facts) = &reply.webhook {
-            app.metrics.webhook(facts.result);
+            app.metrics.webhooks(facts.result).fetch_add(1, Relaxed);
         }
         let level = match level(status, reply.webhook.as_ref().map(|facts| facts.result)) {
             Level::Info if self.request_id == app.watchdog_id => Level::Debug,

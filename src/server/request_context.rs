@@ -182,8 +182,8 @@ impl RequestContext {
 
     /// There is no room for it.
     pub(super) fn shed(self: Box<Self>) {
-        self.app.metrics.shed(self.priority());
-        let reply = routes::shed(self.resolved.priority);
+        self.app.metrics.shed(self.priority()).fetch_add(1, Relaxed);
+        let reply = routes::unavailable(self.priority(), routes::OVERLOADED);
         self.send_to_all(reply);
     }
 
@@ -227,7 +227,7 @@ impl RequestContext {
 impl Drop for RequestContext {
     fn drop(&mut self) {
         if self.completions.is_some() {
-            let reply = routes::shed(self.resolved.priority);
+            let reply = routes::unavailable(self.priority(), "the request was given up");
             self.send(&reply);
         }
     }
@@ -331,7 +331,7 @@ pub(super) mod tests {
             answers[0].starts_with("HTTP/1.1 503 ") && answers[0].contains("Retry-After: 1"),
             "{answers:?}"
         );
-        assert_eq!(app.metrics.webhooks_total(WebhookResult::Unavailable), 1);
+        assert_eq!(app.metrics.webhooks(WebhookResult::Unavailable).load(Relaxed), 1);
     }
 
     #[test]
@@ -359,7 +359,7 @@ pub(super) mod tests {
             let answers =
                 std::iter::repeat_with(|| answers(&queue)).find(|answers| !answers.is_empty()).unwrap();
             assert!(answers.len() == 1 && answers[0].starts_with("HTTP/1.1 200 "), "{answers:?}");
-            assert_eq!(app.metrics.webhooks_total(result), 1);
+            assert_eq!(app.metrics.webhooks(result).load(Relaxed), 1);
         }
     }
 
@@ -371,6 +371,6 @@ pub(super) mod tests {
         drop(queue);
         context.run(to_be_stored);
         let waiting = app.metrics.in_flight(Priority::Ingest).load(Relaxed);
-        assert_eq!((app.metrics.webhooks_total(WebhookResult::Unavailable), waiting), (1, 0));
+        assert_eq!((app.metrics.webhooks(WebhookResult::Unavailable).load(Relaxed), waiting), (1, 0));
     }
 }

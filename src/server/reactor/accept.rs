@@ -1,4 +1,4 @@
-//! Connections are accepted within their number.
+//! The reactor accepts connections up to `MAX_CONNECTIONS`; past it one gives way, or the newcomer is answered 503.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
@@ -54,7 +54,7 @@ impl Reactor {
         let flags =
             epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         if epoll::add(&self.poll, &socket, epoll::EventData::new_u64(key as u64), flags).is_err() {
-            self.app.metrics.closed(CloseCause::Capacity);
+            self.app.metrics.closed(CloseCause::Capacity).fetch_add(1, Relaxed);
             return;
         }
         let number = self.sources.add(peer);
@@ -75,7 +75,7 @@ impl Reactor {
         let _ = rustix::net::shutdown(socket, Shutdown::Write);
         // To close upon what was not read would reset the connection, and the answer with it.
         let _ = rustix::net::recv(socket, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT);
-        self.app.metrics.closed(CloseCause::Capacity);
+        self.app.metrics.closed(CloseCause::Capacity).fetch_add(1, Relaxed);
     }
 
     fn pause_accepting(&mut self) {

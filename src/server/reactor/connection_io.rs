@@ -236,7 +236,7 @@ impl Reactor {
             self.sources.remove(connection.source.number());
             self.completions.buffered().recount(connection.counted, 0);
             self.app.metrics.connections.fetch_sub(1, Relaxed);
-            self.app.metrics.closed(cause);
+            self.app.metrics.closed(cause).fetch_add(1, Relaxed);
             if cause.is_containment() {
                 self.closed[cause as usize] += 1;
             }

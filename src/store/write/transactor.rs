@@ -111,8 +111,8 @@ impl Transactor {
         let outcomes = &inserted.outcomes;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
-        self.metrics.batch_messages.observe(messages.len() as u64);
-        self.metrics.commit_seconds.observe_time(began.elapsed());
+        self.metrics.histograms.batch_messages.observe(messages.len() as u64);
+        self.metrics.histograms.commit_seconds.observe_time(began.elapsed());
         self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
         lag::observe(&self.metrics, messages, outcomes, stored_at);
         Ok(inserted)
