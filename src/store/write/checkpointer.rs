@@ -22,7 +22,7 @@ use crate::store::database::wal_bounds::DATABASE;
 use crate::store::database::{files, lock, schema, wal};
 use crate::store::read::queries::Queries;
 
-/// How often it is looked whether another process commits, or asks for something.
+/// How often it is asked whether another process commits, or asks for something.
 const OTHERS_POLL: Duration = Duration::from_millis(50);
 /// When a moment without queries has been asked for so long, those that are still running are given up.
 const MOMENT_GRACE: Duration = Duration::from_secs(2);

@@ -175,16 +175,8 @@ impl Transactor {
     ) -> Result<T, StoreError> {
         let result = self.begin(patience).and_then(|open| {
             let done = end(&open.connection, work(open))?;
-            Ok((done, open.is_at_its_paths()))
+            if open.is_at_its_paths() { Ok(done) } else { Err(StoreError::Replaced) }
         });
-        let result = match result {
-            Ok((done, true)) => Ok(done),
-            Ok((_, false)) => {
-                self.let_go();
-                Err(StoreError::Replaced)
-            }
-            Err(error) => Err(error),
-        };
         match &result {
             Ok(_) => {
                 self.last_failure = None;
@@ -193,20 +185,25 @@ impl Transactor {
                 }
                 self.last_commit.set(Some(Instant::now()));
             }
-            Err(error) => self.failed(error),
+            Err(error) => {
+                if *error == StoreError::Replaced {
+                    self.let_go();
+                }
+                self.failed(error);
+            }
         }
         result
     }
 
-    /// The paths name other files now. What was acknowledged may stand in a log that has lost its
+    /// The paths name other files now than are open. What was acknowledged may stand in a log that has lost its
     /// name: it is moved into its file while it is still open. No connection to the old files may
     /// stay: queries would be answered from them, and SQLite would share their index with the next.
     fn let_go(&mut self) {
         if let Some(open) = self.open.take() {
             // With a log on a disk that fails, there is nothing more to be done.
             let _ = wal::truncate(&open.connection, COMMIT_BUSY_TIMEOUT);
+            self.queries.end_epoch();
         }
-        self.queries.end_epoch();
     }
 
     /// A panic struck in the middle of something: nothing about the connection is certain.
