@@ -126,7 +126,7 @@ impl Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let code = match error {
-            OpenError::Foreign(_) => EX_CONFIG,
+            OpenError::Refused(_) => EX_CONFIG,
             OpenError::Unusable(_) | OpenError::Full(_) => EX_UNAVAILABLE,
             OpenError::InUse(_) => EX_TEMPFAIL,
         };
