@@ -1,6 +1,4 @@
-//! The command line runs what its arguments name.
-//!
-//! Exit codes (sysexits.h) tell a script or systemd what kind of failure it was.
+//! The command line parses the arguments into a command, whose failure becomes an exit code (sysexits.h).
 
 mod check;
 mod erase;
