@@ -158,9 +158,11 @@ fn a_client_that_hangs_up_is_forgotten_and_one_that_only_stops_sending_is_answer
 #[test]
 fn a_waiter_gives_way_when_there_is_no_room_for_others() {
     let service = Setup::new().with("MAX_CONNECTIONS", "9").start();
-    let mut clients: Vec<Client> = (0..8).map(|_| waiter(&service, "after=now&wait=55")).collect();
+    let (_, cursor, _) = page(&service.get("/feed?after=now"));
+    let query = format!("after={cursor}&wait=55");
+    let mut clients: Vec<Client> = (0..8).map(|_| waiter(&service, &query)).collect();
     wait_for_waiters(&service, 8);
-    clients.push(waiter(&service, "after=now&wait=55"));
+    clients.push(waiter(&service, &query));
     // For this one somebody who waits has to go, and is answered.
     let mut newcomer = service.connect();
     newcomer.get("/feed?after=now").expect(200);
