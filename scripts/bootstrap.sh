@@ -117,6 +117,30 @@ want_litestream() {
 	export UNAVAILABLE
 }
 
+# The libraries with which receivers verify webhooks. In a folder of their own: npm takes away what it did not put
+# there itself.
+want_webhook_libraries() {
+	libraries=${CARGO_TARGET_DIR:-$project/target}/webhook-libraries
+	mkdir -p "$libraries"
+	if ! [ -f "$libraries/python/svix/__init__.py" ]; then
+		say "installing by pip into $libraries/python: standardwebhooks svix"
+		timeout 120 python3 -m pip install --quiet --target "$libraries/python" \
+			standardwebhooks==1.1.0 svix==2.9.1 >&2 || true
+	fi
+	if ! [ -f "$libraries/node_modules/svix/package.json" ]; then
+		say "installing by npm into $libraries: standardwebhooks svix"
+		timeout 120 npm install --no-audit --no-fund --no-save --prefix "$libraries" \
+			standardwebhooks@1.1.1 svix@1.99.1 >&2 || true
+	fi
+	for library in python/standardwebhooks/__init__.py python/svix/__init__.py \
+		node_modules/standardwebhooks/package.json node_modules/svix/package.json; do
+		[ -f "$libraries/$library" ] && continue
+		say "$library cannot be had: it takes pip, npm and their registries"
+		UNAVAILABLE="${UNAVAILABLE:+$UNAVAILABLE }$libraries/$library"
+	done
+	export UNAVAILABLE
+}
+
 # A compiler without the headers, or without the static C library, is found only by using it.
 cc_works() {
 	command -v cc >/dev/null 2>&1 || return 1

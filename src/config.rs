@@ -151,7 +151,7 @@ fn listen(env: &Environment<'_>) -> Result<ListenAddr, ConfigError> {
 }
 
 const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters and without a blank at its end";
-const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (names are not looked up: a static binary has no resolver)";
+const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (other names are not looked up: where to listen is an address)";
 const MODE_TAKES: &str = "it takes an octal mode such as 0660, which lets the owner write: the service looks after itself by its own socket";
 const HOSTS_TAKES: &str = "it takes names and addresses as they stand in Host, without a port, such as localhost,127.0.0.1,[::1], separated by commas";
 const PROXIES_TAKES: &str = "it takes addresses and networks such as 127.0.0.1,10.0.0.0/8,fd00::/8 and the word unix, separated by commas";

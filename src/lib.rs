@@ -30,6 +30,7 @@
 //! | Who is closed when there is no room? | `server/eviction_policy.rs` |
 //! | What does a query see while the index is being made? | `store/read/queries.rs`: the messages themselves, as the tail |
 //! | What stops the log from growing? | `store/checkpoint`, between two commits |
+//! | What order are messages handed on in? | `store/write/feed_order.rs` gives the numbers, `store/read/feed.rs` reads by them |
 //! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it |
 //! | Who answers when something goes wrong? | `routes/problem.rs`, `store/error.rs` |
 //! | Who hands messages on? | `follow/mod.rs`, in a process of its own, from `GET /feed` |
@@ -50,6 +51,15 @@
 //! borrows a read connection and takes one snapshot of index and database → the rows, and the total, from what the index
 //! covers and from the tail behind it → `server::completions` → `server::reactor` sends. At most two are at work;
 //! a query is given up at its deadline, at a stop, or when it has kept the log from starting over.
+//!
+//! # The life of a request that waits for messages
+//!
+//! `GET /feed?wait=30` goes the way of a query (`routes::feed` → `store::read::feed`, which checks the cursor in the
+//! snapshot that answers). Where there is nothing yet the context goes back to the reactor, which keeps it in
+//! `server::waiters`: no thread, no connection to the store. A commit that has created something raises the count of
+//! `store::write::commit_signal`; the reactor, awake to answer the webhooks of that commit, sees it and makes a pass, one
+//! in two milliseconds: everybody goes to the pool together, those who wait for the same as one. Who has waited for long
+//! enough, hangs up, has to make room, or is there at a stop is answered with an empty page.
 //!
 //! # The life of a stop
 //!
@@ -73,7 +83,7 @@
 //! # What is absent on purpose
 //!
 //! An async runtime; a thread for each connection; a second writer; a lock that a scrape shares with a request; a handing
-//! over of sockets between processes; a cache of answers; TLS, compression and a resolver.
+//! over of sockets between processes; a cache of answers; TLS and compression.
 //!
 //! # What always holds
 //!

@@ -85,7 +85,7 @@ pub const MAX_BATCH: usize = 512;
 pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a query waits for another process that holds the database.
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// So long may a query be at work while the log is at its bound (`store::database::log_bounds`).
+/// So long may a query be at work while the log is at its bound (`store::database::wal_bounds`).
 pub const LOG_HELD_BY_QUERY: Duration = Duration::from_millis(500);
 /// Messages put in order at once.
 pub const ORDER_SLICE: usize = 8192;

@@ -55,7 +55,7 @@ labels! {
 }
 
 labels! {
-    /// The queues of the pool, in the order in which a free thread looks at them.
+    /// The queues of the pool.
     Priority {
         Probe = "probe",
         Ingest = "ingest",
@@ -87,8 +87,8 @@ impl CloseCause {
 }
 
 /// Statuses that the service can answer with.
-pub const STATUSES: [u16; 20] =
-    [200, 307, 400, 401, 404, 405, 408, 410, 413, 414, 415, 417, 421, 422, 431, 500, 501, 503, 505, 0];
+pub const STATUSES: [u16; 19] =
+    [200, 307, 400, 401, 404, 405, 408, 410, 413, 414, 415, 417, 421, 422, 431, 500, 503, 505, 0];
 
 /// Shown for every route from the start, so that the first one is a rise from 0: a series that begins
 /// at 1 has no rate.
@@ -158,22 +158,17 @@ impl Histogram {
 }
 
 /// Everything that is counted. One for the process, shared by all threads.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Metrics {
-    requests: Box<[[AtomicU64; STATUSES.len()]]>,
-    webhooks: Box<[AtomicU64]>,
-    closed: Box<[AtomicU64]>,
-    shed: Box<[AtomicU64]>,
-    pub latency_ms: Histogram,
-    route_seconds: Box<[Histogram]>,
-    pub batch_messages: Histogram,
-    pub commit_seconds: Histogram,
+    requests: [[AtomicU64; STATUSES.len()]; Route::ALL.len()],
+    webhooks: [AtomicU64; WebhookResult::ALL.len()],
+    closed: [AtomicU64; CloseCause::ALL.len()],
+    shed: [AtomicU64; Priority::ALL.len()],
+    pub histograms: Histograms,
     pub commit_failures: AtomicU64,
     pub messages_stored: AtomicU64,
     /// Messages deleted because of their age.
     pub messages_expired: AtomicU64,
-    /// `created_at − ts` of each; 0 where `ts` is the later one.
-    pub message_lag_seconds: Histogram,
     /// Messages whose `ts` lay ahead of this machine's clock.
     pub messages_ahead: AtomicU64,
     /// The last transaction failed.
@@ -190,39 +185,29 @@ pub struct Metrics {
     /// Requests that wait for messages to come.
     pub feed_waiters: AtomicI64,
     pub consumers: Consumers,
-    waiting: Box<[AtomicI64]>,
-    in_flight: Box<[AtomicI64]>,
+    waiting: [AtomicI64; Priority::ALL.len()],
+    in_flight: [AtomicI64; Priority::ALL.len()],
 }
 
-impl Default for Metrics {
+/// What is counted by size.
+#[derive(Debug)]
+pub struct Histograms {
+    pub latency_ms: Histogram,
+    route_seconds: [Histogram; Route::ALL.len()],
+    pub batch_messages: Histogram,
+    pub commit_seconds: Histogram,
+    /// `created_at − ts` of each message; 0 where `ts` is the later one.
+    pub message_lag_seconds: Histogram,
+}
+
+impl Default for Histograms {
     fn default() -> Self {
-        let counters = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
         Self {
-            requests: Route::ALL.iter().map(|_| std::array::from_fn(|_| AtomicU64::new(0))).collect(),
-            webhooks: counters(WebhookResult::ALL.len()),
-            closed: counters(CloseCause::ALL.len()),
-            shed: counters(Priority::ALL.len()),
             latency_ms: Histogram::new(LATENCY_BOUNDS, 1e3),
-            route_seconds: Route::ALL.iter().map(|_| Histogram::new(SECONDS_BOUNDS, 1e6)).collect(),
+            route_seconds: std::array::from_fn(|_| Histogram::new(SECONDS_BOUNDS, 1e6)),
             batch_messages: Histogram::new(BATCH_BOUNDS, 1.0),
             commit_seconds: Histogram::new(SECONDS_BOUNDS, 1e6),
-            commit_failures: AtomicU64::new(0),
-            messages_stored: AtomicU64::new(0),
-            messages_expired: AtomicU64::new(0),
             message_lag_seconds: Histogram::new(LAG_BOUNDS, 1e3),
-            messages_ahead: AtomicU64::new(0),
-            degraded: AtomicBool::new(false),
-            unordered: AtomicI64::new(0),
-            unsearchable: AtomicI64::new(0),
-            panics: AtomicU64::new(0),
-            accepted: AtomicU64::new(0),
-            accept_errors: AtomicU64::new(0),
-            connections: AtomicI64::new(0),
-            buffered_bytes: AtomicI64::new(0),
-            feed_waiters: AtomicI64::new(0),
-            consumers: Consumers::default(),
-            waiting: Priority::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
-            in_flight: Priority::ALL.iter().map(|_| AtomicI64::new(0)).collect(),
         }
     }
 }
@@ -233,20 +218,22 @@ impl Metrics {
         // The last slot stands for a status that is not in the list: none is known.
         let slot = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
         self.requests[route as usize][slot].fetch_add(1, Relaxed);
-        self.latency_ms.observe_time(took);
-        self.route_seconds[route as usize].observe_time(took);
+        self.histograms.latency_ms.observe_time(took);
+        self.histograms.route_seconds[route as usize].observe_time(took);
     }
 
-    pub fn webhook(&self, result: WebhookResult) {
-        self.webhooks[result as usize].fetch_add(1, Relaxed);
+    pub fn webhooks(&self, result: WebhookResult) -> &AtomicU64 {
+        &self.webhooks[result as usize]
     }
 
-    pub fn closed(&self, cause: CloseCause) {
-        self.closed[cause as usize].fetch_add(1, Relaxed);
+    /// Connections that were closed.
+    pub fn closed(&self, cause: CloseCause) -> &AtomicU64 {
+        &self.closed[cause as usize]
     }
 
-    pub fn shed(&self, priority: Priority) {
-        self.shed[priority as usize].fetch_add(1, Relaxed);
+    /// Requests for which there was no room.
+    pub fn shed(&self, priority: Priority) -> &AtomicU64 {
+        &self.shed[priority as usize]
     }
 
     /// Requests that wait in a queue of the pool.
@@ -263,20 +250,8 @@ impl Metrics {
         self.requests[route as usize][slot].load(Relaxed)
     }
 
-    pub fn webhooks_total(&self, result: WebhookResult) -> u64 {
-        self.webhooks[result as usize].load(Relaxed)
-    }
-
-    pub fn closed_total(&self, cause: CloseCause) -> u64 {
-        self.closed[cause as usize].load(Relaxed)
-    }
-
-    pub fn shed_total(&self, priority: Priority) -> u64 {
-        self.shed[priority as usize].load(Relaxed)
-    }
-
     pub fn route_seconds(&self, route: Route) -> &Histogram {
-        &self.route_seconds[route as usize]
+        &self.histograms.route_seconds[route as usize]
     }
 }
 
@@ -301,11 +276,11 @@ mod tests {
         for (n, result) in WebhookResult::ALL.iter().enumerate() {
             assert_eq!(*result as usize, n);
         }
-        metrics.webhook(WebhookResult::Unavailable);
+        metrics.webhooks(WebhookResult::Unavailable).fetch_add(1, Relaxed);
         metrics.request(Route::Unmatched, 404, Duration::from_millis(3));
-        assert_eq!(metrics.webhooks_total(WebhookResult::Unavailable), 1);
+        assert_eq!(metrics.webhooks(WebhookResult::Unavailable).load(Relaxed), 1);
         let slot = STATUSES.iter().position(|s| *s == 404).unwrap();
         assert_eq!(metrics.requests_total(Route::Unmatched, slot), 1);
-        assert_eq!(metrics.latency_ms.read().count, 1);
+        assert_eq!(metrics.histograms.latency_ms.read().count, 1);
     }
 }

@@ -21,9 +21,9 @@ use super::running::Running;
 use crate::http_client::HttpClientError;
 use crate::log::{Level, Line};
 
-/// So many times in the interval that the supervisor wants to hear from us (`WATCHDOG_USEC`) we look
-/// whether there is progress: one look that comes late must not end the service.
-const WATCHDOG_LOOKS: u32 = 3;
+/// So many times in the interval that the supervisor wants to hear from us (`WATCHDOG_USEC`) we check
+/// whether there is progress: one check that comes late must not end the service.
+const CHECKS_PER_INTERVAL: u32 = 3;
 
 /// What this process signs its own requests with.
 pub(super) fn fresh_id() -> String {
@@ -79,13 +79,13 @@ impl Watchdog {
                 }
                 Some(_) => {}
             }
-            thread::sleep((self.interval / WATCHDOG_LOOKS).saturating_sub(began.elapsed()));
+            thread::sleep((self.interval / CHECKS_PER_INTERVAL).saturating_sub(began.elapsed()));
         }
     }
 
     /// A socket that was made in another network or below another root may be out of reach.
     fn reaches_itself(&self) -> bool {
-        let reached = self.ask(self.interval / WATCHDOG_LOOKS);
+        let reached = self.ask(self.interval / CHECKS_PER_INTERVAL);
         if let Err(error) = &reached {
             let line =
                 Line::event(Level::Warning, "cannot_reach_itself").text("listen", &self.running.address);
@@ -95,8 +95,8 @@ impl Watchdog {
     }
 
     fn obstacle(&self, reachable: bool) -> Option<&'static str> {
-        // An exchange takes two thirds of the time for one look, and the writer the last.
-        let step = self.interval / WATCHDOG_LOOKS / 3;
+        // An exchange takes two thirds of the time for one check, and the writer the last.
+        let step = self.interval / CHECKS_PER_INTERVAL / 3;
         let accepted = self.running.app.metrics.accepted.load(Relaxed);
         let answered =
             if reachable { self.ask(2 * step).is_ok() } else { self.running.server.reactor_turns(step) };

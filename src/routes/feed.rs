@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::consumers::ConsumerId;
 use crate::feed_cursor::FeedCursor;
 use crate::http::{Request, Response};
-use crate::store::{FeedPage, FeedRange, FeedStart, StoredMessage};
+use crate::store::{FeedRange, FeedRows, FeedStart, StoredMessage};
 use query::FeedQuery;
 
 /// Who waits for messages, and for which.
@@ -77,7 +77,7 @@ fn look(
         Ok(Err(unfit)) => return problem::unfit(unfit).into(),
         Err(error) => return problem::storage(&error).into(),
     };
-    let FeedPage { rows, cursor, more, lag, head } = page;
+    let FeedRows { rows, cursor, more, lag, head } = page;
     if let Some(consumer) = consumer {
         app.metrics.consumers.asked(consumer, lag, head);
     }

@@ -21,7 +21,7 @@ use crate::http::{Request, Response};
 use crate::message::Message;
 use crate::metrics::{Priority, Route};
 
-pub use problem::{RequestError, internal_error, rejected};
+pub use problem::{OVERLOADED, RequestError, internal_error};
 
 /// What a handler decided.
 pub enum Answer {
@@ -70,14 +70,14 @@ enum Decision {
     NotFound,
     /// Sent to a host that is none of `ALLOWED_HOSTS`.
     Misdirected,
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(&'static [&'static str]),
     InvalidToken,
 }
 
 type Handler = fn(&App, &Request) -> Answer;
 
 /// Who may ask.
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Access {
     Anybody,
     /// Who has `API_TOKEN`, where one is set.
@@ -86,35 +86,48 @@ enum Access {
 
 use Access::{Anybody, Guarded};
 
-/// The methods of a row, as `Allow` lists them. What `GET` answers, `HEAD` does: the server leaves the body out.
-const GET: &str = "GET, HEAD";
-const POST: &str = "POST";
+/// A path, and what is to be done about it.
+struct Endpoint {
+    /// Its label is the path.
+    route: Route,
+    /// As `Allow` lists them.
+    methods: &'static [&'static str],
+    priority: Priority,
+    access: Access,
+    handler: Handler,
+}
 
-/// A path by its label, and what is to be done about it.
-type Endpoint = (Route, &'static str, Priority, Access, Handler);
+/// What `GET` answers, `HEAD` does: the server leaves the body out.
+const fn get(route: Route, priority: Priority, access: Access, handler: Handler) -> Endpoint {
+    Endpoint { route, methods: &["GET", "HEAD"], priority, access, handler }
+}
+
+const fn post(route: Route, priority: Priority, access: Access, handler: Handler) -> Endpoint {
+    Endpoint { route, methods: &["POST"], priority, access, handler }
+}
 
 const TABLE: [Endpoint; 10] = [
-    (Route::Webhook, POST, Priority::Ingest, Anybody, webhook::post),
-    (Route::Messages, GET, Priority::Read, Guarded, messages::get),
-    (Route::Feed, GET, Priority::Read, Guarded, feed::get),
-    (Route::Stats, GET, Priority::Read, Guarded, stats::get),
-    (Route::Live, GET, Priority::Probe, Anybody, health::live),
-    (Route::Ready, GET, Priority::Probe, Anybody, health::ready),
-    (Route::Metrics, GET, Priority::Scrape, Guarded, scrape::get),
-    (Route::OpenApi, GET, Priority::Immediate, Anybody, openapi::get),
-    (Route::Page, GET, Priority::Immediate, Anybody, page::overview),
-    (Route::Docs, GET, Priority::Immediate, Anybody, page::docs),
+    post(Route::Webhook, Priority::Ingest, Anybody, webhook::post),
+    get(Route::Messages, Priority::Read, Guarded, messages::get),
+    get(Route::Feed, Priority::Read, Guarded, feed::get),
+    get(Route::Stats, Priority::Read, Guarded, stats::get),
+    get(Route::Live, Priority::Probe, Anybody, health::live),
+    get(Route::Ready, Priority::Probe, Anybody, health::ready),
+    get(Route::Metrics, Priority::Scrape, Guarded, scrape::get),
+    get(Route::OpenApi, Priority::Immediate, Anybody, openapi::get),
+    get(Route::Page, Priority::Immediate, Anybody, page::overview),
+    get(Route::Docs, Priority::Immediate, Anybody, page::docs),
 ];
 
 /// The row of a path, also of one with a slash too many at its end.
 fn find(path: &str) -> Option<&'static Endpoint> {
-    let exact = |path: &str| TABLE.iter().find(|(route, ..)| route.label() == path);
+    let exact = |path: &str| TABLE.iter().find(|endpoint| endpoint.route.label() == path);
     exact(path).or_else(|| exact(path.strip_suffix('/')?))
 }
 
 /// The metric label of a path, whatever is asked of it.
 pub fn route_of(path: &str) -> Route {
-    find(path).map_or(Route::Unmatched, |(route, ..)| *route)
+    find(path).map_or(Route::Unmatched, |endpoint| endpoint.route)
 }
 
 /// Finds out what is to be done about a request. Takes no time, and nothing that anybody waits for.
@@ -124,17 +137,17 @@ pub fn resolve(app: &App, request: &Request) -> Resolved {
     if !request.path.starts_with("/health/") && !app.allowed_hosts.allow(request.authority()) {
         return rejected(route_of(&request.path), Decision::Misdirected);
     }
-    let Some((route, methods, priority, access, handler)) = find(&request.path) else {
+    let Some(&Endpoint { route, methods, priority, access, handler }) = find(&request.path) else {
         return rejected(Route::Unmatched, Decision::NotFound);
     };
     if route.label() != request.path {
-        rejected(*route, Decision::Redirect(route.label()))
-    } else if !methods.split(", ").any(|method| method == request.method) {
-        rejected(*route, Decision::MethodNotAllowed(methods))
-    } else if *access == Guarded && !token_is_right(app, request) {
-        rejected(*route, Decision::InvalidToken)
+        rejected(route, Decision::Redirect(route.label()))
+    } else if !methods.contains(&request.method.as_str()) {
+        rejected(route, Decision::MethodNotAllowed(methods))
+    } else if access == Guarded && !token_is_right(app, request) {
+        rejected(route, Decision::InvalidToken)
     } else {
-        Resolved { route: *route, priority: *priority, decision: Decision::Handle(*handler) }
+        Resolved { route, priority, decision: Decision::Handle(handler) }
     }
 }
 
@@ -146,16 +159,28 @@ pub fn answer(app: &App, request: &Request, resolved: Resolved) -> Answer {
         Decision::Misdirected => problem::detail(421, "this host is not served here; see ALLOWED_HOSTS"),
         Decision::NotFound => problem::detail(404, "Not Found"),
         Decision::MethodNotAllowed(allow) => {
-            problem::detail(405, "Method Not Allowed").header("Allow", allow)
+            problem::detail(405, "Method Not Allowed").header("Allow", allow.join(", "))
         }
         Decision::InvalidToken => problem::detail(401, "invalid token").header("WWW-Authenticate", "Bearer"),
     };
     response.into()
 }
 
-/// The answer to a request for which there is no room, before anything in it was looked at.
-pub fn shed(priority: Priority) -> Reply {
-    if priority == Priority::Ingest { webhook::shed() } else { problem::shed().into() }
+/// The answer to a request that no handler saw or none has answered.
+pub fn unavailable(priority: Priority, reason: &str) -> Reply {
+    if priority == Priority::Ingest {
+        webhook::unavailable(reason)
+    } else {
+        problem::unavailable(reason).into()
+    }
+}
+
+/// The answer to a request that was rejected before it was resolved.
+pub fn rejected(route: Route, error: RequestError) -> Reply {
+    match error {
+        RequestError::Overloaded if route == Route::Webhook => webhook::unavailable(OVERLOADED),
+        error => problem::rejected(error).into(),
+    }
 }
 
 fn token_is_right(app: &App, request: &Request) -> bool {
@@ -176,8 +201,8 @@ mod tests {
 
     #[test]
     fn every_path_has_one_row() {
-        for (route, ..) in &TABLE {
-            assert_eq!(TABLE.iter().filter(|(other, ..)| other == route).count(), 1);
+        for Endpoint { route, .. } in &TABLE {
+            assert_eq!(TABLE.iter().filter(|other| other.route == *route).count(), 1);
             assert!(route.label().starts_with('/'));
         }
         assert_eq!(route_of("/nowhere"), Route::Unmatched);

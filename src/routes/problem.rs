@@ -1,4 +1,4 @@
-//! A problem is an answer that is not a success.
+//! The problems: for each way to fail, the status with its text (contract, section 1).
 
 use serde_json::json;
 
@@ -10,6 +10,9 @@ use crate::validation_error::ValidationError;
 
 /// `Retry-After` of every 503, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Said where there is no room for a request.
+pub const OVERLOADED: &str = "the service is overloaded";
 
 /// Why a request was rejected before a route saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,7 @@ impl From<HeadError> for RequestError {
 }
 
 /// The answer to a rejected request.
-pub fn rejected(error: RequestError) -> Response {
+pub(super) fn rejected(error: RequestError) -> Response {
     match error {
         RequestError::Malformed(reason) => detail(400, reason),
         RequestError::TimedOut => detail(408, "the request did not arrive in time"),
@@ -46,13 +49,8 @@ pub fn rejected(error: RequestError) -> Response {
         RequestError::HeadersTooLarge => detail(431, "Request Header Fields Too Large"),
         RequestError::UnknownExpectation => detail(417, "Expectation Failed"),
         RequestError::UnsupportedVersion => detail(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"),
-        RequestError::Overloaded => shed(),
+        RequestError::Overloaded => unavailable(OVERLOADED),
     }
-}
-
-/// The answer to a request for which there is no room.
-pub(super) fn shed() -> Response {
-    unavailable("the service is overloaded")
 }
 
 /// Sends a client on to `path`, one of ours, with what it asked (FastAPI does the same).

@@ -44,7 +44,7 @@ fn counters(page: &mut Exposition, metrics: &Metrics) {
     let name = "webhook_requests_total";
     page.family(name, "counter", "Webhooks, by how they ended.");
     for result in WebhookResult::ALL {
-        page.sample(name, &[("result", result.label())], metrics.webhooks_total(*result) as f64);
+        page.sample(name, &[("result", result.label())], metrics.webhooks(*result).load(Relaxed) as f64);
     }
     let name = "http_requests_total";
     page.family(name, "counter", "Requests answered, by route and status.");
@@ -60,7 +60,7 @@ fn counters(page: &mut Exposition, metrics: &Metrics) {
 
 fn requests(page: &mut Exposition, metrics: &Metrics) {
     let help = "Milliseconds from a request being whole to its answer being ready.";
-    histogram(page, "request_latency_ms", help, &metrics.latency_ms);
+    histogram(page, "request_latency_ms", help, &metrics.histograms.latency_ms);
     let name = "http_request_duration_seconds";
     page.family(name, "histogram", "The same in seconds, by route.");
     for route in Route::ALL {
@@ -70,7 +70,7 @@ fn requests(page: &mut Exposition, metrics: &Metrics) {
     let name = "http_requests_shed_total";
     page.family(name, "counter", "Requests answered 503 because a queue was full, by queue.");
     for priority in Priority::ALL {
-        page.sample(name, &[("queue", priority.label())], metrics.shed_total(*priority) as f64);
+        page.sample(name, &[("queue", priority.label())], metrics.shed(*priority).load(Relaxed) as f64);
     }
     let name = "http_requests_queued";
     page.family(name, "gauge", "Requests waiting for a thread, by queue.");
@@ -92,7 +92,7 @@ fn connections(page: &mut Exposition, metrics: &Metrics) {
     let name = "connections_closed_total";
     page.family(name, "counter", "Connections closed, by cause.");
     for cause in CloseCause::ALL {
-        page.sample(name, &[("cause", cause.label())], metrics.closed_total(*cause) as f64);
+        page.sample(name, &[("cause", cause.label())], metrics.closed(*cause).load(Relaxed) as f64);
     }
     let help = "Bytes of requests and answers held for connections.";
     gauge(page, "http_buffered_bytes", help, metrics.buffered_bytes.load(Relaxed) as f64);
@@ -128,13 +128,18 @@ fn storage(page: &mut Exposition, app: &App) {
     counter(page, "store_messages_total", "Messages stored by this process.", &metrics.messages_stored);
     let help = "Messages deleted because they were older than RETENTION_DAYS.";
     counter(page, "store_messages_expired_total", help, &metrics.messages_expired);
-    histogram(page, "store_batch_messages", "Messages in one transaction.", &metrics.batch_messages);
+    histogram(
+        page,
+        "store_batch_messages",
+        "Messages in one transaction.",
+        &metrics.histograms.batch_messages,
+    );
     let help = "Seconds from beginning a transaction to its being synced.";
-    histogram(page, "store_commit_seconds", help, &metrics.commit_seconds);
+    histogram(page, "store_commit_seconds", help, &metrics.histograms.commit_seconds);
     let help = "Transactions that failed and stored nothing.";
     counter(page, "store_commit_failures_total", help, &metrics.commit_failures);
     let help = "Age of messages when they were stored, created_at - ts.";
-    histogram(page, "message_lag_seconds", help, &metrics.message_lag_seconds);
+    histogram(page, "message_lag_seconds", help, &metrics.histograms.message_lag_seconds);
     let help = "Messages stored whose ts lay more than five seconds in the future.";
     counter(page, "messages_ahead_total", help, &metrics.messages_ahead);
     let name = "store_unindexed_messages";

@@ -16,31 +16,33 @@ pub struct Facts {
     pub result: WebhookResult,
 }
 
-/// Checks in the contract's order; the first failure answers. What passes goes to the writer.
 pub(super) fn post(app: &App, request: &Request) -> Answer {
+    check(app, request).map_or_else(Answer::Now, Answer::AfterCommit)
+}
+
+/// Checks in the contract's order; the first failure answers.
+fn check(app: &App, request: &Request) -> Result<Message, Reply> {
     let Body::Whole(body) = &request.body else {
-        return failed(problem::detail(413, "request body too large"), WebhookResult::TooLarge);
+        return Err(failed(problem::detail(413, "request body too large"), WebhookResult::TooLarge));
     };
     let secrets = app.secrets.get();
     let Some(keys) = &secrets.keys else {
-        return failed(problem::unavailable("WEBHOOK_SECRET is not set"), WebhookResult::Unavailable);
+        return Err(unavailable("WEBHOOK_SECRET is not set"));
     };
     let signature = request.headers.only("X-Signature");
     if !signature.is_some_and(|signature| keys.verify(body, signature)) {
-        return failed(problem::detail(401, "invalid signature"), WebhookResult::InvalidSignature);
+        return Err(failed(problem::detail(401, "invalid signature"), WebhookResult::InvalidSignature));
     }
     if request.headers.all("Content-Encoding").any(is_encoded) {
         // What is accepted instead is said as RFC 9110, section 15.5.16, asks for it.
         let encoded = problem::detail(415, "a body with a Content-Encoding is not accepted");
-        return failed(encoded.header("Accept-Encoding", "identity"), WebhookResult::ValidationError);
+        let encoded = encoded.header("Accept-Encoding", "identity");
+        return Err(failed(encoded, WebhookResult::ValidationError));
     }
-    match Message::parse(body) {
-        Ok(message) => Answer::AfterCommit(message),
-        Err(rejected) => {
-            let facts = Facts { message_id: rejected.message_id, result: WebhookResult::ValidationError };
-            Answer::Now(Reply { response: problem::invalid(&rejected.errors), webhook: Some(facts) })
-        }
-    }
+    Message::parse(body).map_err(|rejected| {
+        let facts = Facts { message_id: rejected.message_id, result: WebhookResult::ValidationError };
+        Reply { response: problem::invalid(&rejected.errors), webhook: Some(facts) }
+    })
 }
 
 /// RFC 9110, section 8.4: a list of codings, none of which is spoken here.
@@ -50,8 +52,8 @@ fn is_encoded(codings: &str) -> bool {
 }
 
 /// The answer once the writer has spoken.
-pub fn committed(message_id: Option<String>, outcome: &Result<Inserted, StoreError>) -> Reply {
-    let (response, result) = match outcome {
+pub fn committed(message_id: Option<String>, result: &Result<Inserted, StoreError>) -> Reply {
+    let (response, result) = match result {
         Ok(Inserted::Created) => (stored(), WebhookResult::Created),
         Ok(Inserted::Duplicate) => (stored(), WebhookResult::Duplicate),
         Err(error) => (problem::storage(error), WebhookResult::Unavailable),
@@ -59,16 +61,15 @@ pub fn committed(message_id: Option<String>, outcome: &Result<Inserted, StoreErr
     Reply { response, webhook: Some(Facts { message_id, result }) }
 }
 
-/// The answer to a webhook for which there is no room, before anything in it was looked at.
-pub fn shed() -> Reply {
-    let facts = Facts { message_id: None, result: WebhookResult::Unavailable };
-    Reply { response: problem::shed(), webhook: Some(facts) }
+/// The answer to a webhook that was not looked at, or could not be.
+pub(super) fn unavailable(reason: &str) -> Reply {
+    failed(problem::unavailable(reason), WebhookResult::Unavailable)
 }
 
 fn stored() -> Response {
     Response::json(200, br#"{"status":"ok"}"#.as_slice())
 }
 
-fn failed(response: Response, result: WebhookResult) -> Answer {
-    Answer::Now(Reply { response, webhook: Some(Facts { message_id: None, result }) })
+fn failed(response: Response, result: WebhookResult) -> Reply {
+    Reply { response, webhook: Some(Facts { message_id: None, result }) }
 }

@@ -1,5 +1,6 @@
 //! The access log has one line for each request that was answered, whatever came of it.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::response_writer::{Next, RenderedResponse, render};
@@ -23,7 +24,7 @@ pub(super) struct AccessRecord<'a> {
 
 impl AccessRecord<'_> {
     /// The answer as bytes. It is counted and logged with the status that goes out.
-    pub(super) fn answer(&self, app: &App, reply: &Reply, next: Next) -> RenderedResponse {
+    pub(super) fn render_and_log(&self, app: &App, reply: &Reply, next: Next) -> RenderedResponse {
         let head_only = self.line.is_some_and(|(method, _)| method == "HEAD");
         let rendered = render(&reply.response, self.request_id, head_only, next);
         if let Ok(rendered) = rendered {
@@ -41,7 +42,7 @@ impl AccessRecord<'_> {
         let status = reply.response.status;
         app.metrics.request(self.route, status, took);
         if let Some(facts) = &reply.webhook {
-            app.metrics.webhook(facts.result);
+            app.metrics.webhooks(facts.result).fetch_add(1, Relaxed);
         }
         let level = match level(status, reply.webhook.as_ref().map(|facts| facts.result)) {
             Level::Info if self.request_id == app.watchdog_id => Level::Debug,
@@ -94,7 +95,7 @@ mod tests {
         let record = AccessRecord { route: Route::Stats, request_id: "id-1", line, peer, headers, received };
         for value in ["é", "a\r\nb: c"] {
             let reply = Response::json(200, b"{}".as_slice()).header("Link", value).into();
-            let text = String::from_utf8(record.answer(&app, &reply, Next::KeepOpen).bytes).unwrap();
+            let text = String::from_utf8(record.render_and_log(&app, &reply, Next::KeepOpen).bytes).unwrap();
             assert!(text.starts_with("HTTP/1.1 500 ") && text.contains("X-Request-ID: id-1\r\n"), "{text}");
         }
     }

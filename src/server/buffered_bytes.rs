@@ -25,10 +25,10 @@ impl BufferedBytes {
         self.held() > MAX_BUFFERED_BYTES
     }
 
-    /// The same for an answer to this source, and twice as much for whoever is not the one that holds most: of
-    /// that one the reactor takes the room for it.
-    pub(super) fn is_full_for(&self, source: Option<usize>) -> bool {
-        let is_hoarder = source.is_none_or(|source| self.hoarder.load(SeqCst) == source);
+    /// The same for an answer to this source. Whoever is not the one that holds most may go to twice the bound:
+    /// meanwhile the reactor closes connections of the one that does.
+    pub(super) fn is_full_for(&self, source: usize) -> bool {
+        let is_hoarder = self.hoarder.load(SeqCst) == source;
         self.held() > if is_hoarder { MAX_BUFFERED_BYTES } else { 2 * MAX_BUFFERED_BYTES }
     }
 
@@ -44,7 +44,7 @@ impl BufferedBytes {
 
     /// The reactor held so much for a connection, and now that.
     pub(super) fn recount(&self, before: usize, now: usize) {
-        // Around the end of the numbers where it is less, as is counted there.
+        // Where it is less, the difference wraps around, and the sum wraps back.
         self.held.fetch_add(now.wrapping_sub(before), SeqCst);
     }
 
@@ -67,10 +67,10 @@ mod tests {
         buffered.recount(7, 0);
         assert!(!buffered.is_full());
         buffered.sets_out(1);
-        assert!(buffered.is_full() && buffered.is_full_for(Some(3)) && buffered.is_full_for(None));
-        assert!(!buffered.is_full_for(Some(4)));
+        assert!(buffered.is_full() && buffered.is_full_for(3));
+        assert!(!buffered.is_full_for(4));
         buffered.sets_out(MAX_BUFFERED_BYTES);
-        assert!(buffered.is_full_for(Some(4)));
+        assert!(buffered.is_full_for(4));
         buffered.arrives(MAX_BUFFERED_BYTES + 1);
         assert!(!buffered.is_full());
     }

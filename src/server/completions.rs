@@ -1,8 +1,8 @@
-//! Completions are the answers on their way back to the reactor: the pool's, the writer's.
+//! Completions bring the answers back to the reactor, from the pool or from the writer.
 //!
-//! A request whose message the writer has waits in a table here; what comes back from the writer is its
-//! number there with the outcome, and no code. The reactor makes the answer of it, so that the writer goes
-//! on to the next batch and no third thread has to wake up.
+//! A thread of the pool sends the rendered answer. The writer sends an [`Outcome`] only: a ticket with a result.
+//! While it has the message, the request stays in a table here, under that ticket. The reactor takes it out and
+//! renders its answer, so that the writer goes on to the next batch and no third thread has to wake up.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use slab::Slab;
 use super::buffered_bytes::BufferedBytes;
 use super::request_context::RequestContext;
 use super::response_writer::RenderedResponse;
-use crate::store::{Heard, Outcome, OutcomeSender, Waiter, outcomes};
+use crate::store::{Inserted, Outcome, OutcomeSender, StoreError, Waiter, outcomes};
 use crate::waker::Waker;
 
 /// What comes back.
@@ -23,7 +23,7 @@ pub(super) enum Completion {
     /// From the pool: it waits for messages to come.
     Waiting(Box<RequestContext>),
     /// From the writer: what became of a message.
-    Committed { context: Box<RequestContext>, outcome: Outcome },
+    Outcome { context: Box<RequestContext>, result: Result<Inserted, StoreError> },
 }
 
 impl Completion {
@@ -31,7 +31,7 @@ impl Completion {
     pub(super) fn to(&self) -> ConnectionId {
         match self {
             Self::Response(response) => response.to,
-            Self::Committed { context, .. } | Self::Waiting(context) => context.to(),
+            Self::Waiting(context) | Self::Outcome { context, .. } => context.to(),
         }
     }
 }
@@ -58,13 +58,14 @@ pub(super) struct CompletionSender(Arc<CompletionState>);
 struct CompletionState {
     from_pool: Sender<Completion>,
     outcomes: OutcomeSender,
-    awaiting: Mutex<Awaiting>,
+    at_writer: Mutex<AtWriter>,
     buffered: BufferedBytes,
     waker: Arc<Waker>,
 }
 
 /// Requests whose messages the writer has.
-enum Awaiting {
+enum AtWriter {
+    /// Each by its ticket.
     Contexts(Slab<Box<RequestContext>>),
     /// The reactor is gone, and nobody is left to be answered.
     Over,
@@ -73,28 +74,14 @@ enum Awaiting {
 /// The side that the reactor reads.
 pub(super) struct CompletionQueue {
     from_pool: Receiver<Completion>,
-    outcomes: Receiver<Heard>,
+    outcomes: Receiver<Outcome>,
     shared: Arc<CompletionState>,
 }
 
-pub(super) fn channel() -> rustix::io::Result<(CompletionSender, CompletionQueue)> {
-    let waker = Arc::new(Waker::new()?);
-    let (pool_sender, from_pool) = unbounded();
-    let (outcome_sender, outcomes) = outcomes(Arc::clone(&waker));
-    let shared = Arc::new(CompletionState {
-        from_pool: pool_sender,
-        outcomes: outcome_sender,
-        awaiting: Mutex::new(Awaiting::Contexts(Slab::new())),
-        buffered: BufferedBytes::default(),
-        waker,
-    });
-    Ok((CompletionSender(Arc::clone(&shared)), CompletionQueue { from_pool, outcomes, shared }))
-}
-
 impl CompletionState {
-    fn awaiting(&self) -> MutexGuard<'_, Awaiting> {
+    fn at_writer(&self) -> MutexGuard<'_, AtWriter> {
         // Nothing that is done under the lock can panic half-way.
-        self.awaiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.at_writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -118,22 +105,40 @@ impl CompletionSender {
     /// Keeps a request until it is known what became of its message. `None`, and the request dropped, where
     /// nobody is left to be answered.
     pub(super) fn wait_for_commit(&self, context: Box<RequestContext>) -> Option<Waiter> {
-        match &mut *self.0.awaiting() {
-            Awaiting::Contexts(contexts) => Some(self.0.outcomes.waiter(contexts.insert(context))),
-            Awaiting::Over => None,
+        match &mut *self.0.at_writer() {
+            AtWriter::Contexts(contexts) => Some(self.0.outcomes.waiter(contexts.insert(context))),
+            AtWriter::Over => None,
         }
     }
 
     pub(super) fn buffered(&self) -> &BufferedBytes {
         &self.0.buffered
     }
-
-    pub(super) fn waker(&self) -> Arc<Waker> {
-        Arc::clone(&self.0.waker)
-    }
 }
 
 impl CompletionQueue {
+    pub(super) fn new() -> rustix::io::Result<Self> {
+        let waker = Arc::new(Waker::new()?);
+        let (pool_sender, from_pool) = unbounded();
+        let (outcome_sender, outcomes) = outcomes(Arc::clone(&waker));
+        let shared = Arc::new(CompletionState {
+            from_pool: pool_sender,
+            outcomes: outcome_sender,
+            at_writer: Mutex::new(AtWriter::Contexts(Slab::new())),
+            buffered: BufferedBytes::default(),
+            waker,
+        });
+        Ok(Self { from_pool, outcomes, shared })
+    }
+
+    pub(super) fn sender(&self) -> CompletionSender {
+        CompletionSender(Arc::clone(&self.shared))
+    }
+
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.shared.waker)
+    }
+
     /// From here on whoever sends something wakes the reactor again.
     pub(super) fn await_more(&self) {
         self.shared.waker.reset();
@@ -147,12 +152,11 @@ impl CompletionQueue {
                 self.shared.buffered.arrives(response.rendered.held());
             }
         }
-        let outcomes: Vec<Heard> = self.outcomes.try_iter().collect();
-        if let Awaiting::Contexts(contexts) = &mut *self.shared.awaiting() {
-            let committed = outcomes.into_iter().filter_map(|(ticket, outcome)| {
-                contexts.try_remove(ticket).map(|context| Completion::Committed { context, outcome })
-            });
-            completions.extend(committed);
+        let outcomes: Vec<Outcome> = self.outcomes.try_iter().collect();
+        if let AtWriter::Contexts(contexts) = &mut *self.shared.at_writer() {
+            completions.extend(outcomes.into_iter().filter_map(|Outcome { ticket, result }| {
+                contexts.try_remove(ticket).map(|context| Completion::Outcome { context, result })
+            }));
         }
         completions
     }
@@ -165,7 +169,7 @@ impl CompletionQueue {
 impl Drop for CompletionQueue {
     fn drop(&mut self) {
         // Outside of the lock: each is counted and logged as it goes.
-        let left = std::mem::replace(&mut *self.shared.awaiting(), Awaiting::Over);
+        let left = std::mem::replace(&mut *self.shared.at_writer(), AtWriter::Over);
         drop(left);
     }
 }

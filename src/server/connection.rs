@@ -12,16 +12,18 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use super::completions::ConnectionId;
 use super::protocol::{AfterResponse, Protocol};
+use super::sources::SourceId;
 use crate::client::Client;
-use crate::limits::{MAX_HEAD_BYTES, READ_CHUNK_BYTES};
+use crate::limits::READ_CHUNK_BYTES;
 use crate::metrics::CloseCause;
 
 /// How an attempt to read ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadOutcome {
-    Some,
-    /// Nothing there at the moment.
-    Nothing,
+    /// Something came, or may at another attempt.
+    Progress,
+    /// There is nothing at the moment.
+    WouldBlock,
     /// The client sends no more.
     End,
     Failed,
@@ -59,10 +61,7 @@ impl Input {
 pub(super) struct Connection {
     socket: OwnedFd,
     pub(super) peer: Client,
-    /// Where it comes from, by number.
-    pub(super) source: usize,
-    /// That is a proxy which the operator trusts.
-    pub(super) is_proxy: bool,
+    pub(super) source: SourceId,
     pub(super) id: ConnectionId,
     pub(super) protocol: Protocol,
     input: Input,
@@ -71,15 +70,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        socket: OwnedFd,
-        peer: Client,
-        source: usize,
-        is_proxy: bool,
-        id: ConnectionId,
-    ) -> Self {
+    pub(super) fn new(socket: OwnedFd, peer: Client, source: SourceId, id: ConnectionId) -> Self {
         let (protocol, input) = (Protocol::new(Instant::now()), Input::Readable);
-        Self { socket, peer, source, is_proxy, id, protocol, input, counted: 0 }
+        Self { socket, peer, source, id, protocol, input, counted: 0 }
     }
 
     /// False if a read would find nothing, as far as the kernel has said.
@@ -97,7 +90,7 @@ impl Connection {
             Ok(0) => ReadOutcome::End,
             Ok(count) => {
                 self.protocol.receive(&buffer[..count], Instant::now());
-                ReadOutcome::Some
+                ReadOutcome::Progress
             }
             Err(outcome) => outcome,
         }
@@ -106,7 +99,7 @@ impl Connection {
     /// Reads once and throws away what came, up to a bound.
     pub(super) fn discard(&mut self, buffer: &mut [u8; READ_CHUNK_BYTES]) -> ReadOutcome {
         match self.receive(buffer) {
-            Ok(count) if count > 0 && self.protocol.discard(count) => ReadOutcome::Some,
+            Ok(count) if count > 0 && self.protocol.discard(count) => ReadOutcome::Progress,
             Ok(_) => ReadOutcome::End,
             Err(outcome) => outcome,
         }
@@ -118,10 +111,10 @@ impl Connection {
                 self.input = self.input.after_read(count == buffer.len());
                 Ok(count)
             }
-            Err(Errno::INTR) => Err(ReadOutcome::Some),
+            Err(Errno::INTR) => Err(ReadOutcome::Progress),
             Err(Errno::AGAIN) => {
                 self.input = Input::Quiet;
-                Err(ReadOutcome::Nothing)
+                Err(ReadOutcome::WouldBlock)
             }
             Err(_) => Err(ReadOutcome::Failed),
         }
@@ -170,8 +163,6 @@ impl Connection {
 }
 
 pub(super) const SEND_FLAGS: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
-
-const _: () = assert!(READ_CHUNK_BYTES <= MAX_HEAD_BYTES);
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,8 @@
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
+use super::sources::SourceId;
+
 /// How long a request may take to arrive before its connection may be closed for want of room.
 const SLOW_SENDER: Duration = Duration::from_secs(1);
 /// The same of an answer that is left unread, and of a client that does not close.
@@ -25,10 +27,7 @@ const SLOW_READER: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate {
     pub(super) key: usize,
-    /// Where it comes from, by a small number.
-    pub(super) source: usize,
-    /// Where it comes from is a proxy that is trusted.
-    pub(super) is_proxy: bool,
+    pub(super) source: SourceId,
     /// What it takes of that of which there is too little: connections or bytes.
     pub(super) share: usize,
     pub(super) state: Activity,
@@ -66,16 +65,16 @@ enum Class {
 /// Takes time in proportion to the connections, so its answer should serve for more than one.
 pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize) -> Vec<Candidate> {
     let shares = shares(held);
-    let direct = || held.iter().filter(|one| !one.is_proxy).map(|one| shares[one.source]);
+    let direct = || held.iter().filter(|one| !one.source.is_proxy()).map(|one| shares[one.source.number()]);
     let top = direct().max().unwrap_or(0);
     let second = direct().filter(|share| *share < top).max().unwrap_or(0);
     let mut candidates: Vec<(Class, Reverse<usize>, Instant, &Candidate)> = held
         .iter()
-        .filter(|one| one.is_proxy || shares[one.source] == top)
+        .filter(|one| one.source.is_proxy() || shares[one.source.number()] == top)
         .filter_map(|one| {
-            let share = shares[one.source];
+            let share = shares[one.source.number()];
             let class = class(one, now);
-            let is_fair = class < Class::Young || (!one.is_proxy && share > asks.saturating_add(1));
+            let is_fair = class < Class::Young || (!one.source.is_proxy() && share > asks.saturating_add(1));
             is_fair.then_some((class, Reverse(share), one.since, one))
         })
         .collect();
@@ -89,8 +88,8 @@ pub(super) fn victims(held: &[Candidate], asks: usize, now: Instant, most: usize
     // A source that has given so much is no longer the one that holds most.
     let mut given = vec![0; shares.len()];
     candidates.retain(|(.., one)| {
-        let given = &mut given[one.source];
-        let gives = one.is_proxy || *given < (top - second).max(1);
+        let given = &mut given[one.source.number()];
+        let gives = one.source.is_proxy() || *given < (top - second).max(1);
         *given += one.share;
         gives
     });
@@ -104,9 +103,9 @@ pub(super) fn hoarder(held: &[Candidate]) -> Option<usize> {
 
 /// What each source holds.
 fn shares(held: &[Candidate]) -> Vec<usize> {
-    let mut shares = vec![0; held.iter().map(|one| one.source + 1).max().unwrap_or(0)];
+    let mut shares = vec![0; held.iter().map(|one| one.source.number() + 1).max().unwrap_or(0)];
     for one in held {
-        shares[one.source] += one.share;
+        shares[one.source.number()] += one.share;
     }
     shares
 }
@@ -139,8 +138,7 @@ mod tests {
             .enumerate()
             .map(|(key, (source, state, millis))| Candidate {
                 key,
-                source: *source as usize,
-                is_proxy: *source == 'P',
+                source: if *source == 'P' { SourceId::Proxy(80) } else { SourceId::Direct(*source as usize) },
                 share: 1,
                 state: *state,
                 since: now.checked_sub(Duration::from_millis(*millis)).unwrap(),
@@ -226,8 +224,13 @@ mod tests {
     fn a_share_may_be_bytes() {
         let now = Instant::now();
         let since = now.checked_sub(Duration::from_millis(100)).unwrap();
-        let held =
-            |key, source, share| Candidate { key, source, is_proxy: false, share, state: Unread, since };
+        let held = |key, source, share| Candidate {
+            key,
+            source: SourceId::Direct(source),
+            share,
+            state: Unread,
+            since,
+        };
         let rows = [held(0, 1, 1000), held(1, 2, 400_000), held(2, 1, 1000), held(3, 2, 300_000)];
         assert_eq!(victims(&rows, 2000, now, 1).len(), 1);
         assert!(victims(&rows, 2000, now, 64).iter().all(|one| [1, 3].contains(&one.key)));

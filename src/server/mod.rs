@@ -1,8 +1,6 @@
 //! The server speaks HTTP to its clients: bytes become a [`crate::http::Request`], a
 //! [`crate::http::Response`] becomes bytes.
 //!
-//! It knows nothing of what the service is for.
-//!
 //! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, which speaks its
 //! [`protocol`]; its bytes become requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through
 //! [`completions`] back to the reactor.
@@ -48,11 +46,12 @@ use crate::waker::Waker;
 pub use listener::{BindError, Listener};
 pub use reactor::Bounds;
 
+use completions::CompletionQueue;
 use reactor::Reactor;
 use worker_pool::WorkerPool;
 
-/// Pause between two looks whether the reactor has come round, which takes it less than a millisecond.
-const REACTOR_LOOK: Duration = Duration::from_millis(10);
+/// How often it is asked whether the reactor has come round, which takes it less than a millisecond.
+const REACTOR_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running server.
 pub struct Server {
@@ -82,7 +81,7 @@ impl Stopper {
             if Instant::now() >= deadline {
                 return false;
             }
-            thread::sleep(REACTOR_LOOK);
+            thread::sleep(REACTOR_POLL_INTERVAL);
         }
         true
     }
@@ -92,10 +91,10 @@ impl Server {
     /// Starts all threads. Connections are served from here on.
     pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
         let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
-        let (sender, completions) = completions::channel()?;
-        app.store.wake_on_commit(sender.waker());
-        let stopper = Stopper { app: Arc::clone(&app), waker: sender.waker() };
-        let reactor = Reactor::new(listener, app, bounds, pool, (sender, completions))?;
+        let completions = CompletionQueue::new()?;
+        app.store.wake_on_commit(completions.waker());
+        let stopper = Stopper { app: Arc::clone(&app), waker: completions.waker() };
+        let reactor = Reactor::new(listener, app, bounds, pool, completions)?;
         let reactor = thread::Builder::new().name("reactor".into()).spawn(move || reactor.run())?;
         Ok(Self { stopper, reactor })
     }

@@ -21,8 +21,12 @@ pub(super) enum Role {
 }
 
 impl Role {
-    pub(super) fn of(priority: Priority) -> Self {
-        if priority == Priority::Read { Self::Queries } else { Self::Prompt }
+    /// The queues from which it takes requests, the first one first.
+    fn queues(self) -> &'static [Priority] {
+        match self {
+            Self::Prompt => &[Priority::Probe, Priority::Ingest, Priority::Immediate, Priority::Scrape],
+            Self::Queries => &[Priority::Read],
+        }
     }
 }
 
@@ -48,7 +52,7 @@ pub(super) type Counts = [usize; Priority::ALL.len()];
 /// The queue from which a free thread takes the next request, if it is to take any. The thread itself is
 /// not among those at work.
 pub(super) fn next(role: Role, waiting: &Counts, at_work: &Counts, threads: Threads) -> Option<Priority> {
-    let may_begin = |priority: &Priority| match priority {
+    let may_begin = |priority: Priority| match priority {
         Priority::Read => true,
         Priority::Ingest | Priority::Immediate => {
             leaves_one(at_work, threads, [Priority::Probe, Priority::Scrape])
@@ -59,10 +63,8 @@ pub(super) fn next(role: Role, waiting: &Counts, at_work: &Counts, threads: Thre
                 && leaves_one(at_work, threads, [Priority::Ingest, Priority::Immediate])
         }
     };
-    let is_due = |priority: &Priority| {
-        Role::of(*priority) == role && waiting[*priority as usize] > 0 && may_begin(priority)
-    };
-    Priority::ALL.iter().copied().find(is_due)
+    let is_due = |priority: &Priority| waiting[*priority as usize] > 0 && may_begin(*priority);
+    role.queues().iter().copied().find(is_due)
 }
 
 /// Webhooks that one thread goes through in the time that it takes another to wake up and come.
@@ -78,8 +80,7 @@ pub(super) fn is_worth_waking(next: Priority, waiting: &Counts, at_work: &Counts
 /// True if these have a thread at work, or one is free for them when one more of the others begins.
 fn leaves_one(at_work: &Counts, threads: Threads, these: [Priority; 2]) -> bool {
     let busy = |priority: Priority| at_work[priority as usize];
-    let all_busy: usize =
-        Priority::ALL.iter().filter(|priority| Role::of(**priority) == Role::Prompt).map(|p| busy(*p)).sum();
+    let all_busy: usize = Role::Prompt.queues().iter().map(|priority| busy(*priority)).sum();
     these.iter().any(|priority| busy(*priority) > 0) || all_busy + 1 < threads.prompt
 }
 
@@ -128,6 +129,14 @@ mod tests {
                 taken,
                 "{waiting:?} {at_work:?} {prompt}"
             );
+        }
+    }
+
+    #[test]
+    fn every_queue_has_threads_of_one_role() {
+        for priority in Priority::ALL {
+            let roles = [Role::Prompt, Role::Queries].map(|role| role.queues().contains(priority));
+            assert!(roles[0] != roles[1], "{priority:?}");
         }
     }
 

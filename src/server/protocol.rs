@@ -146,8 +146,8 @@ impl Protocol {
         self.phase = Phase::Waiting { since: now, bytes };
     }
 
-    /// Puts an answer on its way.
-    pub(super) fn answer(&mut self, response: RenderedResponse, then: AfterResponse, now: Instant) {
+    /// The answer is there.
+    pub(super) fn begin_sending(&mut self, response: RenderedResponse, then: AfterResponse, now: Instant) {
         self.phase = Phase::Sending { since: now, response, sent: 0, then };
     }
 
@@ -246,7 +246,7 @@ mod tests {
         // The next request begins to arrive behind this one.
         protocol.receive(b"GET", later);
         assert!(matches!(protocol.reader.advance(100), Step::Request(..)));
-        protocol.answer(response(b"head", b"body"), AfterResponse::Receive, later);
+        protocol.begin_sending(response(b"head", b"body"), AfterResponse::Receive, later);
         let mut sent = Vec::new();
         while let Some((bytes, more)) = protocol.unsent() {
             assert_eq!((more, protocol.after_response()), (sent.len() < 4, None));

@@ -31,7 +31,7 @@ use slab::Slab;
 
 use eviction::Chosen;
 
-use super::completions::{CompletionQueue, CompletionSender, ConnectionId};
+use super::completions::{CompletionQueue, ConnectionId};
 use super::connection::Connection;
 use super::listener::Listener;
 use super::sources::Sources;
@@ -74,7 +74,6 @@ pub(super) struct Reactor {
     accept_pause: Option<Instant>,
     poll: OwnedFd,
     completions: CompletionQueue,
-    completion_sender: CompletionSender,
     connections: Slab<Connection>,
     sources: Sources,
     waiters: Waiters,
@@ -99,7 +98,7 @@ impl Reactor {
         app: Arc<App>,
         bounds: Bounds,
         pool: WorkerPool,
-        (completion_sender, completions): (CompletionSender, CompletionQueue),
+        completions: CompletionQueue,
     ) -> io::Result<Self> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&poll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
@@ -112,7 +111,6 @@ impl Reactor {
             accept_pause: None,
             poll,
             completions,
-            completion_sender,
             connections: Slab::new(),
             sources: Sources::default(),
             waiters: Waiters::default(),
@@ -162,7 +160,7 @@ impl Reactor {
             if now >= self.next_tick {
                 self.next_tick = now + DEADLINE_TICK;
                 self.enforce_deadlines(now);
-                self.look_again();
+                self.allow_scans_again();
                 self.end_quiet_connections(now);
                 self.end_accept_pause(now);
                 self.report_closings(now);
@@ -222,7 +220,6 @@ mod tests {
     use std::io::Read;
     use std::net::TcpStream;
 
-    use super::super::completions;
     use super::super::request_context::tests::app;
     use super::*;
     use crate::config::ListenAddr;
@@ -242,7 +239,7 @@ mod tests {
             idle_timeout: Duration::from_secs(30),
         };
         let mut reactor =
-            Reactor::new(listener, Arc::clone(&app), bounds, pool, completions::channel().unwrap()).unwrap();
+            Reactor::new(listener, Arc::clone(&app), bounds, pool, CompletionQueue::new().unwrap()).unwrap();
         let mut clients: Vec<_> = (0..2).map(|_| TcpStream::connect(&address).unwrap()).collect();
         reactor.accept(2);
         let first = reactor.id_of(0);

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::http::Headers;
 use crate::http_head::parse_field;
 use crate::metrics::Route;
-use crate::routes::{self, Reply, RequestError, webhook};
+use crate::routes::{self, RequestError};
 
 const REQUEST_ID: &str = "X-Request-ID";
 /// What is looked for among the fields, however many there are.
@@ -69,17 +69,13 @@ impl RejectedRequest {
 
 impl RejectedRequest {
     /// The answer, counted and logged like any other. The connection ends with it.
-    pub(super) fn answer(&self, app: &App, peer: Client) -> RenderedResponse {
+    pub(super) fn render_and_log(&self, app: &App, peer: Client) -> RenderedResponse {
         let request_id = request_id::of(&self.headers);
         let line = self.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
         let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
-        let reply: Reply = match (route, self.error) {
-            (Route::Webhook, RequestError::Overloaded) => webhook::shed(),
-            (_, error) => routes::rejected(error).into(),
-        };
         let (headers, received) = (&self.headers, Instant::now());
         let record = AccessRecord { route, request_id: &request_id, line, peer, headers, received };
-        record.answer(app, &reply, Next::Close)
+        record.render_and_log(app, &routes::rejected(route, self.error), Next::Close)
     }
 }
 

@@ -11,12 +11,13 @@ use std::time::Instant;
 use super::access_log::AccessRecord;
 use super::completions::{CompletionSender, ConnectionId, OutgoingResponse};
 use super::response_writer::Next;
+use super::sources::SourceId;
 use crate::app::App;
 use crate::http::{Body, Request};
 use crate::metrics::Priority;
 use crate::routes::feed::{self, FeedWait};
 use crate::routes::{self, Answer, Reply, Resolved, webhook};
-use crate::store::Outcome;
+use crate::store::{Inserted, StoreError};
 
 /// A request on its way to its answer, which is counted and logged as it leaves.
 pub(super) struct RequestContext {
@@ -29,8 +30,7 @@ pub(super) struct RequestContext {
     /// Of one that waits for messages to come, or has waited.
     waiting: Option<Box<FeedWaiter>>,
     to: ConnectionId,
-    /// Where the connection comes from, by number, unless that is a proxy.
-    pub(super) source: Option<usize>,
+    pub(super) source: SourceId,
     /// `None` once the answer was sent.
     completions: Option<CompletionSender>,
 }
@@ -48,8 +48,9 @@ impl RequestContext {
         app: &Arc<App>,
         request: Request,
         next: Next,
-        (to, source): (ConnectionId, Option<usize>),
-        completions: &CompletionSender,
+        to: ConnectionId,
+        source: SourceId,
+        completions: CompletionSender,
     ) -> Box<Self> {
         let resolved = routes::resolve(app, &request);
         app.metrics.in_flight(resolved.priority).fetch_add(1, Relaxed);
@@ -62,7 +63,7 @@ impl RequestContext {
             waiting: None,
             to,
             source,
-            completions: Some(completions.clone()),
+            completions: Some(completions),
         })
     }
 
@@ -78,7 +79,10 @@ impl RequestContext {
     /// the completions.
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
-        let is_full = |completions: &CompletionSender| completions.buffered().is_full_for(self.source);
+        let is_full = |completions: &CompletionSender| match self.source {
+            SourceId::Direct(number) => completions.buffered().is_full_for(number),
+            SourceId::Proxy(_) => completions.buffered().is_full(),
+        };
         if self.priority() == Priority::Read && self.completions.as_ref().is_some_and(is_full) {
             return self.shed();
         }
@@ -159,7 +163,7 @@ impl RequestContext {
     pub(super) fn nothing(mut self: Box<Self>) -> Option<OutgoingResponse> {
         let waiting = self.waiting.take()?;
         feed::waited(&self.app, &waiting.wait);
-        self.completions.take().map(|_| self.answer(&feed::nothing(&waiting.wait)))
+        self.completions.take().map(|_| self.render_and_log(&feed::nothing(&waiting.wait)))
     }
 
     /// Its connection ends with the answer.
@@ -168,15 +172,18 @@ impl RequestContext {
     }
 
     /// The writer has spoken.
-    pub(super) fn committed(mut self: Box<Self>, outcome: &Outcome) -> Option<OutgoingResponse> {
-        let reply = webhook::committed(self.message_id.take(), outcome);
-        self.completions.take().map(|_| self.answer(&reply))
+    pub(super) fn committed(
+        mut self: Box<Self>,
+        result: &Result<Inserted, StoreError>,
+    ) -> Option<OutgoingResponse> {
+        let reply = webhook::committed(self.message_id.take(), result);
+        self.completions.take().map(|_| self.render_and_log(&reply))
     }
 
     /// There is no room for it.
     pub(super) fn shed(self: Box<Self>) {
-        self.app.metrics.shed(self.priority());
-        let reply = routes::shed(self.resolved.priority);
+        self.app.metrics.shed(self.priority()).fetch_add(1, Relaxed);
+        let reply = routes::unavailable(self.priority(), routes::OVERLOADED);
         self.send_to_all(reply);
     }
 
@@ -197,12 +204,11 @@ impl RequestContext {
 
     fn send(&mut self, reply: &Reply) {
         if let Some(completions) = self.completions.take() {
-            completions.send(self.answer(reply));
+            completions.send(self.render_and_log(reply));
         }
     }
 
-    /// Counts, logs, and renders.
-    fn answer(&self, reply: &Reply) -> OutgoingResponse {
+    fn render_and_log(&self, reply: &Reply) -> OutgoingResponse {
         let record = AccessRecord {
             route: self.resolved.route,
             request_id: &self.request.id,
@@ -213,7 +219,7 @@ impl RequestContext {
         };
         self.app.metrics.in_flight(self.priority()).fetch_sub(1, Relaxed);
         let next = if self.app.stopping.load(Relaxed) { Next::Close } else { self.next };
-        let rendered = record.answer(&self.app, reply, next);
+        let rendered = record.render_and_log(&self.app, reply, next);
         OutgoingResponse { to: self.to, rendered, close: next == Next::Close }
     }
 }
@@ -221,7 +227,7 @@ impl RequestContext {
 impl Drop for RequestContext {
     fn drop(&mut self) {
         if self.completions.is_some() {
-            let reply = routes::shed(self.resolved.priority);
+            let reply = routes::unavailable(self.priority(), "the request was given up");
             self.send(&reply);
         }
     }
@@ -233,7 +239,7 @@ pub(super) mod tests {
     use std::sync::atomic::AtomicBool;
     use std::time::Instant;
 
-    use super::super::completions::{self, Completion, CompletionQueue};
+    use super::super::completions::{Completion, CompletionQueue};
     use super::*;
     use crate::client::{Client, TrustedProxies};
     use crate::hosts::AllowedHosts;
@@ -262,15 +268,15 @@ pub(super) mod tests {
     }
 
     fn context(app: &Arc<App>, method: &str, path: &str) -> (Box<RequestContext>, CompletionQueue) {
-        let (completions, queue) = completions::channel().unwrap();
-        (asking(app, method, path, &completions), queue)
+        let queue = CompletionQueue::new().unwrap();
+        (asking(app, method, path, &queue), queue)
     }
 
     pub(in super::super) fn asking(
         app: &Arc<App>,
         method: &str,
         path: &str,
-        completions: &CompletionSender,
+        queue: &CompletionQueue,
     ) -> Box<RequestContext> {
         let request = Request {
             method: method.into(),
@@ -283,20 +289,15 @@ pub(super) mod tests {
             id: "id-1".into(),
             received: Instant::now(),
         };
-        RequestContext::new(
-            app,
-            request,
-            Next::KeepOpen,
-            (ConnectionId { key: 3, serial: 7 }, None),
-            completions,
-        )
+        let to = ConnectionId { key: 3, serial: 7 };
+        RequestContext::new(app, request, Next::KeepOpen, to, SourceId::Direct(1), queue.sender())
     }
 
     pub(in super::super) fn answers(queue: &CompletionQueue) -> Vec<String> {
         let text = |answer: OutgoingResponse| String::from_utf8(answer.rendered.bytes).unwrap();
         let answer = |completion| match completion {
             Completion::Response(response) => Some(response),
-            Completion::Committed { context, outcome } => context.committed(&outcome),
+            Completion::Outcome { context, result } => context.committed(&result),
             Completion::Waiting(context) => context.nothing(),
         };
         queue.take().into_iter().filter_map(answer).map(text).collect()
@@ -330,7 +331,7 @@ pub(super) mod tests {
             answers[0].starts_with("HTTP/1.1 503 ") && answers[0].contains("Retry-After: 1"),
             "{answers:?}"
         );
-        assert_eq!(app.metrics.webhooks_total(WebhookResult::Unavailable), 1);
+        assert_eq!(app.metrics.webhooks(WebhookResult::Unavailable).load(Relaxed), 1);
     }
 
     #[test]
@@ -358,7 +359,7 @@ pub(super) mod tests {
             let answers =
                 std::iter::repeat_with(|| answers(&queue)).find(|answers| !answers.is_empty()).unwrap();
             assert!(answers.len() == 1 && answers[0].starts_with("HTTP/1.1 200 "), "{answers:?}");
-            assert_eq!(app.metrics.webhooks_total(result), 1);
+            assert_eq!(app.metrics.webhooks(result).load(Relaxed), 1);
         }
     }
 
@@ -370,6 +371,6 @@ pub(super) mod tests {
         drop(queue);
         context.run(to_be_stored);
         let waiting = app.metrics.in_flight(Priority::Ingest).load(Relaxed);
-        assert_eq!((app.metrics.webhooks_total(WebhookResult::Unavailable), waiting), (1, 0));
+        assert_eq!((app.metrics.webhooks(WebhookResult::Unavailable).load(Relaxed), waiting), (1, 0));
     }
 }

@@ -8,6 +8,25 @@ use slab::Slab;
 
 use crate::client::Client;
 
+/// Where a connection comes from, by a small number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SourceId {
+    Direct(usize),
+    /// It is a proxy that the operator trusts, with many clients behind it.
+    Proxy(usize),
+}
+
+impl SourceId {
+    pub(super) fn number(self) -> usize {
+        let (Self::Direct(number) | Self::Proxy(number)) = self;
+        number
+    }
+
+    pub(super) fn is_proxy(self) -> bool {
+        matches!(self, Self::Proxy(_))
+    }
+}
+
 /// An IPv4 address, a /64 of IPv6 (what one subscriber is given, RFC 6177), or this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum SourceAddress {

@@ -17,6 +17,7 @@ use threadpool::ThreadPool;
 use super::fair_queue::FairQueue;
 use super::priorities::{Counts, Role, Threads, is_worth_waking, next};
 use super::request_context::RequestContext;
+use super::sources::SourceId;
 use crate::app::App;
 use crate::http::Request;
 use crate::metrics::{Metrics, Priority};
@@ -80,7 +81,10 @@ impl Queues {
     /// Gives the request back if there is no place for it.
     fn push(&mut self, priority: Priority, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
         // All that comes through proxies counts as of one source.
-        let source = context.source.map_or(0, |number| number + 1);
+        let source = match context.source {
+            SourceId::Proxy(_) => 0,
+            SourceId::Direct(number) => number + 1,
+        };
         let bound = bound(priority);
         let queue = &mut self.waiting[priority as usize];
         if queue.len_of(source) >= bound || queue.len() >= 2 * bound {
@@ -225,7 +229,7 @@ mod tests {
 
     use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
-    use super::super::completions;
+    use super::super::completions::CompletionQueue;
     use super::super::request_context::tests::{answers, app, asking};
     use super::*;
     use crate::http::Response;
@@ -255,10 +259,10 @@ mod tests {
     fn every_thread_can_be_at_work_and_no_kind_keeps_another_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let app = app(folder.path());
-        let (sender, queue) = completions::channel().unwrap();
+        let queue = CompletionQueue::new().unwrap();
         let pool = WorkerPool::start(8, &app.metrics, slowly).unwrap();
         let submit = |path: &str| {
-            assert!(pool.submit(asking(&app, "GET", path, &sender)).is_ok());
+            assert!(pool.submit(asking(&app, "GET", path, &queue)).is_ok());
             pool.wake();
         };
         // Two searches have both threads of queries, and more of them wait.

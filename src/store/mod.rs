@@ -40,10 +40,10 @@ pub use maintenance::erase::erase;
 pub use maintenance::export::Export;
 pub use maintenance::import::{Import, Incoming};
 pub use maintenance::restore::restore;
-pub use read::feed::{FeedPage, FeedRange, FeedStart, Unfit};
+pub use read::feed::{FeedRange, FeedRows, FeedStart, Unfit};
 pub use read::page::{Page, StoredMessage};
 pub use read::stats::Stats;
-pub use write::waiter::{Heard, Outcome, OutcomeSender, Waiter, outcomes};
+pub use write::waiter::{Outcome, OutcomeSender, Waiter, outcomes};
 
 use database::lock::Lock;
 use database::{files, open_error, prepare};
@@ -150,7 +150,7 @@ impl Store {
         range: FeedRange,
         counts_lag: bool,
         asked: Instant,
-    ) -> Result<Result<FeedPage, Unfit>, StoreError> {
+    ) -> Result<Result<FeedRows, Unfit>, StoreError> {
         self.queries.without_index(asked, |connection| feed::read(connection, range, counts_lag))
     }
 

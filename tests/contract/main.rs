@@ -14,6 +14,7 @@ mod erase;
 mod export;
 mod fairness;
 mod feed;
+mod feed_model;
 mod feed_waiting;
 mod health;
 mod hosts;

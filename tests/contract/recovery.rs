@@ -133,6 +133,7 @@ fn a_check_ends_where_the_row_numbers_do() {
     let checked = setup.run(&["check"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.stdout.contains("2 messages"), "{checked:?}");
+    assert!(checked.stdout.contains("feed: the last row number is in use"), "{checked:?}");
     assert_eq!(setup.run(&["export"]).stdout.lines().count(), 2);
 }
 

@@ -72,7 +72,11 @@ fn without_a_url_it_is_the_service_of_this_machine() {
     let follower = setup().with("LISTEN_ADDR", &listen).run_follow(&["follow"]);
     follower.writes(&["m1"]);
     // What it does not use is not looked at.
-    follower.stop().with("DATABASE_URL", "nonsense").with("WORKERS", "many").follow(&feed, &[]).stop();
+    let stopped = follower.stop().with("DATABASE_URL", "nonsense").with("WORKERS", "many");
+    feed.store(1);
+    let follower = stopped.follow(&feed, &[]);
+    follower.writes(&["m2"]);
+    follower.stop();
     setup().with("LISTEN_ADDR", "nonsense").run_follow(&["follow"]).ends(78, &["LISTEN_ADDR"]);
     setup().with("API_TOKEN_FILE", "/nowhere").run_follow(&["follow"]).ends(78, &["API_TOKEN_FILE"]);
 }

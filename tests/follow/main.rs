@@ -6,6 +6,8 @@ mod fake_feed;
 mod feed;
 mod follower;
 mod letters;
+mod post;
+mod program;
 mod state;
 mod stdout;
 #[allow(dead_code, reason = "other suites use the rest")]

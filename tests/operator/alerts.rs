@@ -74,6 +74,7 @@ fn every_alert_has_its_test_and_its_words() {
 fn alerts_ask_for_figures_that_the_service_has() {
     let service = Service::start();
     service.store(&message("m1"));
+    service.get("/feed?consumer=shell").expect(200);
     let families = parse(&service.get("/metrics").expect(200).text());
     let alerts = read(ALERTS);
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -85,7 +86,7 @@ fn alerts_ask_for_figures_that_the_service_has() {
         assert!(name == "up" || families.contains_key(family), "{name} is no metric of the service");
     }
     // Labels as well: a misspelt one would never match.
-    for label in ["status", "path", "result", "cause"] {
+    for label in ["status", "path", "result", "cause", "consumer"] {
         let found = families
             .values()
             .flat_map(|family| &family.samples)

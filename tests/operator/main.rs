@@ -20,10 +20,12 @@ mod package;
 mod page;
 mod page_reach;
 mod page_trust;
+mod post_targets;
 mod prometheus;
 mod proxies;
 mod recipes;
 mod scratch;
+mod standard_webhooks;
 #[allow(dead_code, reason = "other suites use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,4 @@
-//! Connections are accepted within their number.
+//! The reactor accepts connections up to `MAX_CONNECTIONS`; past it one gives way, or the newcomer is answered 503.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,6 +11,7 @@ use rustix::net::{RecvFlags, Shutdown};
 use super::super::completions::ConnectionId;
 use super::super::connection::{Connection, SEND_FLAGS};
 use super::super::rejected_request::RejectedRequest;
+use super::super::sources::SourceId;
 use super::{LISTENER, Reactor};
 use crate::client::Client;
 use crate::metrics::CloseCause;
@@ -53,13 +54,14 @@ impl Reactor {
         let flags =
             epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
         if epoll::add(&self.poll, &socket, epoll::EventData::new_u64(key as u64), flags).is_err() {
-            self.app.metrics.closed(CloseCause::Capacity);
+            self.app.metrics.closed(CloseCause::Capacity).fetch_add(1, Relaxed);
             return;
         }
-        let source = self.sources.add(peer);
+        let number = self.sources.add(peer);
         let is_proxy = self.app.trusted_proxies.trust(peer);
+        let source = if is_proxy { SourceId::Proxy(number) } else { SourceId::Direct(number) };
         let id = ConnectionId { key, serial: self.next_serial };
-        entry.insert(Connection::new(socket, peer, source, is_proxy, id));
+        entry.insert(Connection::new(socket, peer, source, id));
         self.next_serial += 1;
         self.app.metrics.connections.fetch_add(1, Relaxed);
         self.drive(key);
@@ -68,12 +70,12 @@ impl Reactor {
     /// Answers somebody for whom there is no place. Best effort: this client costs nothing more than these
     /// few calls.
     fn turn_away(&mut self, socket: &OwnedFd, peer: Client) {
-        let answer = RejectedRequest::of(RequestError::Overloaded, None).answer(&self.app, peer);
+        let answer = RejectedRequest::of(RequestError::Overloaded, None).render_and_log(&self.app, peer);
         let _ = rustix::net::send(socket, &answer.bytes, SEND_FLAGS);
         let _ = rustix::net::shutdown(socket, Shutdown::Write);
         // To close upon what was not read would reset the connection, and the answer with it.
         let _ = rustix::net::recv(socket, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT);
-        self.app.metrics.closed(CloseCause::Capacity);
+        self.app.metrics.closed(CloseCause::Capacity).fetch_add(1, Relaxed);
     }
 
     fn pause_accepting(&mut self) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustix::event::epoll;
 
 use super::super::completions::{Completion, OutgoingResponse};
-use super::super::connection::{Connection, ReadOutcome};
+use super::super::connection::ReadOutcome;
 use super::super::protocol::{AfterResponse, Phase};
 use super::super::rejected_request::RejectedRequest;
 use super::super::request_context::RequestContext;
@@ -20,12 +20,19 @@ use crate::limits::SMALL_BUFFER_BYTES;
 use crate::metrics::{CloseCause, Priority};
 use crate::routes::RequestError;
 
-/// Reads of one connection before the others get their turn: 32 KiB. Taken apart byte by byte, as
-/// chunks may want it, that is a fifth of a millisecond.
-const READS_PER_EVENT: usize = 2;
+/// Steps of one connection before the others get their turn. Each reads 16 KiB at the most, makes one request of
+/// what was read, or sends one answer; 32 KiB taken apart byte by byte, as chunks may want it, take a fifth of a
+/// millisecond.
+const STEPS_PER_TURN: usize = 2;
 
-/// There is more that can be done for a connection at once, if it is still there.
-pub(super) type GoesOn = Option<()>;
+/// What follows a step.
+#[derive(PartialEq)]
+pub(super) enum Turn {
+    /// More can be done for the connection at once.
+    GoOn,
+    /// The connection waits for something, or is gone.
+    Stop,
+}
 
 impl Reactor {
     pub(super) fn awake(&mut self, key: usize, flags: epoll::EventFlags) {
@@ -41,43 +48,50 @@ impl Reactor {
     /// Does for a connection what can be done without waiting, within its fair share: who sends
     /// faster than we read must not keep the others from their turn.
     pub(super) fn drive(&mut self, key: usize) {
-        for _ in 0..READS_PER_EVENT {
+        for _ in 0..STEPS_PER_TURN {
             let Some(connection) = self.connections.get_mut(key) else {
                 return;
             };
-            let goes_on = match connection.protocol.phase {
+            let turn = match connection.protocol.phase {
                 Phase::Fresh { .. } | Phase::Idle { .. } | Phase::Receiving { .. } => self.receive(key),
                 Phase::Sending { .. } => self.send(key),
                 Phase::Lingering { cause, .. } => self.discard(key, cause),
-                Phase::Waiting { .. } => self.look_after_waiter(key),
-                Phase::Busy { .. } => None,
+                Phase::Waiting { .. } => {
+                    self.look_after_waiter(key);
+                    Turn::Stop
+                }
+                Phase::Busy { .. } => Turn::Stop,
             };
             self.count_bytes(key);
-            if goes_on.is_none() {
+            if turn == Turn::Stop {
                 return;
             }
         }
         self.unfinished.insert(key);
     }
 
-    fn discard(&mut self, key: usize, cause: CloseCause) -> GoesOn {
-        let connection = self.connections.get_mut(key).filter(|c| c.is_readable())?;
+    fn discard(&mut self, key: usize, cause: CloseCause) -> Turn {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_readable()) else {
+            return Turn::Stop;
+        };
         match connection.discard(&mut self.buffer) {
-            ReadOutcome::Some => Some(()),
-            ReadOutcome::Nothing => None,
+            ReadOutcome::Progress => Turn::GoOn,
+            ReadOutcome::WouldBlock => Turn::Stop,
             ReadOutcome::End | ReadOutcome::Failed => self.close(key, cause),
         }
     }
 
-    fn receive(&mut self, key: usize) -> GoesOn {
-        let connection = self.connections.get_mut(key)?;
+    fn receive(&mut self, key: usize) -> Turn {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Turn::Stop;
+        };
         let step = connection.protocol.reader.advance(self.bounds.max_body_bytes);
         let made = match &step {
             Step::Request(head, body) => held(head, body),
             _ => 0,
         };
         let (held, source) = (connection.protocol.held() + made, connection.source);
-        let has_room = held <= SMALL_BUFFER_BYTES || self.has_room(source);
+        let has_room = held <= SMALL_BUFFER_BYTES || self.make_room_for_bytes(source);
         match step {
             Step::Rejected(rejected) => {
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Malformed))
@@ -88,16 +102,23 @@ impl Reactor {
                 self.reject(key, &rejected, AfterResponse::Linger(CloseCause::Capacity))
             }
             Step::Request(head, body) => self.dispatch(key, head, body),
-            Step::SayContinue => self.connections.get(key).map(Connection::say_continue),
+            Step::SayContinue => {
+                if let Some(connection) = self.connections.get(key) {
+                    connection.say_continue();
+                }
+                Turn::GoOn
+            }
             Step::More => self.read(key),
         }
     }
 
-    fn read(&mut self, key: usize) -> GoesOn {
-        let connection = self.connections.get_mut(key).filter(|c| c.is_readable())?;
+    fn read(&mut self, key: usize) -> Turn {
+        let Some(connection) = self.connections.get_mut(key).filter(|c| c.is_readable()) else {
+            return Turn::Stop;
+        };
         match connection.read(&mut self.buffer) {
-            ReadOutcome::Some => Some(()),
-            ReadOutcome::Nothing => None,
+            ReadOutcome::Progress => Turn::GoOn,
+            ReadOutcome::WouldBlock => Turn::Stop,
             ReadOutcome::Failed => self.close(key, CloseCause::Error),
             ReadOutcome::End if connection.protocol.reader.is_empty() => self.close(key, CloseCause::Client),
             ReadOutcome::End => {
@@ -107,9 +128,11 @@ impl Reactor {
         }
     }
 
-    fn dispatch(&mut self, key: usize, head: RequestHead, body: Body) -> GoesOn {
+    fn dispatch(&mut self, key: usize, head: RequestHead, body: Body) -> Turn {
         let bytes = held(&head, &body);
-        let connection = self.connections.get_mut(key)?;
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Turn::Stop;
+        };
         let received = Instant::now();
         connection.protocol.phase = Phase::Busy { since: received, bytes };
         // Behind a body that is not read to its end there is no next request.
@@ -118,21 +141,20 @@ impl Reactor {
         let RequestHead { method, path, query, target_authority, headers, .. } = head;
         let (peer, source) = (connection.peer, connection.source);
         let to = connection.id;
-        let own = (!connection.is_proxy).then_some(source);
         let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
-        let context = RequestContext::new(&self.app, request, next, (to, own), &self.completion_sender);
+        let context = RequestContext::new(&self.app, request, next, to, source, self.completions.sender());
         // These answers are large; the others are small, or take no memory.
         let is_large = matches!(context.priority(), Priority::Read | Priority::Scrape);
-        if is_large && !self.has_room(source) {
+        if is_large && !self.make_room_for_bytes(source) {
             context.shed();
         } else if let Err(context) = self.pool.submit(context) {
             context.shed();
         }
-        None
+        Turn::Stop
     }
 
     /// Rejects a request of which no more will be read.
-    pub(super) fn reject_begun(&mut self, key: usize, error: RequestError, then: AfterResponse) -> GoesOn {
+    pub(super) fn reject_begun(&mut self, key: usize, error: RequestError, then: AfterResponse) -> Turn {
         let head = self.give_up(key);
         self.reject(key, &RejectedRequest::of(error, head), then)
     }
@@ -141,11 +163,13 @@ impl Reactor {
         self.connections.get_mut(key)?.protocol.reader.give_up()
     }
 
-    fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> GoesOn {
-        let connection = self.connections.get_mut(key)?;
-        let response = rejected.answer(&self.app, connection.peer);
-        connection.protocol.answer(response, then, Instant::now());
-        Some(())
+    fn reject(&mut self, key: usize, rejected: &RejectedRequest, then: AfterResponse) -> Turn {
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Turn::Stop;
+        };
+        let response = rejected.render_and_log(&self.app, connection.peer);
+        connection.protocol.begin_sending(response, then, Instant::now());
+        Turn::GoOn
     }
 
     /// As many as are there now, and once more what has come meanwhile, for which nobody has woken this thread.
@@ -161,8 +185,8 @@ impl Reactor {
             self.guarded(Some(to), |reactor| match completion {
                 Completion::Response(response) => reactor.deliver(response),
                 Completion::Waiting(context) => reactor.park(context),
-                Completion::Committed { context, outcome } => {
-                    if let Some(answer) = context.committed(&outcome) {
+                Completion::Outcome { context, result } => {
+                    if let Some(answer) = context.committed(&result) {
                         reactor.deliver(answer);
                     }
                 }
@@ -176,46 +200,48 @@ impl Reactor {
         if let Some(connection) = self.connections.get_mut(to.key).filter(|c| c.id == to) {
             let then =
                 if close { AfterResponse::Linger(CloseCause::Answered) } else { AfterResponse::Receive };
-            connection.protocol.answer(rendered, then, Instant::now());
+            connection.protocol.begin_sending(rendered, then, Instant::now());
             let source = connection.source;
             self.drive(to.key);
             // What is left of it waits for its reader. Those who have not read for long give way.
-            if self.completion_sender.buffered().is_full() {
-                self.has_room(source);
+            if self.completions.buffered().is_full() {
+                self.make_room_for_bytes(source);
             }
         }
     }
 
-    fn send(&mut self, key: usize) -> GoesOn {
+    fn send(&mut self, key: usize) -> Turn {
         let linger_time = self.linger_time();
-        let connection = self.connections.get_mut(key)?;
+        let Some(connection) = self.connections.get_mut(key) else {
+            return Turn::Stop;
+        };
         match connection.send() {
-            Ok(None) => None,
+            Ok(None) => Turn::Stop,
             Err(_) => self.close(key, CloseCause::Client),
             Ok(Some(AfterResponse::Close(cause))) => self.close(key, cause),
             Ok(Some(AfterResponse::Linger(cause))) => {
                 connection.linger(Instant::now(), linger_time, cause);
-                Some(())
+                Turn::GoOn
             }
             Ok(Some(AfterResponse::Receive)) => {
                 connection.protocol.receive_again(Instant::now());
-                Some(())
+                Turn::GoOn
             }
         }
     }
 
-    pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> GoesOn {
+    pub(super) fn close(&mut self, key: usize, cause: CloseCause) -> Turn {
         self.dismiss_waiter(key);
         if let Some(connection) = self.connections.try_remove(key) {
-            self.sources.remove(connection.source);
+            self.sources.remove(connection.source.number());
             self.completions.buffered().recount(connection.counted, 0);
             self.app.metrics.connections.fetch_sub(1, Relaxed);
-            self.app.metrics.closed(cause);
+            self.app.metrics.closed(cause).fetch_add(1, Relaxed);
             if cause.is_containment() {
                 self.closed[cause as usize] += 1;
             }
         }
-        None
+        Turn::Stop
     }
 
     fn count_bytes(&mut self, key: usize) {

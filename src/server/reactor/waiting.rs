@@ -4,9 +4,9 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::super::connection::Connection;
 use super::super::request_context::RequestContext;
 use super::Reactor;
-use super::connection_io::GoesOn;
 
 impl Reactor {
     /// Has a request wait, if there is still somebody and something to wait for.
@@ -27,15 +27,13 @@ impl Reactor {
     }
 
     /// Something has happened on the connection of one who waits: what it sends is for later, unless it goes.
-    pub(super) fn look_after_waiter(&mut self, key: usize) -> GoesOn {
-        let connection = self.connections.get(key)?;
-        if connection.has_hung_up()
+    pub(super) fn look_after_waiter(&mut self, key: usize) {
+        if self.connections.get(key).is_some_and(Connection::has_hung_up)
             && let Some(context) = self.waiters.take(key)
         {
             // One who has closed its side only still reads the answer.
             self.end_wait(context);
         }
-        None
     }
 
     /// The connection is about to be closed: whoever waits on it is answered as well as can be.

@@ -15,8 +15,8 @@ use super::pressure::{Action, CheckpointOutcome, Pressure};
 use super::reader_gate::{ClosedGate, ReaderGate};
 use crate::limits::LOG_HELD_BY_QUERY;
 use crate::log::{Level, Line, Log};
-use crate::store::database::log_bounds::LogBounds;
-use crate::store::database::wal::{self, Folded};
+use crate::store::database::wal::{self, Checkpointed};
+use crate::store::database::wal_bounds::WalBounds;
 
 /// How long a transaction waits for the log to be moved, and then for queries to end. They are given up when
 /// they are at work for [`LOG_HELD_BY_QUERY`], and notice it a moment later.
@@ -57,7 +57,7 @@ impl Report {
         }
     }
 
-    fn started_over(&self) {
+    fn restarted(&self) {
         if self.is_held.swap(false, Relaxed) {
             self.log.write(&Line::event(Level::Info, "log_released").text("of", self.of));
         }
@@ -69,14 +69,14 @@ impl Report {
 pub(in crate::store) enum Kept {
     Nothing,
     /// It is worth moving in the background.
-    ToBeMoved,
+    PassiveIsDue,
     /// The next transaction begins at its start.
-    StartsOver,
+    Restarted,
 }
 
 impl Keeper {
     pub(in crate::store) fn new(
-        bounds: &'static LogBounds,
+        bounds: &'static WalBounds,
         gate: &Arc<ReaderGate>,
         report: Arc<Report>,
     ) -> Self {
@@ -101,11 +101,11 @@ impl Keeper {
         let closed = self.closed.take();
         let outcome = match self.pressure.action(Instant::now()) {
             Action::Nothing => return Ok(Kept::Nothing),
-            Action::Move => {
-                self.pressure.is_being_moved();
-                return Ok(Kept::ToBeMoved);
+            Action::PassiveInBackground => {
+                self.pressure.passive_has_begun();
+                return Ok(Kept::PassiveIsDue);
             }
-            Action::Fold => {
+            Action::Passive => {
                 wal::passive(connection)?;
                 CheckpointOutcome::Tried
             }
@@ -116,25 +116,25 @@ impl Keeper {
                     return Ok(Kept::Nothing);
                 }
                 match wal::restart(connection)? {
-                    Folded::All => CheckpointOutcome::StartsOver,
+                    Checkpointed::All => CheckpointOutcome::Restarted,
                     _ => CheckpointOutcome::Tried,
                 }
             }
-            Action::GiveUpQueries => self.start_over(connection, closed)?,
+            Action::GiveUpQueries => self.force_restart(connection, closed)?,
         };
         self.ended(outcome);
-        Ok(if outcome == CheckpointOutcome::StartsOver { Kept::StartsOver } else { Kept::Nothing })
+        Ok(if outcome == CheckpointOutcome::Restarted { Kept::Restarted } else { Kept::Nothing })
     }
 
     /// Does what it takes, and waits for it.
-    fn start_over(
+    fn force_restart(
         &self,
         connection: &Connection,
         closed: Option<ClosedGate>,
     ) -> rusqlite::Result<CheckpointOutcome> {
         // Most of it is moved while queries go on.
         let deadline = Instant::now() + QUIET_PATIENCE;
-        while wal::passive(connection)? == Folded::Elsewhere {
+        while wal::passive(connection)? == Checkpointed::Elsewhere {
             if Instant::now() >= deadline {
                 return Ok(CheckpointOutcome::Tried);
             }
@@ -168,13 +168,13 @@ impl Keeper {
 
     fn observe(&mut self, live: u64) {
         if self.pressure.observe(live) {
-            self.report.started_over();
+            self.report.restarted();
         }
     }
 
     fn ended(&mut self, outcome: CheckpointOutcome) {
         match outcome {
-            CheckpointOutcome::StartsOver => self.report.started_over(),
+            CheckpointOutcome::Restarted => self.report.restarted(),
             CheckpointOutcome::Held => self.report.held(self.pressure.live),
             CheckpointOutcome::Tried => {}
         }
@@ -187,8 +187,10 @@ fn restart(connection: &Connection, is_quiet: bool) -> rusqlite::Result<Checkpoi
     let deadline = Instant::now() + RESTART_PATIENCE;
     loop {
         match wal::restart(connection)? {
-            Folded::All => return Ok(CheckpointOutcome::StartsOver),
-            Folded::Part if is_quiet && Instant::now() >= deadline => return Ok(CheckpointOutcome::Held),
+            Checkpointed::All => return Ok(CheckpointOutcome::Restarted),
+            Checkpointed::Part if is_quiet && Instant::now() >= deadline => {
+                return Ok(CheckpointOutcome::Held);
+            }
             _ if Instant::now() >= deadline => return Ok(CheckpointOutcome::Tried),
             _ => thread::sleep(RESTART_LOOK),
         }

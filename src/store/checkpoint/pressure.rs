@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::store::database::log_bounds::LogBounds;
+use crate::store::database::wal_bounds::WalBounds;
 
 /// While another process reads the log, how long until it is tried again to have it start over: at first, and
 /// at most. Each try costs queries of half a second, and it may read for hours.
@@ -19,9 +19,9 @@ const OTHER_READER_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::fr
 pub(super) enum Action {
     Nothing,
     /// Have it moved in the background.
-    Move,
-    /// Move the rest, and let it start over if it can.
-    Fold,
+    PassiveInBackground,
+    /// PassiveInBackground the rest, and let it start over if it can.
+    Passive,
     /// Keep new queries back, and start it over once none is running.
     HoldQueries,
     /// Give long queries up as well, and wait until it has started over.
@@ -32,7 +32,7 @@ pub(super) enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CheckpointOutcome {
     /// The next transaction begins at the start.
-    StartsOver,
+    Restarted,
     /// It may have, or there is time until it has grown by some more.
     Tried,
     /// It does not, though no query of ours is running.
@@ -41,12 +41,12 @@ pub(super) enum CheckpointOutcome {
 
 #[derive(Debug)]
 pub(super) struct Pressure {
-    bounds: &'static LogBounds,
+    bounds: &'static WalBounds,
     /// How long it was last seen to be.
     pub(super) live: u64,
-    /// The next lengths for [`Action::Move`] and [`Action::Fold`].
-    move_at: u64,
-    fold_at: u64,
+    /// The next lengths for [`Action::PassiveInBackground`] and [`Action::Passive`].
+    background_at: u64,
+    passive_at: u64,
     /// Another process reads it: what is useless then is done again at this time.
     held_until: Option<Instant>,
     /// And then after so long.
@@ -54,9 +54,16 @@ pub(super) struct Pressure {
 }
 
 impl Pressure {
-    pub(super) fn new(bounds: &'static LogBounds) -> Self {
+    pub(super) fn new(bounds: &'static WalBounds) -> Self {
         let [pause, _] = OTHER_READER_PAUSES;
-        Self { bounds, live: 0, move_at: bounds.moved, fold_at: bounds.folded, held_until: None, pause }
+        Self {
+            bounds,
+            live: 0,
+            background_at: bounds.background,
+            passive_at: bounds.passive,
+            held_until: None,
+            pause,
+        }
     }
 
     /// Notes how long the log is. True if it has started over since the last time.
@@ -73,25 +80,25 @@ impl Pressure {
         let is_held = self.held_until.is_some_and(|until| now < until);
         match self.live {
             live if live >= self.bounds.most && !is_held => Action::GiveUpQueries,
-            live if live >= self.fold_at && live >= self.bounds.held && !is_held => Action::HoldQueries,
-            live if live >= self.fold_at => Action::Fold,
-            live if live >= self.move_at => Action::Move,
+            live if live >= self.passive_at && live >= self.bounds.restart && !is_held => Action::HoldQueries,
+            live if live >= self.passive_at => Action::Passive,
+            live if live >= self.background_at => Action::PassiveInBackground,
             _ => Action::Nothing,
         }
     }
 
-    pub(super) fn is_being_moved(&mut self) {
+    pub(super) fn passive_has_begun(&mut self) {
         // Once more right before the rest is, so that little is left.
-        let last = self.fold_at.saturating_sub(self.bounds.step);
-        self.move_at = if self.live < last { last } else { self.live + self.bounds.folded };
+        let last = self.passive_at.saturating_sub(self.bounds.step);
+        self.background_at = if self.live < last { last } else { self.live + self.bounds.passive };
     }
 
     pub(super) fn ended(&mut self, outcome: CheckpointOutcome, now: Instant) {
         match outcome {
-            CheckpointOutcome::StartsOver => *self = Self::new(self.bounds),
-            CheckpointOutcome::Tried => self.fold_at = self.live + self.bounds.step,
+            CheckpointOutcome::Restarted => *self = Self::new(self.bounds),
+            CheckpointOutcome::Tried => self.passive_at = self.live + self.bounds.step,
             CheckpointOutcome::Held => {
-                self.fold_at = self.live + self.bounds.folded / 4;
+                self.passive_at = self.live + self.bounds.passive / 4;
                 self.held_until = Some(now + self.pause);
                 let [_, longest] = OTHER_READER_PAUSES;
                 self.pause = longest.min(2 * self.pause);
@@ -103,21 +110,21 @@ impl Pressure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::database::log_bounds::{DATABASE, INDEX};
+    use crate::store::database::wal_bounds::{DATABASE, INDEX};
 
     const MIB: u64 = 1 << 20;
 
     #[test]
     fn the_longer_the_log_the_more_is_done() {
-        use Action::{Fold, GiveUpQueries, HoldQueries, Move, Nothing};
+        use Action::{GiveUpQueries, HoldQueries, Nothing, Passive, PassiveInBackground};
         let now = Instant::now();
         for (mib, action) in [
             (0, Nothing),
             (31, Nothing),
-            (32, Move),
-            (63, Move),
-            (64, Fold),
-            (79, Fold),
+            (32, PassiveInBackground),
+            (63, PassiveInBackground),
+            (64, Passive),
+            (79, Passive),
             (80, HoldQueries),
             (95, HoldQueries),
             (96, GiveUpQueries),
@@ -132,18 +139,18 @@ mod tests {
     /// What is seen and how it ended, one after the other, and what is to be done in between.
     #[test]
     fn what_was_tried_is_tried_again_when_the_log_has_grown_or_time_has_passed() {
-        use Action::{Fold, GiveUpQueries, HoldQueries, Move, Nothing};
-        use CheckpointOutcome::{Held, StartsOver, Tried};
+        use Action::{GiveUpQueries, HoldQueries, Nothing, Passive, PassiveInBackground};
+        use CheckpointOutcome::{Held, Restarted, Tried};
         let (began, second) = (Instant::now(), Duration::from_secs(1));
         let mut pressure = Pressure::new(&DATABASE);
         for (mib, action, outcome, at) in [
-            (33, Move, None, 0),
+            (33, PassiveInBackground, None, 0),
             (34, Nothing, None, 0),
-            (60, Move, None, 0),
+            (60, PassiveInBackground, None, 0),
             (61, Nothing, None, 0),
-            (64, Fold, Some(Tried), 0),
+            (64, Passive, Some(Tried), 0),
             (65, Nothing, None, 0),
-            (68, Fold, Some(Tried), 0),
+            (68, Passive, Some(Tried), 0),
             (80, HoldQueries, Some(Tried), 0),
             (81, Nothing, None, 0),
             (84, HoldQueries, Some(Tried), 0),
@@ -151,21 +158,21 @@ mod tests {
             // It has not ended, so it goes on.
             (96, GiveUpQueries, Some(Held), 0),
             (97, Nothing, None, 1),
-            (112, Fold, Some(Tried), 1),
+            (112, Passive, Some(Tried), 1),
             (115, Nothing, None, 4),
             (115, GiveUpQueries, Some(Held), 6),
             // For longer and longer.
             (116, Nothing, None, 15),
             (116, GiveUpQueries, Some(Held), 16),
             (116, Nothing, None, 35),
-            (116, GiveUpQueries, Some(StartsOver), 36),
+            (116, GiveUpQueries, Some(Restarted), 36),
             (1, Nothing, None, 36),
-            (64, Fold, Some(Tried), 37),
+            (64, Passive, Some(Tried), 37),
             // It has started over by itself.
             (2, Nothing, None, 37),
-            (64, Fold, None, 37),
+            (64, Passive, None, 37),
             (96, GiveUpQueries, Some(Held), 40),
-            (97, Move, None, 44),
+            (97, PassiveInBackground, None, 44),
             (97, GiveUpQueries, None, 45),
         ] {
             let now = began + second * at;
@@ -173,7 +180,7 @@ mod tests {
             assert_eq!(pressure.action(now), action, "{mib} MiB after {at} s");
             match outcome {
                 Some(outcome) => pressure.ended(outcome, now),
-                None if action == Move => pressure.is_being_moved(),
+                None if action == PassiveInBackground => pressure.passive_has_begun(),
                 None => {}
             }
         }

@@ -13,8 +13,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::files::{file_id, folder_of, make_folder, owner_of};
+use super::journals;
 use super::lock::{self, Lock};
-use super::logs;
 use super::open_error::{OpenError, from_sqlite, unusable};
 use super::schema::{self, inspect, migrate};
 use super::temporary::Temporary;
@@ -67,7 +67,7 @@ pub(in crate::store) fn claim(path: &Path) -> Result<(Result<Connection, OpenErr
 /// A new database is made under another name, so it needs two syncs and not the ten that SQLite would
 /// spend on getting there step by step.
 fn create(path: &Path) -> Result<(), OpenError> {
-    logs::none_without_a_database(path)?;
+    journals::none_without_a_database(path)?;
     let failed = |error: io::Error| unusable(path, folder_of(path), &error);
     let temporary = Temporary::of(path).map_err(failed)?;
     fill(temporary.path())?;

@@ -15,11 +15,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::acceptance::examine;
 use super::files::{READ_WRITE, folder_of, wal_path, with_suffix};
 use super::frozen::{self, Stamp};
+use super::journals;
 use super::lock;
-use super::log_bounds::DATABASE;
-use super::logs;
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite};
+use super::wal_bounds::DATABASE;
 use super::{wal, word_function};
 use crate::limits::{COMMIT_BUSY_TIMEOUT, READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 
@@ -45,7 +45,7 @@ const ALONE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 /// It is read as its owner would read it: what a killed writer has left half done is taken back first,
 /// which SQLite does only where it may write.
 pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
-    logs::are_regular(path)?;
+    journals::are_regular(path)?;
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
     let company = Company::of(path);

@@ -1,4 +1,4 @@
-//! A write-ahead log has a length in bytes, whatever the size of a page; checkpoints fold it into the file
+//! A write-ahead log has a length in bytes, whatever the size of a page; checkpoints move it into the file
 //! (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_wal_checkpoint).
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ const FRAME_HEADER_BYTES: u64 = 24;
 
 /// How a checkpoint ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Folded {
+pub(in crate::store) enum Checkpointed {
     /// All of the log is in the file. After [`restart`] the next transaction begins at its start.
     All,
     /// Somebody reads the log, or is committing.
@@ -31,7 +31,7 @@ pub(in crate::store) struct Length {
     /// What counts: what lies behind it in the file is from before the log started over.
     pub(in crate::store) live: u64,
     /// What is in the file already. Where it is all, the log is about to start over, if nobody reads it.
-    pub(in crate::store) moved: u64,
+    pub(in crate::store) checkpointed: u64,
 }
 
 /// Of the log of the connection's database; 0 where there is none. A connection inside a transaction is
@@ -40,7 +40,7 @@ pub(in crate::store) fn length(connection: &Connection) -> rusqlite::Result<Leng
     let frame = frame_bytes(connection)?;
     let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0).saturating_mul(frame);
     let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
-    statement.query_row([], |row| Ok(Length { live: bytes(row.get(1)?), moved: bytes(row.get(2)?) }))
+    statement.query_row([], |row| Ok(Length { live: bytes(row.get(1)?), checkpointed: bytes(row.get(2)?) }))
 }
 
 /// A log that has become longer is cut back to so many bytes when it starts over.
@@ -49,42 +49,42 @@ pub(in crate::store) fn keep_at_most(connection: &Connection, bytes: u64) -> rus
 }
 
 /// Has SQLite move the log after a commit that leaves it longer than so many bytes.
-pub(in crate::store) fn fold_by_itself_at(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+pub(in crate::store) fn autocheckpoint_at(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     let frames = bytes / frame_bytes(connection)?;
     connection.query_row(&format!("PRAGMA wal_autocheckpoint = {frames}"), [], |_| Ok(()))
 }
 
 /// Moves what can be moved now, while others go on. Waits for nobody.
-pub(in crate::store) fn passive(connection: &Connection) -> rusqlite::Result<Folded> {
+pub(in crate::store) fn passive(connection: &Connection) -> rusqlite::Result<Checkpointed> {
     checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")
 }
 
 /// Moves everything and has the next transaction begin at the start of the log, if nobody commits and
 /// nobody reads it just now. Waits for nobody.
-pub(in crate::store) fn restart(connection: &Connection) -> rusqlite::Result<Folded> {
+pub(in crate::store) fn restart(connection: &Connection) -> rusqlite::Result<Checkpointed> {
     without_waiting(connection, "PRAGMA wal_checkpoint(RESTART)")
 }
 
 /// As [`restart`], and cuts the file to nothing.
-pub(in crate::store) fn truncate(connection: &Connection) -> rusqlite::Result<Folded> {
+pub(in crate::store) fn truncate(connection: &Connection) -> rusqlite::Result<Checkpointed> {
     without_waiting(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
-fn without_waiting(connection: &Connection, pragma: &str) -> rusqlite::Result<Folded> {
+fn without_waiting(connection: &Connection, pragma: &str) -> rusqlite::Result<Checkpointed> {
     let patience: i64 = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0))?;
     connection.busy_timeout(Duration::ZERO)?;
-    let folded = checkpoint(connection, pragma);
+    let outcome = checkpoint(connection, pragma);
     connection.busy_timeout(Duration::from_millis(patience.unsigned_abs()))?;
-    folded
+    outcome
 }
 
-fn checkpoint(connection: &Connection, pragma: &str) -> rusqlite::Result<Folded> {
+fn checkpoint(connection: &Connection, pragma: &str) -> rusqlite::Result<Checkpointed> {
     connection.query_row(pragma, [], |row| {
         let (is_busy, frames, moved): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok(match (is_busy, frames) {
-            (true, ..0) => Folded::Elsewhere,
-            (false, _) if moved == frames => Folded::All,
-            _ => Folded::Part,
+            (true, ..0) => Checkpointed::Elsewhere,
+            (false, _) if moved == frames => Checkpointed::All,
+            _ => Checkpointed::Part,
         })
     })
 }
@@ -120,15 +120,15 @@ mod tests {
 
             let reader = open(&path);
             reader.execute_batch("BEGIN; SELECT count(*) FROM t").unwrap();
-            assert_eq!(passive(&writer).unwrap(), Folded::All);
-            assert_eq!(restart(&writer).unwrap(), Folded::Part, "somebody reads");
+            assert_eq!(passive(&writer).unwrap(), Checkpointed::All);
+            assert_eq!(restart(&writer).unwrap(), Checkpointed::Part, "somebody reads");
             insert();
             assert!(live_bytes() > live);
             reader.execute_batch("COMMIT").unwrap();
-            assert_eq!(restart(&writer).unwrap(), Folded::All);
+            assert_eq!(restart(&writer).unwrap(), Checkpointed::All);
             writer.execute_batch("DELETE FROM t").unwrap();
             assert!(live_bytes() < live);
-            assert_eq!(truncate(&writer).unwrap(), Folded::All);
+            assert_eq!(truncate(&writer).unwrap(), Checkpointed::All);
             assert_eq!(live_bytes(), 0);
         }
     }

@@ -12,8 +12,8 @@ use crate::limits::{READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 use crate::sort_key::SortKey;
 use crate::store::database::files::FileId;
 use crate::store::database::files::{READ_WRITE, file_id, with_suffix};
-use crate::store::database::log_bounds::INDEX;
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID};
+use crate::store::database::wal_bounds::INDEX;
 use crate::store::database::{schema, wal};
 
 /// Page cache of the connection that keeps the index up, in KiB.
@@ -67,7 +67,7 @@ fn prepare(index: &Connection) -> rusqlite::Result<()> {
         "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
     ))?;
     wal::keep_at_most(index, INDEX.most)?;
-    wal::fold_by_itself_at(index, INDEX.folded)?;
+    wal::autocheckpoint_at(index, INDEX.passive)?;
     // To index costs a twentieth more.
     index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))
 }

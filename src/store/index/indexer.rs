@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::keeper::{Keeper, Report};
 use crate::store::database::files::FileId;
-use crate::store::database::log_bounds::INDEX;
+use crate::store::database::wal_bounds::INDEX;
 use crate::store::index;
 use crate::store::read::queries::Queries;
 
@@ -229,7 +229,7 @@ impl IndexLoop {
                     upkeep.show(&self.metrics);
                 }
                 None => {
-                    upkeep.empty_log()?;
+                    upkeep.truncate_wal()?;
                     let _ = self.woken.recv_timeout(INDEX_RETRY);
                     upkeep.look(self.queries.activity().is_recent(Instant::now()))?;
                     upkeep.show(&self.metrics);
@@ -278,7 +278,7 @@ impl IndexLoop {
     }
 
     fn has_room(&mut self, upkeep: &Upkeep) -> rusqlite::Result<bool> {
-        let (index, live) = upkeep.log()?;
+        let (index, live) = upkeep.wal()?;
         self.keeper.has_room(index, live)
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Upkeep {
     waits: bool,
     backlog: Option<Backlog>,
     /// What was taken out may still stand in the log.
-    log_holds_deleted: bool,
+    wal_holds_deleted: bool,
 }
 
 /// So much to do that the log tells of it.
@@ -91,12 +91,12 @@ impl Upkeep {
             looked_at: now,
             waits: false,
             backlog: None,
-            log_holds_deleted: true,
+            wal_holds_deleted: true,
         })
     }
 
     /// The index, and the bytes in its log.
-    pub(super) fn log(&self) -> rusqlite::Result<(&Connection, u64)> {
+    pub(super) fn wal(&self) -> rusqlite::Result<(&Connection, u64)> {
         Ok((&self.index, wal::length(&self.index)?.live))
     }
 
@@ -132,7 +132,7 @@ impl Upkeep {
         // read is read before anything is written, because the log cannot start over meanwhile.
         match part {
             _ if watermarks.changes_through < self.changes => {
-                self.log_holds_deleted = true;
+                self.wal_holds_deleted = true;
                 changes::apply(&messages, &transaction, &mut watermarks, ORDER_SLICE)?;
                 drop(messages);
             }
@@ -162,9 +162,9 @@ impl Upkeep {
 
     /// To be called at rest: what was taken out is not to stand in the log any longer than a moment. If a
     /// query reads it just now, the next call does it.
-    pub(super) fn empty_log(&mut self) -> rusqlite::Result<()> {
-        if self.log_holds_deleted {
-            self.log_holds_deleted = wal::truncate(&self.index)? != wal::Folded::All;
+    pub(super) fn truncate_wal(&mut self) -> rusqlite::Result<()> {
+        if self.wal_holds_deleted {
+            self.wal_holds_deleted = wal::truncate(&self.index)? != wal::Checkpointed::All;
         }
         Ok(())
     }

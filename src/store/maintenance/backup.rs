@@ -9,7 +9,7 @@ use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{file_id, folder_of, with_suffix};
 use crate::store::database::open_error::OpenError;
 use crate::store::database::temporary::Temporary;
-use crate::store::database::{lock, logs, schema};
+use crate::store::database::{journals, lock, schema};
 
 /// What a database has beside it.
 const BESIDE: [&str; 9] =
@@ -37,7 +37,7 @@ pub fn backup(
     schema::inspect(source)?;
     let is_free = || {
         lock::nobody_has_open(&target)?;
-        logs::fold(&target)
+        journals::checkpoint_and_remove(&target)
     };
     let _alone =
         if file_id(&with_suffix(&target, "-lock")).is_some() { Some(lock::alone(&target)?) } else { None };

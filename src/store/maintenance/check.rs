@@ -9,13 +9,14 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::log_bound::LogBound;
+use super::wal_limit::WalLimit;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::folder_of;
 use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::sort_columns::INSTANT;
 use crate::store::database::{column, lock, schema, temporary};
+use crate::store::write::feed_order::OrderEnd;
 
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
 const CHECK_LOOK_OPS: i32 = 200_000;
@@ -63,9 +64,21 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
         say(&figures.map_err(failed)?);
     }
     if version == VERSION {
+        say(order(&connection).map_err(failed)?);
         is_sound = derived::agrees(&connection, database, say).map_err(failed)?;
     }
     Ok(is_sound)
+}
+
+/// Whether new messages are in the order of the feed. Messages are whole in any case.
+fn order(connection: &Connection) -> rusqlite::Result<&'static str> {
+    let has_numbers = OrderEnd::read(connection)?.head() < i64::MAX;
+    Ok(if has_numbers {
+        "feed: new messages come behind all others"
+    } else {
+        "feed: the last row number is in use, so that new messages have no order; export them and import them into a \
+         new file"
+    })
 }
 
 /// What it does is interrupted when the log has to start over.
@@ -73,7 +86,7 @@ fn open(database: &Path) -> rusqlite::Result<Connection> {
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
-    let log = LogBound::of(database)?;
+    let log = WalLimit::of(database)?;
     let database = database.to_owned();
     let is_in_the_way = move || lock::is_asked(&database) || log.is_exceeded();
     connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;

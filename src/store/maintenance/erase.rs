@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::deletion::{self, Target};
-use super::log_room;
 use super::retention::due;
+use super::wal_room;
 use crate::limits::REMOVAL_SLICE;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{READ_WRITE, folder_of, open_regular};
@@ -59,7 +59,7 @@ pub fn erase(
     let lock = lock::shared(database)?;
     let connection = schema::open_for_writing(database)?;
     // A service under load is at rest for moments only: they are looked for more often than SQLite would.
-    connection.busy_timeout(Duration::ZERO).and_then(|()| log_room::set_up(&connection)).map_err(failed)?;
+    connection.busy_timeout(Duration::ZERO).and_then(|()| wal_room::set_up(&connection)).map_err(failed)?;
     let last = "SELECT ifnull(max(rowid), 0) FROM messages";
     let last: i64 = patiently(|| connection.query_row(last, [], |row| row.get(0))).map_err(failed)?;
     let mut erased = 0;
@@ -92,7 +92,7 @@ pub fn erase(
             unfinished(database, "it could not be written anew", &error, advice)
         })?;
     }
-    let emptied = log_room::make_empty(&connection, &lock, ERASE_PATIENCE);
+    let emptied = wal_room::truncate(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
     remove_from_other_files(database, emptied)?;
     Ok(erased)
@@ -145,7 +145,7 @@ fn slice<T>(
     lock: &Lock,
     mut work: impl FnMut(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    log_room::make(connection, lock, ERASE_PATIENCE)?;
+    wal_room::make(connection, lock, ERASE_PATIENCE)?;
     let mut took = Duration::ZERO;
     let done = patiently(|| {
         let began = Instant::now();
@@ -214,10 +214,10 @@ fn remove_index(database: &Path) -> io::Result<()> {
 
 /// True if another process has the index open. Otherwise its log is in it now.
 fn is_in_use(index: &Path) -> bool {
-    let fold = || {
+    let checkpoint = || {
         let index = Connection::open_with_flags(index, READ_WRITE)?;
         index.busy_timeout(Duration::ZERO)?;
         index.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
     };
-    fold().is_err_and(|error| is_held(&error))
+    checkpoint().is_err_and(|error| is_held(&error))
 }

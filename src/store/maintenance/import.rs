@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::log_room;
+use super::wal_room;
 use crate::clock::now_rfc3339;
 use crate::message::Message;
 use crate::store::database::database_path::DatabasePath;
@@ -53,7 +53,7 @@ impl Import {
         let file = file_id(path);
         let set_up = || -> rusqlite::Result<i64> {
             connection.busy_timeout(IMPORT_BUSY_TIMEOUT)?;
-            log_room::set_up(&connection)?;
+            wal_room::set_up(&connection)?;
             data_version(&connection)
         };
         let version = set_up().map_err(|error| from_sqlite(path, &error))?;
@@ -70,7 +70,7 @@ impl Import {
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:
     /// an error is SQLite's refusal of that one, say by a constraint that an old file brought along.
     pub fn put(&mut self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
-        log_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT)
+        wal_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT)
             .map_err(|error| if is_held(&error) { StoreError::LogHeld } else { error.into() })?;
         let began = Instant::now();
         let outcomes = self.commit_each(batch)?;

@@ -11,7 +11,7 @@ use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{READ_ONLY, folder_of, make_folder, owner_of};
 use crate::store::database::open_error::OpenError;
 use crate::store::database::temporary::Temporary;
-use crate::store::database::{lock, logs, schema};
+use crate::store::database::{journals, lock, schema};
 use crate::store::index;
 use crate::store::write::feed_order;
 
@@ -40,7 +40,7 @@ pub fn restore(
     }
     make_folder(folder_of(database)).map_err(|error| failed("making its folder", &error))?;
     let _alone = lock::alone(database)?;
-    logs::none_without_a_database(database)?;
+    journals::none_without_a_database(database)?;
     match verdict(&backup) {
         Ok(None) => {}
         Ok(Some(wrong)) => return Err(failed("the backup is damaged", &wrong.replace('\n', " "))),
@@ -52,7 +52,7 @@ pub fn restore(
     feed_order::begin_store(temporary.path()).map_err(|error| failed("naming the copy anew", &error))?;
     // A program that takes no lock of ours may have opened it meanwhile.
     lock::nobody_has_open(database)?;
-    logs::fold(database)?;
+    journals::checkpoint_and_remove(database)?;
     let put = || {
         index::remove(database)?;
         temporary.give_to(owner_of(database)?)?;

@@ -133,7 +133,7 @@ struct RetentionLoop {
     /// The last change that was removed.
     removed: i64,
     /// Something was deleted since the log was empty.
-    log_holds_deleted: bool,
+    wal_holds_deleted: bool,
     /// The last look failed, and the log says so.
     failing: bool,
 }
@@ -152,14 +152,14 @@ impl RetentionLoop {
             ids_at: None,
             known: None,
             removed: 0,
-            log_holds_deleted: false,
+            wal_holds_deleted: false,
             failing: false,
         }
     }
 
     fn run(&mut self) {
         loop {
-            let looked = self.look().and_then(|()| self.empty_log());
+            let looked = self.look().and_then(|()| self.truncate_wal());
             if looked.is_err() {
                 self.open = None;
             }
@@ -220,11 +220,11 @@ impl RetentionLoop {
         Ok(())
     }
 
-    fn empty_log(&mut self) -> Result<(), StoreError> {
-        if self.log_holds_deleted && !self.stopping {
+    fn truncate_wal(&mut self) -> Result<(), StoreError> {
+        if self.wal_holds_deleted && !self.stopping {
             // Most of it is moved from here, so that the writer is not kept for long.
             wal::passive(&*self.messages()?)?;
-            self.log_holds_deleted = !self.parts.jobs.empty_log()?;
+            self.wal_holds_deleted = !self.parts.jobs.truncate_wal()?;
         }
         Ok(())
     }
@@ -298,7 +298,7 @@ impl RetentionLoop {
     ) -> Result<T, StoreError> {
         let began = Instant::now();
         let done = self.parts.jobs.run(work)?;
-        self.log_holds_deleted = true;
+        self.wal_holds_deleted = true;
         self.parts.indexer.changed();
         self.pause(began.elapsed() * rest);
         Ok(done)

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::log_bound::LogBound;
+use super::wal_limit::WalLimit;
 use crate::limits::READ_BUSY_TIMEOUT;
 use crate::store::database::files::READ_WRITE;
 use crate::store::database::open_error::OpenError;
@@ -62,7 +62,7 @@ fn copy(source: &Path, target: &Temporary, progress: &mut dyn FnMut(u64, u64)) -
     connection.busy_timeout(READ_BUSY_TIMEOUT)?;
     let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs);
     let all = number("PRAGMA page_size")? * number("PRAGMA page_count")?;
-    let mut watch = Watch { log: LogBound::of(source)?, target: target.file(), synced: 0, all, progress };
+    let mut watch = Watch { log: WalLimit::of(source)?, target: target.file(), synced: 0, all, progress };
     let interrupt = connection.get_interrupt_handle();
     let path = target.path().to_string_lossy().into_owned();
     let watching = thread::current();
@@ -95,7 +95,7 @@ fn copy(source: &Path, target: &Temporary, progress: &mut dyn FnMut(u64, u64)) -
 }
 
 struct Watch<'a> {
-    log: LogBound,
+    log: WalLimit,
     target: &'a File,
     synced: u64,
     all: u64,

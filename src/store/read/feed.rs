@@ -35,7 +35,7 @@ pub struct FeedRange {
 
 /// A page of the feed.
 #[derive(Debug, PartialEq)]
-pub struct FeedPage {
+pub struct FeedRows {
     /// Each with its own cursor.
     pub rows: Vec<(StoredMessage, FeedCursor)>,
     /// Where to go on.
@@ -64,7 +64,7 @@ pub(in crate::store) fn read(
     connection: &Connection,
     range: FeedRange,
     counts_lag: bool,
-) -> Result<Result<FeedPage, Unfit>, StoreError> {
+) -> Result<Result<FeedRows, Unfit>, StoreError> {
     let order = Order::read(connection)?;
     if order.head == i64::MAX {
         return Ok(Err(Unfit::NoOrder));
@@ -84,7 +84,7 @@ pub(in crate::store) fn read(
         (true, true) => order.messages_behind(connection, start.position)?,
         _ => rows.len() as u64,
     };
-    Ok(Ok(FeedPage { rows, cursor, more, lag, head: order.head }))
+    Ok(Ok(FeedRows { rows, cursor, more, lag, head: order.head }))
 }
 
 /// The order as a snapshot shows it.

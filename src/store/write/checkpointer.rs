@@ -18,7 +18,7 @@ use crate::log::Log;
 use crate::os;
 use crate::store::checkpoint::keeper::{Keeper, Kept, Report};
 use crate::store::checkpoint::reader_gate::{ClosedGate, ReaderGate};
-use crate::store::database::log_bounds::DATABASE;
+use crate::store::database::wal_bounds::DATABASE;
 use crate::store::database::{files, lock, schema, wal};
 use crate::store::read::queries::Queries;
 
@@ -103,7 +103,7 @@ impl CheckpointLoop {
             self.moment.look(lock::is_asked(&self.database), self.queries.gate(), Instant::now());
             let wal = std::fs::metadata(files::wal_path(&self.database)).map_or(0, |file| file.len());
             // What fails here is met by the writer, who draws the conclusions.
-            if (is_woken || wal >= DATABASE.folded) && self.look(is_woken).is_err() {
+            if (is_woken || wal >= DATABASE.passive) && self.look(is_woken).is_err() {
                 self.open = None;
             }
         }
@@ -122,9 +122,9 @@ impl CheckpointLoop {
         }
         let length = wal::length(connection)?;
         // What the writer knows is the writer's, and of what is moved there is nothing left to be done.
-        if length.live == self.known.load(Relaxed) || length.moved == length.live {
+        if length.live == self.known.load(Relaxed) || length.checkpointed == length.live {
             self.keeper.rest();
-        } else if self.keeper.keep(connection, length.live)? == Kept::ToBeMoved {
+        } else if self.keeper.keep(connection, length.live)? == Kept::PassiveIsDue {
             wal::passive(connection)?;
         }
         Ok(())

@@ -18,7 +18,7 @@ pub(super) fn observe(metrics: &Metrics, messages: &[Message], outcomes: &[Inser
             continue;
         };
         let lag = stored_at - ts;
-        metrics.message_lag_seconds.observe(u64::try_from(lag).unwrap_or(0));
+        metrics.histograms.message_lag_seconds.observe(u64::try_from(lag).unwrap_or(0));
         if -lag > CLOCK_TOLERANCE.as_millis() as i64 {
             metrics.messages_ahead.fetch_add(1, Relaxed);
         }
@@ -40,7 +40,7 @@ mod tests {
         let messages = ["2025-01-15T10:00:00Z", "2025-01-15T09:00:01Z", "2025-01-15T10:00:07Z"].map(message);
         let metrics = Metrics::default();
         observe(&metrics, &messages, &[Inserted::Created, Inserted::Duplicate, Inserted::Created], stored_at);
-        let lag = metrics.message_lag_seconds.read();
+        let lag = metrics.histograms.message_lag_seconds.read();
         assert_eq!((lag.count, lag.sum), (2, 1.0));
         assert_eq!(metrics.messages_ahead.load(Relaxed), 1);
     }

@@ -31,11 +31,11 @@ impl LastConnection {
 
     /// To be called when every other connection of this process has been closed. A log that stays is said.
     pub(in crate::store) fn close(self, log: &Log) {
-        let folded = self.connection.and_then(fold);
+        let truncated = self.connection.and_then(truncate_and_close);
         // What counts is what lies there, whatever was said.
         let left = fs::metadata(files::wal_path(&self.path)).map_or(0, |file| file.len());
         if left > 0 {
-            let detail = folded.map_or_else(|error| error.to_string(), |()| OTHERS.to_owned());
+            let detail = truncated.map_or_else(|error| error.to_string(), |()| OTHERS.to_owned());
             let line = Line::event(Level::Warning, "log_left").number("bytes", left);
             log.write(&line.text("detail", &detail));
         }
@@ -45,10 +45,10 @@ impl LastConnection {
 /// What another process has open is its own to move.
 const OTHERS: &str = "another process has the database open: copy it only with its log, or with backup";
 
-fn fold(connection: Connection) -> Result<(), StoreError> {
+fn truncate_and_close(connection: Connection) -> Result<(), StoreError> {
     connection.busy_timeout(LAST_CLOSE_PATIENCE)?;
     // By itself the close would say nothing of what fails.
-    let folded = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let truncated = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.close().map_err(|(_, error)| error)?;
-    Ok(folded?)
+    Ok(truncated?)
 }

@@ -2,14 +2,14 @@
 
 pub(in crate::store) mod batch;
 mod checkpointer;
-mod commit_probe;
 pub(in crate::store) mod commit_signal;
 pub(in crate::store) mod feed_order;
 mod lag;
 mod last_close;
-mod log_watch;
+mod last_commit;
 pub(in crate::store) mod tombstones;
 mod transactor;
 pub(in crate::store) mod waiter;
+mod wal_watch;
 pub(in crate::store) mod writer;
 mod writer_thread;

@@ -15,11 +15,11 @@ use rusqlite::Connection;
 
 use super::batch::{InsertedBatch, insert_batch};
 use super::checkpointer::Checkpointer;
-use super::commit_probe::CommitProbe;
 use super::feed_order::{EpochState, OrderEnd};
 use super::lag;
 use super::last_close::LastConnection;
-use super::log_watch::LogWatch;
+use super::last_commit::LastCommit;
+use super::wal_watch::WalWatch;
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_TIMEOUT};
 use crate::log::{Level, Line, Log};
 use crate::message::Message;
@@ -50,7 +50,7 @@ pub(super) struct Transactor {
     /// The file that was opened last, or is to be opened first.
     known: Option<FileId>,
     last_failure: Option<(Instant, StoreError)>,
-    commit_probe: CommitProbe,
+    last_commit: LastCommit,
     metrics: Arc<Metrics>,
     log: Log,
 }
@@ -62,7 +62,7 @@ impl Transactor {
         connection: Result<Connection, StoreError>,
         queries: Arc<Queries>,
         checkpointer: Checkpointer,
-        commit_probe: CommitProbe,
+        last_commit: LastCommit,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Self {
@@ -77,7 +77,7 @@ impl Transactor {
             open: None,
             known,
             last_failure: None,
-            commit_probe,
+            last_commit,
             metrics,
             log,
         };
@@ -102,7 +102,7 @@ impl Transactor {
         }
         let Some(inserted) = inserted else {
             // A transaction that wrote nothing proves nothing.
-            self.commit_probe.set(None);
+            self.last_commit.set(None);
             return Err(StoreError::Locked);
         };
         if let Some(open) = &mut self.open {
@@ -111,8 +111,8 @@ impl Transactor {
         let outcomes = &inserted.outcomes;
         assert_eq!(outcomes.len(), messages.len(), "every message of a batch has an outcome");
         let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
-        self.metrics.batch_messages.observe(messages.len() as u64);
-        self.metrics.commit_seconds.observe_time(began.elapsed());
+        self.metrics.histograms.batch_messages.observe(messages.len() as u64);
+        self.metrics.histograms.commit_seconds.observe_time(began.elapsed());
         self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
         lag::observe(&self.metrics, messages, outcomes, stored_at);
         Ok(inserted)
@@ -129,7 +129,7 @@ impl Transactor {
 
     /// A commit that changes nothing but is written and synced like any other.
     pub(super) fn probe_commit(&mut self) -> Result<(), StoreError> {
-        if self.commit_probe.is_recent() {
+        if self.last_commit.is_recent() {
             return Ok(());
         }
         self.look_at_schema()?;
@@ -147,10 +147,10 @@ impl Transactor {
     /// Done when everybody has been answered. An error here is no batch's: the messages are safe in
     /// the log, and the next commit meets the same disk.
     pub(super) fn checkpoint_if_due(&mut self) {
-        let Some(Open { connection, log, .. }) = &mut self.open else {
+        let Some(Open { connection, watch, .. }) = &mut self.open else {
             return;
         };
-        if let Err(error) = log.checkpoint_if_due(connection, &self.checkpointer) {
+        if let Err(error) = watch.checkpoint_if_due(connection, &self.checkpointer) {
             self.failed(&error.into());
         }
     }
@@ -172,15 +172,15 @@ impl Transactor {
 
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.log.holds_queries())
+        self.open.as_ref().is_some_and(|open| open.watch.holds_queries())
     }
 
     /// Moves what is left of the log and cuts it to nothing. False if somebody reads it just now.
-    pub(super) fn empty_log(&mut self) -> Result<bool, StoreError> {
+    pub(super) fn truncate_wal(&mut self) -> Result<bool, StoreError> {
         let open = self.opened()?;
-        let is_empty = wal::truncate(&open.connection)? == wal::Folded::All;
+        let is_empty = wal::truncate(&open.connection)? == wal::Checkpointed::All;
         if is_empty {
-            open.log.was_emptied();
+            open.watch.was_truncated();
         }
         Ok(is_empty)
     }
@@ -216,7 +216,7 @@ impl Transactor {
                 if self.metrics.degraded.swap(false, Relaxed) {
                     self.log.write(&Line::event(Level::Info, "recovered"));
                 }
-                self.commit_probe.set(Some(Instant::now()));
+                self.last_commit.set(Some(Instant::now()));
             }
             Err(error) => self.failed(error),
         }
@@ -268,7 +268,7 @@ impl Transactor {
             let line = Line::event(Level::Error, "degraded").text("detail", &error.to_string());
             self.log.write(&line.text("cause", &error.cause()));
         }
-        self.commit_probe.set(None);
+        self.last_commit.set(None);
         match error {
             // Nothing is wrong with the connection.
             StoreError::Refused(_) | StoreError::Locked | StoreError::DiskFull if self.open.is_some() => {}
@@ -320,7 +320,7 @@ struct Open {
     commits_of_others: Option<i64>,
     /// The same as the last batch has found it, until it was looked at.
     data_version: Option<i64>,
-    log: LogWatch,
+    watch: WalWatch,
     epoch: Cell<EpochState>,
     /// Of what was looked at ([`schema_version`]).
     schema: i64,
@@ -335,7 +335,7 @@ impl Open {
         queries: &Queries,
         checkpointer: &Checkpointer,
     ) -> rusqlite::Result<Self> {
-        let log = LogWatch::new(&mut connection, queries, checkpointer)?;
+        let watch = WalWatch::new(&mut connection, queries, checkpointer)?;
         let (database, wal) = (file_id(path), file_id(&files::wal_path(path)));
         let schema = schema_version(&connection)?;
         let epoch = Cell::new(EpochState::Due);
@@ -343,7 +343,7 @@ impl Open {
             connection,
             commits_of_others: None,
             data_version: None,
-            log,
+            watch,
             epoch,
             schema,
             database,

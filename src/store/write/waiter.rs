@@ -9,20 +9,22 @@ use crate::store::error::StoreError;
 use crate::waker::Waker;
 
 /// What became of a message.
-pub type Outcome = Result<Inserted, StoreError>;
-
-/// An outcome, and the number that its waiter was given.
-pub type Heard = (usize, Outcome);
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The number that its waiter was given.
+    pub ticket: usize,
+    pub result: Result<Inserted, StoreError>,
+}
 
 /// Where outcomes go: to a thread that is woken for them. What waits there is bounded by who asks.
 #[derive(Clone)]
 pub struct OutcomeSender {
-    outcomes: Sender<Heard>,
+    outcomes: Sender<Outcome>,
     waker: Arc<Waker>,
 }
 
 /// A way for outcomes to the thread that this waker wakes.
-pub fn outcomes(waker: Arc<Waker>) -> (OutcomeSender, Receiver<Heard>) {
+pub fn outcomes(waker: Arc<Waker>) -> (OutcomeSender, Receiver<Outcome>) {
     let (sender, receiver) = unbounded();
     (OutcomeSender { outcomes: sender, waker }, receiver)
 }
@@ -43,10 +45,10 @@ pub struct Waiter {
 
 /// Answers those who wait for a batch. A thread that many of them wait on is woken once, when it can go through
 /// all of their outcomes.
-pub(super) fn answer_all(answers: impl IntoIterator<Item = (Waiter, Outcome)>) {
+pub(super) fn answer_all(answers: impl IntoIterator<Item = (Waiter, Result<Inserted, StoreError>)>) {
     let mut told: Option<Arc<Waker>> = None;
-    for (mut waiter, outcome) in answers {
-        let waker = waiter.send(outcome);
+    for (mut waiter, result) in answers {
+        let waker = waiter.send(result);
         if let Some(before) =
             told.take().filter(|before| !waker.as_ref().is_some_and(|w| Arc::ptr_eq(w, before)))
         {
@@ -60,15 +62,15 @@ pub(super) fn answer_all(answers: impl IntoIterator<Item = (Waiter, Outcome)>) {
 }
 
 impl Waiter {
-    pub(super) fn answer(self, outcome: Outcome) {
-        answer_all([(self, outcome)]);
+    pub(super) fn answer(self, result: Result<Inserted, StoreError>) {
+        answer_all([(self, result)]);
     }
 
     /// Who is to be woken for it.
-    fn send(&mut self, outcome: Outcome) -> Option<Arc<Waker>> {
+    fn send(&mut self, result: Result<Inserted, StoreError>) -> Option<Arc<Waker>> {
         let OutcomeSender { outcomes, waker } = self.sender.take()?;
         // Whoever asked may be gone.
-        let _ = outcomes.send((self.ticket, outcome));
+        let _ = outcomes.send(Outcome { ticket: self.ticket, result });
         Some(waker)
     }
 }
@@ -90,10 +92,10 @@ mod tests {
         let waker = Arc::new(Waker::new().unwrap());
         let (sender, heard) = outcomes(Arc::clone(&waker));
         drop(sender.waiter(1));
-        assert_eq!(heard.try_recv(), Ok((1, Err(StoreError::Lost))));
+        assert_eq!(heard.try_recv(), Ok(Outcome { ticket: 1, result: Err(StoreError::Lost) }));
         assert!(waker.is_pending());
         sender.waiter(2).answer(Ok(Inserted::Created));
-        assert_eq!(heard.try_recv(), Ok((2, Ok(Inserted::Created))));
+        assert_eq!(heard.try_recv(), Ok(Outcome { ticket: 2, result: Ok(Inserted::Created) }));
         assert!(heard.try_recv().is_err(), "an answer is given once");
     }
 }

@@ -14,9 +14,9 @@ use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError
 use rusqlite::Connection;
 
 use super::checkpointer::Checkpointer;
-use super::commit_probe::CommitProbe;
 use super::commit_signal::CommitSignal;
 use super::last_close::LastConnection;
+use super::last_commit::LastCommit;
 use super::transactor::Transactor;
 use super::waiter::Waiter;
 use super::writer_thread::serve;
@@ -67,10 +67,10 @@ impl Jobs {
     }
 
     /// Cuts the log to nothing, between two transactions. False if somebody reads it just now.
-    pub(in crate::store) fn empty_log(&self) -> Result<bool, StoreError> {
+    pub(in crate::store) fn truncate_wal(&self) -> Result<bool, StoreError> {
         let (answer, heard) = bounded(1);
         let job = move |transactor: &mut Transactor| {
-            let _ = answer.send(transactor.empty_log());
+            let _ = answer.send(transactor.truncate_wal());
         };
         self.0.send(WriteCommand::Job(Box::new(job))).map_err(|_| StoreError::Stopping)?;
         heard.recv().unwrap_or(Err(StoreError::Lost))
@@ -82,7 +82,7 @@ pub(in crate::store) struct Writer {
     commands: Sender<WriteCommand>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<thread::JoinHandle<LastConnection>>>,
-    commit_probe: CommitProbe,
+    last_commit: LastCommit,
     /// What the last prober heard, and when.
     last_probed: Mutex<Option<(Instant, Result<(), StoreError>)>>,
 }
@@ -97,10 +97,10 @@ impl Writer {
         log: Log,
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
-        let commit_probe = CommitProbe::default();
+        let last_commit = LastCommit::default();
         let checkpointer = Checkpointer::start(path, Arc::clone(&queries), log.clone())?;
         let mut transactor =
-            Transactor::new(path, connection, queries, checkpointer, commit_probe.clone(), metrics, log);
+            Transactor::new(path, connection, queries, checkpointer, last_commit.clone(), metrics, log);
         let stopping = Arc::<AtomicBool>::default();
         let is_stopping = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
@@ -115,7 +115,7 @@ impl Writer {
             transactor.retire()
         })?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { commands, stopping, thread, commit_probe, last_probed: Mutex::new(None) })
+        Ok(Self { commands, stopping, thread, last_commit, last_probed: Mutex::new(None) })
     }
 
     pub(in crate::store) fn jobs(&self) -> Jobs {
@@ -141,7 +141,7 @@ impl Writer {
         let mut last = self.last_probed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((when, Err(error))) = &*last
             && when.elapsed() < FAILURE_STANDS
-            && !self.commit_probe.is_recent()
+            && !self.last_commit.is_recent()
         {
             return Err(error.clone());
         }
@@ -151,15 +151,15 @@ impl Writer {
     }
 
     fn ask_to_commit(&self) -> Result<(), StoreError> {
-        if self.commit_probe.is_recent() {
+        if self.last_commit.is_recent() {
             return Ok(());
         }
-        let (answer, commit_probe) = bounded(1);
+        let (answer, outcome) = bounded(1);
         self.commands.try_send(WriteCommand::ProbeCommit(answer)).map_err(|error| match error {
             TrySendError::Full(_) => StoreError::Overloaded,
             TrySendError::Disconnected(_) => StoreError::Stopping,
         })?;
-        commit_probe.recv_timeout(PROBE_TIMEOUT).unwrap_or(Err(StoreError::Locked))
+        outcome.recv_timeout(PROBE_TIMEOUT).unwrap_or(Err(StoreError::Locked))
     }
 
     /// True if the thread takes up its next batch in time, whatever becomes of it.
@@ -177,7 +177,7 @@ impl Writer {
     /// Has the writer prove by itself that it can commit. What it finds is in the metrics.
     pub(in crate::store) fn probe_commit_soon(&self) {
         let (answer, _) = bounded(1);
-        // A writer that has no time is at work, and one that is gone needs no commit_probe.
+        // A writer that has no time is at work, and one that is gone needs no probe.
         let _ = self.commands.try_send(WriteCommand::ProbeCommit(answer));
     }
 
@@ -198,7 +198,7 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::waiter::{Heard, OutcomeSender, outcomes};
+    use super::super::waiter::{Outcome, OutcomeSender, outcomes};
     use crossbeam_channel::Receiver;
 
     use super::*;
@@ -226,7 +226,7 @@ mod tests {
         writer.commands.send(WriteCommand::Job(Box::new(|_| panic!("on purpose")))).unwrap();
     }
 
-    fn channel() -> (OutcomeSender, Receiver<Heard>) {
+    fn channel() -> (OutcomeSender, Receiver<Outcome>) {
         outcomes(Arc::new(Waker::new().unwrap()))
     }
 
@@ -237,13 +237,13 @@ mod tests {
         let (sender, heard) = channel();
         writer.insert(message("m1"), sender.waiter(1));
         panic(&writer);
-        assert_eq!(heard.recv(), Ok((1, Ok(Inserted::Created))));
+        assert_eq!(heard.recv(), Ok(Outcome { ticket: 1, result: Ok(Inserted::Created) }));
         // The connection is opened anew after a pause; until then the answer is an error.
-        let outcome = std::iter::repeat_with(|| {
+        let results = std::iter::repeat_with(|| {
             writer.insert(message("m2"), sender.waiter(2));
-            heard.recv().unwrap()
+            heard.recv().unwrap().result
         });
-        assert!(outcome.take(100_000_000).any(|outcome| outcome == (2, Ok(Inserted::Created))));
+        assert!(results.take(100_000_000).any(|result| result == Ok(Inserted::Created)));
         writer.stop();
     }
 

@@ -1,6 +1,6 @@
 //! A log beside a database is what SQLite would take for a part of whatever file has the name.
 //!
-//! None that holds something is ever removed. It is folded into the database that it belongs to, or whoever
+//! None that holds something is ever removed. It is moved into the database that it belongs to, or whoever
 //! has moved that away is asked to put the two together again.
 
 use std::fs;
@@ -47,21 +47,21 @@ pub(in crate::store) fn none_without_a_database(database: &Path) -> Result<(), O
     }
 }
 
-/// Folds what the database at `target` has in its logs into its file, so that no log of the one stays
-/// beside another that takes its place. SQLite removes a log that it has folded; an empty one does no harm.
+/// Moves what the database at `target` has in its logs into its file, so that no log of the one stays
+/// beside another that takes its place. SQLite removes a log that is all in the file; an empty one does no harm.
 /// [`OpenError::InUse`] if somebody is using it.
-pub(in crate::store) fn fold(target: &Path) -> Result<(), OpenError> {
+pub(in crate::store) fn checkpoint_and_remove(target: &Path) -> Result<(), OpenError> {
     none_without_a_database(target)?;
     let logs = [wal_path(target), journal_path(target)];
     if file_id(target).is_none() || logs.iter().all(|log| file_id(log).is_none()) {
         return Ok(());
     }
-    let folded = || -> rusqlite::Result<()> {
+    let checkpoint = || -> rusqlite::Result<()> {
         let connection = Connection::open_with_flags(target, READ_WRITE)?;
         connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
         connection.query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))
     };
-    let result = folded();
+    let result = checkpoint();
     if result.as_ref().is_err_and(is_held) {
         return Err(OpenError::InUse(format!(
             "another process has the database {} open; end it first",

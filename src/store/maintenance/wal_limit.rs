@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use crate::store::database::log_bounds::DATABASE;
+use crate::store::database::wal_bounds::DATABASE;
 use crate::store::database::{schema, wal};
 
 /// A command that reads for long beside a service keeps the log from starting over, and gives up when it
@@ -14,13 +14,13 @@ const MAX_BYTES_FOR_A_COMMAND: u64 = 1 << 30;
 const _: () = assert!(DATABASE.most < MAX_BYTES_FOR_A_COMMAND);
 
 /// Watches the log from the moment when the snapshot begins.
-pub(super) struct LogBound {
+pub(super) struct WalLimit {
     /// Of its own: one inside a transaction is not told.
     connection: Connection,
     bytes_at_first: u64,
 }
 
-impl LogBound {
+impl WalLimit {
     pub(super) fn of(database: &Path) -> rusqlite::Result<Self> {
         let connection = schema::open_for_reading(database)?;
         let bytes_at_first = bytes(&connection);

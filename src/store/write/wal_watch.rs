@@ -8,17 +8,17 @@ use rusqlite::hooks::Wal;
 
 use super::checkpointer::Checkpointer;
 use crate::store::checkpoint::keeper::{Keeper, Kept};
-use crate::store::database::log_bounds::DATABASE;
 use crate::store::database::wal;
+use crate::store::database::wal_bounds::DATABASE;
 use crate::store::read::queries::Queries;
 
 /// What the writer knows of the log of its connection.
-pub(super) struct LogWatch {
+pub(super) struct WalWatch {
     known: Arc<AtomicU64>,
     keeper: Keeper,
 }
 
-impl LogWatch {
+impl WalWatch {
     /// Of a connection that commits, and has just moved all of its log.
     pub(super) fn new(
         connection: &mut Connection,
@@ -40,7 +40,7 @@ impl LogWatch {
     }
 
     /// The log was cut to nothing.
-    pub(super) fn was_emptied(&self) {
+    pub(super) fn was_truncated(&self) {
         self.known.store(0, Relaxed);
     }
 
@@ -52,8 +52,8 @@ impl LogWatch {
     ) -> rusqlite::Result<()> {
         match self.keeper.keep(connection, self.known.load(Relaxed))? {
             Kept::Nothing => {}
-            Kept::ToBeMoved => checkpointer.wake(),
-            Kept::StartsOver => self.known.store(0, Relaxed),
+            Kept::PassiveIsDue => checkpointer.wake(),
+            Kept::Restarted => self.known.store(0, Relaxed),
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ mod tests {
         queries: Arc<Queries>,
         connection: Connection,
         checkpointer: Checkpointer,
-        watch: Option<LogWatch>,
+        watch: Option<WalWatch>,
         _folder: tempfile::TempDir,
     }
 
@@ -86,7 +86,7 @@ mod tests {
             let log = Log::start(Level::Error).unwrap();
             let mut connection = schema::open_for_writing(&path).unwrap();
             let checkpointer = Checkpointer::start(&path, Arc::clone(&queries), log).unwrap();
-            let watch = Some(LogWatch::new(&mut connection, &queries, &checkpointer).unwrap());
+            let watch = Some(WalWatch::new(&mut connection, &queries, &checkpointer).unwrap());
             RefCell::new(Self { queries, connection, checkpointer, watch, _folder: folder })
         }
 
@@ -109,12 +109,12 @@ mod tests {
         let watched = Watched::new();
         let queries = Arc::clone(&watched.borrow().queries);
         let query = |bytes| queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(bytes))).unwrap();
-        assert!(!query(DATABASE.folded - 1));
-        assert!(query(DATABASE.held), "one is running");
+        assert!(!query(DATABASE.passive - 1));
+        assert!(query(DATABASE.restart), "one is running");
         assert!(!watched.borrow_mut().look(1), "the log has started over by itself");
-        assert!(query(DATABASE.held));
+        assert!(query(DATABASE.restart));
         assert!(!is_answered(&queries));
-        assert!(!watched.borrow_mut().look(DATABASE.held), "it has ended, and was waited for");
+        assert!(!watched.borrow_mut().look(DATABASE.restart), "it has ended, and was waited for");
         assert!(is_answered(&queries));
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn a_lost_connection_lets_queries_go_on() {
         let watched = Watched::new();
         let queries = Arc::clone(&watched.borrow().queries);
-        let held = queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(DATABASE.held)));
+        let held = queries.with(Instant::now(), |_| Ok(watched.borrow_mut().look(DATABASE.restart)));
         assert!(held.unwrap() && !is_answered(&queries));
         watched.borrow_mut().watch = None;
         assert!(is_answered(&queries));

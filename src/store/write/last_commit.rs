@@ -8,9 +8,9 @@ const COMMIT_IS_RECENT: Duration = Duration::from_secs(1);
 
 /// When the last commit succeeded, if nothing has failed since then. Shared with whoever asks.
 #[derive(Clone, Default)]
-pub(super) struct CommitProbe(Arc<Mutex<Option<Instant>>>);
+pub(super) struct LastCommit(Arc<Mutex<Option<Instant>>>);
 
-impl CommitProbe {
+impl LastCommit {
     /// The last commit is so recent that another one would say nothing new.
     pub(super) fn is_recent(&self) -> bool {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn a_commit_counts_until_it_is_old_or_something_fails() {
-        let probe = CommitProbe::default();
+        let probe = LastCommit::default();
         assert!(!probe.is_recent(), "there was none");
         probe.clone().set(Some(Instant::now()));
         assert!(probe.is_recent());

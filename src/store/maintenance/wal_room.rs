@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::store::database::lock::Lock;
-use crate::store::database::log_bounds::DATABASE;
 use crate::store::database::open_error::is_held;
-use crate::store::database::wal::{self, Folded};
+use crate::store::database::wal::{self, Checkpointed};
+use crate::store::database::wal_bounds::DATABASE;
 
 /// How often it is tried. A service under load is at rest for moments only.
 const LOOK: Duration = Duration::from_millis(1);
@@ -22,35 +22,35 @@ const BETWEEN: Duration = Duration::from_secs(3);
 
 /// Has SQLite itself move the log at a length in bytes, whatever the size of a page.
 pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
-    wal::fold_by_itself_at(connection, DATABASE.folded)
+    wal::autocheckpoint_at(connection, DATABASE.passive)
 }
 
 /// Returns when the log has room for another transaction; an error that says that it is held if it has none in time.
 pub(super) fn make(connection: &Connection, lock: &Lock, patience: Duration) -> rusqlite::Result<()> {
-    if wal::length(connection)?.live < DATABASE.held {
+    if wal::length(connection)?.live < DATABASE.restart {
         return Ok(());
     }
-    until_all_is_folded(lock, patience, || wal::restart(connection))
+    until_all_is_checkpointed(lock, patience, || wal::restart(connection))
 }
 
 /// Moves all of the log into the database and cuts it to nothing.
-pub(super) fn make_empty(connection: &Connection, lock: &Lock, patience: Duration) -> rusqlite::Result<()> {
+pub(super) fn truncate(connection: &Connection, lock: &Lock, patience: Duration) -> rusqlite::Result<()> {
     // Most of it, while others go on.
     wal::passive(connection)?;
-    until_all_is_folded(lock, patience, || wal::truncate(connection))
+    until_all_is_checkpointed(lock, patience, || wal::truncate(connection))
 }
 
-fn until_all_is_folded(
+fn until_all_is_checkpointed(
     lock: &Lock,
     patience: Duration,
-    mut fold: impl FnMut() -> rusqlite::Result<Folded>,
+    mut checkpoint: impl FnMut() -> rusqlite::Result<Checkpointed>,
 ) -> rusqlite::Result<()> {
     let began = Instant::now();
     let mut asking = None;
     loop {
-        match fold() {
-            Ok(Folded::All) => return Ok(()),
-            Ok(Folded::Part | Folded::Elsewhere) => {}
+        match checkpoint() {
+            Ok(Checkpointed::All) => return Ok(()),
+            Ok(Checkpointed::Part | Checkpointed::Elsewhere) => {}
             Err(error) if is_held(&error) => {}
             Err(error) => return Err(error),
         }
