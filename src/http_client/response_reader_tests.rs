@@ -189,3 +189,49 @@ fn an_answer_is_untouched_until_its_first_byte() {
     reader.push(b"TTP/1.1 200 OK\r\n\r\n").unwrap();
     assert!(!reader.is_untouched() && reader.has_head());
 }
+
+#[test]
+fn whatever_comes_is_an_answer_or_an_error() {
+    let seeds = [
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\"b\"\r\nhel\r\n2\r\nlo\r\n0\r\nA: b\r\n\r\n",
+        "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nhello",
+    ];
+    // xorshift64: the same bytes in every run.
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut whole = 0;
+    for _ in 0..20_000 {
+        let mut bytes = seeds[random(seeds.len())].as_bytes().to_vec();
+        for _ in 0..random(3) {
+            let at = random(bytes.len().max(1));
+            match random(4) {
+                _ if bytes.is_empty() => {}
+                0 => bytes[at] = random(256) as u8,
+                1 => bytes.insert(at, b"\r\n:; 09afA\0"[random(11)]),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        let mut reader = reader();
+        let cut = random(bytes.len() + 1);
+        let answer = match reader.push(&bytes[..cut]) {
+            Ok(None) => reader.push(&bytes[cut..]),
+            other => other,
+        };
+        match answer {
+            Ok(Some((response, _))) => {
+                assert!((200..1000).contains(&response.status) && response.body.len() <= MAX);
+                whole += 1;
+            }
+            Ok(None) => drop((reader.end().is_ok(), reader.beginning())),
+            Err(_) => assert!(reader.beginning().is_none_or(|response| response.body.len() <= MAX)),
+        }
+    }
+    assert!(whole > 1000, "the seeds themselves are among them: {whole}");
+}

@@ -304,12 +304,47 @@ fn a_unix_socket_is_spoken_to_like_any_other() {
 }
 
 #[test]
+fn what_was_not_asked_for_is_no_answer() {
+    let (go_on, told) = std::sync::mpsc::channel::<()>();
+    let (tell, told_back) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    // As proxies do before they close a connection that was idle for too long.
+    let endpoint = server(move |number, mut stream| {
+        receive(&mut stream);
+        stream.write_all(GOOD.as_bytes()).unwrap();
+        if number == 0 {
+            told.lock().unwrap().recv().unwrap();
+            stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").unwrap();
+            tell.send(()).unwrap();
+        }
+        receive(&mut stream);
+    });
+    let mut client = HttpClient::new(endpoint);
+    assert_eq!(get(&mut client).unwrap().status, 200);
+    go_on.send(()).unwrap();
+    told_back.recv().unwrap();
+    assert_eq!(get(&mut client).unwrap().status, 200);
+}
+
+#[test]
 fn addresses_are_tried_in_turn() {
     let HttpEndpoint::Tcp { port, .. } = answering(GOOD) else { panic!("it listens by TCP") };
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let addresses = [free, ([127, 0, 0, 1], port).into()];
     let mut client = HttpClient::new(HttpEndpoint::Local(addresses.map(Into::into).into()));
     assert_eq!(get(&mut client).unwrap().status, 200);
+    // It serves one connection after the other.
+    drop(client);
+    // One that is silent, because it has no room, leaves time for the next.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full");
+    let full = UnixListener::bind(&path).unwrap();
+    rustix::net::listen(&full, 0).unwrap();
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let silent = rustix::net::SocketAddrUnix::new(&path).unwrap();
+    let addresses = vec![silent.into(), std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()];
+    let mut client = HttpClient::new(HttpEndpoint::Local(addresses));
+    assert_eq!(client.send(&GET, within(10 * IMPATIENCE)).unwrap().status, 200);
     let refused = HttpClient::new(HttpEndpoint::Local(vec![free.into()])).send(&GET, within(PATIENCE));
     assert!(refused.unwrap_err().to_string().contains("nobody listens there"));
 }

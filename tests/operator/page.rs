@@ -109,6 +109,28 @@ fn what_comes_in_is_seen_without_asking() {
 }
 
 #[test]
+fn messages_come_through_the_feed_and_its_consumers_are_shown() {
+    if !has(&["chromium"]) {
+        return;
+    }
+    let service = Service::start();
+    store_some(&service);
+    let browser = Browser::start();
+    let tab = browser.open(&url(&service, "/"));
+    has_settled(&tab);
+    assert_eq!(tab.evaluate("document.getElementById('readers').hidden"), true);
+    service.counted("feed_waiters", 1.0);
+    service.store(&message_with("new", &json!({"text": "Through the feed", "ts": "2026-01-15T10:00:00Z"})));
+    tab.until("it is listed", "document.getElementById('list').innerText.includes('Through the feed')");
+    service.get("/feed?consumer=shell&limit=1").expect(200);
+    tab.until(
+        "the consumer is shown",
+        "/shell\\s+121\\s/.test(document.getElementById('consumers').innerText)",
+    );
+    assert_eq!(browser.complaints(), [] as [&str; 0]);
+}
+
+#[test]
 fn searching_and_paging_work_from_the_keyboard() {
     if !has(&["chromium"]) {
         return;

@@ -56,14 +56,14 @@ class Trouble extends Error {
   }
 }
 
-async function ask(path) {
+async function ask(path, patience = PATIENCE) {
   // What cannot stand in a header cannot be the token either.
   if (!/^[!-~]*$/.test(token)) throw new Trouble(401, 'invalid token');
   let answer;
   let text;
   try {
     answer = await fetch(new URL(path, base), {
-      cache: 'no-store', signal: AbortSignal.timeout(PATIENCE),
+      cache: 'no-store', signal: AbortSignal.timeout(patience),
       headers: token ? { Authorization: 'Bearer ' + token } : {},
     });
     text = await answer.text();
@@ -77,4 +77,4 @@ async function ask(path) {
   throw new Trouble(answer.status, String(detail || 'status ' + answer.status));
 }
 
-const askJson = async path => JSON.parse(await ask(path));
+const askJson = async (path, patience) => JSON.parse(await ask(path, patience));

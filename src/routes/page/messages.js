@@ -18,10 +18,11 @@ const clock = ts => /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d/.test(ts) ? ts.slice(0, 10)
 // grown meanwhile. A page further back stays where it is, whatever comes.
 async function page() {
   for (let tries = 0; ; tries++) {
-    const last = Math.min(end ?? total, total);
+    const known = total; // another list may be on its way
+    const last = Math.min(end ?? known, known);
     const offset = Math.max(0, last - ROWS);
     const found = await askJson('messages?' + new URLSearchParams({ ...filter, limit: Math.max(1, last - offset), offset }));
-    if (found.total === total || tries === 3) return { rows: found.data.slice(0, last - offset).reverse(), offset, last };
+    if (found.total === known || tries === 3) return { rows: found.data.slice(0, last - offset).reverse(), offset, last };
     total = found.total;
   }
 }

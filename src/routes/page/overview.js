@@ -7,13 +7,16 @@ const SETTLE = 10000; // messages that keep coming are counted and listed so oft
 const REFRESH = 60000; // and what others did to the file is seen after so long
 const LONGEST_PAUSE = 30000; // between two tries of a service that does not answer
 
+const WAIT = 25; // seconds that the service is asked to wait for messages
+const GATHER = 1000; // and so long some are gathered before they are listed
+
 const LOOKS = 60; // looks at the metrics that are kept
 const RECENT = 5; // of which so many make a rate
 
 let stats; // the last figures
 let looks = []; // at the metrics
 let answered; // when the service did last
-let failures = 0, turns = 0, counted = 0, refreshed = 0, stored, timer, running = false;
+let failures = 0, turns = 0, counted = 0, refreshed = 0, stored, timer, running = false, hearing = false;
 
 function bytes(value) {
   let unit = 0;
@@ -90,6 +93,33 @@ function senders() {
   }) : [el('li', { class: 'soft' }, 'Nobody yet.')]);
 }
 
+// ---- the feed
+
+// What comes is listed as it comes, a second's worth at a time. It is taken from the list, which has an order of its
+// own and may be filtered; the feed says when.
+async function hear() {
+  if (hearing || document.hidden) return;
+  hearing = true;
+  try {
+    while (!document.hidden && !byId('overview').hidden) {
+      const { cursor } = await askJson('feed?after=now&limit=1');
+      await list();
+      await askJson('feed?limit=1&wait=' + WAIT + '&after=' + cursor, PATIENCE + 1000 * WAIT);
+      await new Promise(then => setTimeout(then, GATHER));
+    }
+  } catch { /* the metrics find out why, and begin this again */ }
+  hearing = false;
+}
+
+function consumers(now) {
+  const lag = /^feed_lag_messages\{consumer="(.*)"\}$/;
+  const names = Object.keys(now).map(series => series.match(lag)).filter(Boolean).map(found => found[1]).sort();
+  byId('readers').hidden = !names.length;
+  const seen = name => Date.now() - 1000 * now[`feed_consumer_seen_seconds{consumer="${name}"}`];
+  byId('consumers').replaceChildren(table(['Consumer', 'Messages behind', 'Heard of'], names.map(name =>
+    [name, number(now[`feed_lag_messages{consumer="${name}"}`]), ago(seen(name))])));
+}
+
 // ---- the metrics
 
 async function live() {
@@ -128,6 +158,7 @@ async function live() {
     'Memory': bytes(now.process_resident_memory_bytes || 0),
   };
   byId('live').replaceChildren(...Object.entries(rows).map(([name, value]) => el('div', {}, el('dt', {}, name), el('dd', {}, value))));
+  consumers(now);
   put(byId('disk'), bytes(size('database') + size('wal') + size('index')));
   put(byId('files'), `database ${bytes(size('database'))}, log ${bytes(size('wal'))}, index ${bytes(size('index'))}`);
   return now.store_messages_total + '/' + now.process_start_time_seconds;
@@ -156,6 +187,7 @@ async function tick() {
     if (turns++ % RECENT === 0 || failures) standing = await ready();
     const now = await live();
     admitted();
+    hear();
     const since = Date.now() - refreshed;
     if (since >= REFRESH || now !== stored && since >= SETTLE) {
       [refreshed, stored] = [Date.now(), now];
