@@ -1,6 +1,4 @@
-//! The command line runs what its arguments name.
-//!
-//! Exit codes (sysexits.h) tell a script or systemd what kind of failure it was.
+//! The command line parses the arguments into a command, whose failure becomes an exit code (sysexits.h).
 
 mod check;
 mod erase;
@@ -126,7 +124,7 @@ impl Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let code = match error {
-            OpenError::Foreign(_) => EX_CONFIG,
+            OpenError::Refused(_) => EX_CONFIG,
             OpenError::Unusable(_) | OpenError::Full(_) => EX_UNAVAILABLE,
             OpenError::InUse(_) => EX_TEMPFAIL,
         };

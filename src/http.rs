@@ -68,12 +68,6 @@ impl Headers {
         self.fields.push([begin, middle, self.text.len()]);
     }
 
-    /// Forgets all fields but those of this name.
-    pub fn keep(&mut self, name: &str) {
-        let text = &self.text;
-        self.fields.retain(|[begin, middle, _]| text[*begin..*middle].eq_ignore_ascii_case(name));
-    }
-
     /// The fields of this name alone, in no more memory than they take.
     pub fn those_of(&self, name: &str) -> Self {
         let mut those = Self::default();
@@ -104,10 +98,15 @@ impl Headers {
     }
 }
 
-/// With every body: it is as it is now, what it is called, and for who has asked, not for a page of another
-/// origin that embeds it (Fetch, section 3.7).
-const FOR_THE_ASKER: &str = "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\
-     Cross-Origin-Resource-Policy: same-origin\r\n";
+/// With every body.
+const BODY_HEADERS: &str = concat!(
+    // It is so now; the next answer may be another.
+    "Cache-Control: no-store\r\n",
+    // It is what `Content-Type` says, and nothing that a browser guesses.
+    "X-Content-Type-Options: nosniff\r\n",
+    // No page of another origin may embed it (Fetch, section 3.7).
+    "Cross-Origin-Resource-Policy: same-origin\r\n",
+);
 
 /// The body of an answer.
 #[derive(Debug, Clone)]
@@ -161,7 +160,7 @@ impl Response {
 
     pub fn with_type(status: u16, content_type: &'static str, body: impl Into<ResponseBody>) -> Self {
         let headers = vec![("Content-Type", Cow::Borrowed(content_type))];
-        Self { status, headers, fixed: FOR_THE_ASKER, body: body.into() }
+        Self { status, headers, fixed: BODY_HEADERS, body: body.into() }
     }
 
     pub fn empty(status: u16) -> Self {

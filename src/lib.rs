@@ -38,16 +38,17 @@
 //!
 //! # The life of a `POST /webhook`
 //!
-//! `server::reactor` reads until the request is whole (head, framing, bounds, deadline) → the ingest
-//! queue of `server::worker_pool` → `server::request_context` → `routes` finds the row of its table →
-//! `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::write`
+//! `server::reactor` reads until the request is whole (head, framing, bounds, deadline) → it makes a
+//! `server::request_context`, for which `routes::resolve` finds host, path and token in order, and so the queue:
+//! that for ingest → a thread of `server::worker_pool` has `routes::answer` call the handler → `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::write`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
 //! `server::completions` → `server::reactor` has `server::access_log` count, log and render it, and sends.
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit.
 //!
 //! # The life of a query
 //!
-//! `server::reactor` → the queue for queries → a thread of `server::worker_pool` → `routes` → `store::read`
+//! `server::reactor` → `routes::resolve` chooses the queue for queries → a thread of `server::worker_pool` →
+//! `routes::answer` → `store::read`
 //! borrows a read connection and takes one snapshot of index and database → the rows, and the total, from what the index
 //! covers and from the tail behind it → `server::completions` → `server::reactor` sends. At most two are at work;
 //! a query is given up at its deadline, at a stop, or when it has kept the log from starting over.

@@ -25,11 +25,6 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 // ---- What a query may ask (contract, section 3) ------------------------------------------------
 
-/// Senders listed by `/stats`.
-pub const TOP_SENDERS: u32 = 10;
-/// Entries in a block of the order, and in a block of those, before it is cut in two: so that at ten
-/// million messages a few hundred steps on each level lead to any place.
-pub const RANK_BLOCKS: [u64; 2] = [512, 65_536];
 /// An `offset` up to this is walked; a larger one is worth finding its place.
 pub const WALKED_OFFSET: i64 = 1000;
 /// Looking a row up takes as long as reading some of them in a row. Where more than one in so many
@@ -40,7 +35,8 @@ pub const PROPOSED_SHARE: u64 = 16;
 pub const MAX_SORTED: u64 = 100_000;
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
-/// How long one query may run before it is given up with 503.
+/// How long one query may run, or wait for its turn, before it is given up with 503: a few run at once
+/// ([`READ_CONNECTIONS`]), so long ones keep all others out.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(10);
 
 // ---- Connections -------------------------------------------------------------------------------
@@ -54,7 +50,8 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// A request must arrive whole within this, unless `REQUEST_TIMEOUT_SECONDS` says otherwise, and
 /// its answer must be taken by the client within the same time.
 pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// A connection may wait this long for its next request, unless `IDLE_TIMEOUT_SECONDS` says otherwise.
+/// A connection may wait this long for its next request, unless `IDLE_TIMEOUT_SECONDS` says otherwise: whoever
+/// pauses for less, as a scraper does, keeps its own.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Upper end of both timeouts.
 pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -69,7 +66,8 @@ pub const SMALL_BUFFER_BYTES: usize = 4 << 10;
 pub const DEFAULT_WORKERS: usize = 8;
 /// Upper end of `WORKERS`.
 pub const LARGEST_WORKERS: usize = 1024;
-/// So many webhooks on their way mean that the service is busy with them.
+/// So many webhooks on their way mean that the service is busy with them: a client that sends one after the other has
+/// no more than one.
 pub const BUSY_WEBHOOKS: i64 = 4;
 
 // ---- The store ---------------------------------------------------------------------------------
@@ -77,16 +75,23 @@ pub const BUSY_WEBHOOKS: i64 = 4;
 /// Read connections, and so queries at work at once. Each can keep a core busy with a search; two
 /// serve any number of clients whose queries are short.
 pub const READ_CONNECTIONS: usize = 2;
-/// Page cache of a read connection, in KiB.
+/// Page cache of a read connection, in KiB: what is not in it is most likely in the system's.
 pub const READ_CACHE_KIB: i64 = 2 << 10;
 /// Messages in one transaction. Larger batches gain little and make the first one wait.
 pub const MAX_BATCH: usize = 512;
-/// How long a commit waits for another process that holds the database.
+/// How long a commit waits for another process that holds the database: our own commands do so for
+/// milliseconds at a time, and webhooks wait with it.
 pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a query waits for another process that holds the database.
+/// How long a query waits for another process that holds the database. Beside a write-ahead log
+/// few do (<https://sqlite.org/wal.html#sometimes_queries_return_sqlite_busy_in_wal_mode>).
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// So long may a query be at work while the log is at its bound (`store::database::wal_bounds`).
+/// So long may a query be at work while the log is at its bound (`store::database::wal_bounds`): commits wait for it.
 pub const LOG_HELD_BY_QUERY: Duration = Duration::from_millis(500);
+/// Senders listed by `/stats` (contract, section 4).
+pub const TOP_SENDERS: u32 = 10;
+/// Entries in a block of the order, and in a block of those, before it is cut in two: so that at ten
+/// million messages a few hundred steps on each level lead to any place.
+pub const RANK_BLOCKS: [u64; 2] = [512, 65_536];
 /// Messages put in order at once.
 pub const ORDER_SLICE: usize = 8192;
 /// Upper end of `RETENTION_DAYS`: a hundred years.
@@ -96,9 +101,10 @@ pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 /// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
 /// as a full batch of new ones does; a webhook never waits for more than one.
 pub const EXPIRY_SLICE: usize = 128;
-/// How often it looks.
-pub const DELETION_LOOK: Duration = Duration::from_millis(2);
-/// Changes removed, or remembered ids looked at, in one transaction: they lie side by side.
+/// While messages are deleted, how often it is looked whether the index knows of it: queries wait for that, some
+/// milliseconds each time.
+pub const DELETION_POLL: Duration = Duration::from_millis(2);
+/// Changes removed, or tombstones gone through, in one transaction: they lie side by side.
 pub const REMOVAL_SLICE: usize = 1024;
 /// How long a readiness probe waits for the writer; the contract allows one second for everything.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(600);

@@ -1,6 +1,4 @@
-//! Secrets are what the service keeps to itself.
-//!
-//! Every thread finds here what holds now: a reload replaces it while requests go on.
+//! The keys of webhooks stand here with the API token, as they hold now: a reload replaces them while requests go on.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

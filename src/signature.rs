@@ -12,6 +12,8 @@ type HmacSha256 = Hmac<Sha256>;
 
 /// Length of an HMAC-SHA256 in hex digits.
 const HEX_DIGITS: usize = 64;
+/// May stand before them, as GitHub and Meta send it.
+const PREFIX: &str = "sha256=";
 
 /// The keys that verify: the current one, and while a secret is being rotated the previous one.
 #[derive(Clone)]
@@ -33,8 +35,8 @@ impl Keys {
     /// True if `signature`, as it came in the header, is that of `body` under one of the keys.
     /// Upper- or lowercase hex, with or without a leading `sha256=`.
     pub fn verify(&self, body: &[u8], signature: &str) -> bool {
-        let hex_digits = match signature.split_at_checked(7) {
-            Some((prefix, rest)) if prefix.eq_ignore_ascii_case("sha256=") => rest,
+        let hex_digits = match signature.split_at_checked(PREFIX.len()) {
+            Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
             _ => signature,
         };
         let mut expected = [0_u8; HEX_DIGITS / 2];

@@ -16,8 +16,8 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::limits::BUSY_WEBHOOKS;
 use crate::metrics::{Metrics, Priority};
 
-/// How often a thread at rest looks whether there are webhooks still.
-const QUERY_REST_LOOK: Duration = Duration::from_millis(20);
+/// How often a thread at rest checks whether there are webhooks still.
+const QUERY_REST_STEP: Duration = Duration::from_millis(20);
 
 /// No rest is longer than this.
 const MAX_QUERY_REST: Duration = Duration::from_millis(200);
@@ -44,7 +44,7 @@ pub fn throttle(metrics: &Metrics) {
         u32::try_from(waiting).map_or(MAX_QUERY_REST_SHARE, |waiting| waiting.clamp(1, MAX_QUERY_REST_SHARE));
     let mut rest = (worked * times).min(MAX_QUERY_REST);
     while !rest.is_zero() {
-        let pause = rest.min(QUERY_REST_LOOK);
+        let pause = rest.min(QUERY_REST_STEP);
         thread::sleep(pause);
         rest -= pause;
         // Between two batches there may be few of them for a moment.

@@ -32,7 +32,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let signalled = signals::obey(&log).map_err(unavailable)?;
     log_panics(&log);
     let notifier = supervisor(&log);
-    // It hears of the rest by our end.
+    // One that cannot be told sees by the end of this process how it went.
     let _ = notifier.tell("STATUS=Opening the database");
     let metrics = Arc::new(Metrics::default());
     let database = DatabasePath::resolve(&config.database)?;
@@ -106,7 +106,7 @@ fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds) {
     );
 }
 
-/// Whoever wants to know how the service is. An address that is none is said once.
+/// The supervisor that `NOTIFY_SOCKET` names, or nobody. An address that cannot be used is logged here, once.
 fn supervisor(log: &Log) -> Notifier {
     let address = std::env::var_os("NOTIFY_SOCKET");
     Notifier::new(address.as_deref()).unwrap_or_else(|error| {

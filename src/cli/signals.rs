@@ -1,4 +1,4 @@
-//! A thread of its own waits for signals.
+//! A thread of its own turns signals into a stop or a reload.
 //!
 //! `SIGTERM` and `SIGINT` end the service, `SIGHUP` has it read its secrets again. `SIGUSR2` does nothing: by
 //! default it would kill.

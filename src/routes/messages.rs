@@ -10,20 +10,14 @@ pub(super) fn get(app: &App, request: &Request) -> Answer {
     page(app, request).into()
 }
 
-fn page(app: &App, request: &Request) -> Response {
-    let query = match PageQuery::parse(&request.query) {
-        Ok(query) => query,
-        Err(errors) => return problem::invalid(&errors),
-    };
-    let page = match app.store.page(&query, request.received) {
-        Ok(page) => page,
-        Err(error) => return problem::storage(&error),
-    };
+fn page(app: &App, request: &Request) -> Result<Response, Response> {
+    let query = PageQuery::parse(&request.query).map_err(|errors| problem::invalid(&errors))?;
+    let page = app.store.page(&query, request.received).map_err(|error| problem::storage(&error))?;
     let response = Response::json(200, body(&page, &query));
-    match page.next {
+    Ok(match page.next {
         Some(cursor) => response.header("Link", format!("<{}>; rel=\"next\"", query.next_link(&cursor))),
         None => response,
-    }
+    })
 }
 
 fn body(page: &Page, query: &PageQuery) -> Vec<u8> {

@@ -45,6 +45,12 @@ impl From<Response> for Reply {
     }
 }
 
+impl From<Result<Response, Response>> for Answer {
+    fn from(response: Result<Response, Response>) -> Self {
+        response.unwrap_or_else(|problem| problem).into()
+    }
+}
+
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
         Self::Now(response.into())

@@ -1,4 +1,4 @@
-//! The problems: for each way to fail, the status with its text (contract, section 1).
+//! Each way in which a request fails has its status with its text here.
 
 use serde_json::json;
 

@@ -22,15 +22,9 @@ pub(super) fn get(app: &App, request: &Request) -> Answer {
     figures(app, request).into()
 }
 
-fn figures(app: &App, request: &Request) -> Response {
-    let instants = match instants(&request.query) {
-        Ok(instants) => instants,
-        Err(errors) => return problem::invalid(&errors),
-    };
-    let stats = match app.store.stats(&instants, request.received) {
-        Ok(stats) => stats,
-        Err(error) => return problem::storage(&error),
-    };
+fn figures(app: &App, request: &Request) -> Result<Response, Response> {
+    let instants = instants(&request.query).map_err(|errors| problem::invalid(&errors))?;
+    let stats = app.store.stats(&instants, request.received).map_err(|error| problem::storage(&error))?;
     let senders: Vec<Value> = stats
         .top_senders
         .iter()
@@ -46,7 +40,7 @@ fn figures(app: &App, request: &Request) -> Response {
     if !instants.is_empty() {
         body[SINCE] = json!(stats.messages_since);
     }
-    Response::json(200, body.to_string().into_bytes())
+    Ok(Response::json(200, body.to_string().into_bytes()))
 }
 
 /// The instants that are asked for, separated by commas. Empty is none; of a repeated parameter the

@@ -32,17 +32,7 @@ impl BufferedBytes {
         self.held() > if is_hoarder { MAX_BUFFERED_BYTES } else { 2 * MAX_BUFFERED_BYTES }
     }
 
-    /// An answer of so many bytes is on its way to the reactor.
-    pub(super) fn sets_out(&self, bytes: usize) {
-        self.held.fetch_add(bytes, SeqCst);
-    }
-
-    /// It has come there.
-    pub(super) fn arrives(&self, bytes: usize) {
-        self.held.fetch_sub(bytes, SeqCst);
-    }
-
-    /// The reactor held so much for a connection, and now that.
+    /// So much was held for a connection, or for an answer on its way to it, and now that.
     pub(super) fn recount(&self, before: usize, now: usize) {
         // Where it is less, the difference wraps around, and the sum wraps back.
         self.held.fetch_add(now.wrapping_sub(before), SeqCst);
@@ -66,12 +56,12 @@ mod tests {
         buffered.recount(0, MAX_BUFFERED_BYTES + 7);
         buffered.recount(7, 0);
         assert!(!buffered.is_full());
-        buffered.sets_out(1);
+        buffered.recount(0, 1);
         assert!(buffered.is_full() && buffered.is_full_for(3));
         assert!(!buffered.is_full_for(4));
-        buffered.sets_out(MAX_BUFFERED_BYTES);
+        buffered.recount(0, MAX_BUFFERED_BYTES);
         assert!(buffered.is_full_for(4));
-        buffered.arrives(MAX_BUFFERED_BYTES + 1);
+        buffered.recount(MAX_BUFFERED_BYTES + 1, 0);
         assert!(!buffered.is_full());
     }
 }

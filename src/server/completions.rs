@@ -87,7 +87,7 @@ impl CompletionState {
 
 impl CompletionSender {
     pub(super) fn send(&self, response: OutgoingResponse) {
-        self.0.buffered.sets_out(response.rendered.held());
+        self.0.buffered.recount(0, response.rendered.held());
         self.complete(Completion::Response(response));
     }
 
@@ -149,7 +149,7 @@ impl CompletionQueue {
         let mut completions: Vec<Completion> = self.from_pool.try_iter().collect();
         for completion in &completions {
             if let Completion::Response(response) = completion {
-                self.shared.buffered.arrives(response.rendered.held());
+                self.shared.buffered.recount(response.rendered.held(), 0);
             }
         }
         let outcomes: Vec<Outcome> = self.outcomes.try_iter().collect();

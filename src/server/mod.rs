@@ -2,10 +2,11 @@
 //! [`crate::http::Response`] becomes bytes.
 //!
 //! [`listener`] → [`reactor`] (all sockets, one thread) with one [`connection`] each, which speaks its
-//! [`protocol`]; its bytes become requests in [`request_reader`] → [`worker_pool`] → [`request_context`] → routes; the answer goes through
-//! [`completions`] back to the reactor.
+//! [`protocol`]; its bytes become requests in [`request_reader`] → a [`request_context`], for which the routes
+//! choose the queue → [`worker_pool`], whose threads ask the routes → [`completions`] bring the answer back to the
+//! reactor.
 //!
-//! The only home of `tiny_http` and `threadpool`. tiny_http's is the printing of a response
+//! The only home of `tiny_http` and `threadpool`, which this service is required to be built on. tiny_http's is the printing of a response
 //! ([`response_writer`]). Binding, accepting and reading are done here: its own reader has no bound on time or size, hangs for ever on
 //! HTTP/2.0, and trims away what tells a folded header from a smuggled one, and what its `Listener` accepts is
 //! private to that reader.

@@ -13,7 +13,8 @@ use super::request_reader::RequestReader;
 use super::response_writer::RenderedResponse;
 use crate::metrics::CloseCause;
 
-/// After a refusal, so much is still read and thrown away, for as long as `deadlines` lets it.
+/// After a refusal, so much is still read and thrown away, for as long as `deadlines` lets it: more than a client
+/// has on its way when the answer reaches it, whatever the kernels buffer.
 const LINGER_BYTES: usize = 8 << 20;
 
 /// What a connection is waiting for.
@@ -194,8 +195,8 @@ impl Protocol {
 #[cfg(test)]
 mod tests {
     use super::super::request_reader::Step;
-    use super::super::response_writer::SharedBytes;
     use super::*;
+    use crate::http::ResponseBody;
 
     const BOUNDS: Bounds = Bounds {
         max_body_bytes: 100,
@@ -206,7 +207,7 @@ mod tests {
     const GET: &[u8] = b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n";
 
     fn response(bytes: &[u8], shared: &'static [u8]) -> RenderedResponse {
-        RenderedResponse { bytes: bytes.to_vec(), shared: SharedBytes::Static(shared) }
+        RenderedResponse { bytes: bytes.to_vec(), shared: ResponseBody::Static(shared) }
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl RejectedRequest {
             }
         }
         if !is_in_order {
-            headers.keep(REQUEST_ID);
+            headers = headers.those_of(REQUEST_ID);
         }
         Self { error, line, headers }
     }

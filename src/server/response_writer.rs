@@ -1,8 +1,6 @@
 //! The response writer has tiny_http print a response, with what the connection adds.
 
 use std::cell::RefCell;
-use std::ops::Deref;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tiny_http::{HTTPVersion, Header, HeaderError, Headers, StatusCode};
@@ -20,42 +18,26 @@ pub(super) enum Next {
     Close,
 }
 
-/// A body that is part of the program, or of several responses, and larger than this is sent from where it is; a smaller one is
-/// copied, so that it takes one packet and one call.
+/// The head of any answer but that of a page for people fits in, so that its memory is taken once.
+const HEAD_BYTES: usize = 384;
+
+/// A body that is part of the program, or of several responses, and larger than this is sent from where it is; a
+/// smaller one is copied, so that it takes one packet and one call.
 const COPIED_BYTES: usize = 4 << 10;
 
 /// A response as it goes out.
 pub(super) struct RenderedResponse {
     pub(super) bytes: Vec<u8>,
     /// What follows `bytes` and is not of this response alone.
-    pub(super) shared: SharedBytes,
-}
-
-/// Bytes that are sent from where they are.
-pub(super) enum SharedBytes {
-    /// Part of the program.
-    Static(&'static [u8]),
-    /// Of so many responses.
-    Page(Arc<[u8]>, usize),
-}
-
-impl Deref for SharedBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Static(bytes) => bytes,
-            Self::Page(bytes, _) => bytes,
-        }
-    }
+    pub(super) shared: ResponseBody,
 }
 
 impl RenderedResponse {
     /// Bytes of memory taken; of what it shares, its share.
     pub(super) fn held(&self) -> usize {
         let shared = match &self.shared {
-            SharedBytes::Static(_) => 0,
-            SharedBytes::Page(bytes, sharers) => bytes.len().div_ceil((*sharers).max(1)),
+            ResponseBody::Shared(bytes, sharers) => bytes.len().div_ceil((*sharers).max(1)),
+            ResponseBody::Static(_) | ResponseBody::Own(_) => 0,
         };
         self.bytes.capacity() + shared
     }
@@ -78,16 +60,16 @@ pub(super) fn render(
     }
     let length = response.body.len();
     let shared = match &response.body {
-        _ if length <= COPIED_BYTES || head_only => SharedBytes::Static(&[]),
-        ResponseBody::Own(_) => SharedBytes::Static(&[]),
-        ResponseBody::Static(body) => SharedBytes::Static(body),
-        ResponseBody::Shared(body, sharers) => SharedBytes::Page(Arc::clone(body), *sharers),
+        ResponseBody::Static(_) | ResponseBody::Shared(..) if length > COPIED_BYTES && !head_only => {
+            response.body.clone()
+        }
+        _ => ResponseBody::Static(&[]),
     };
     let is_copied = !head_only && shared.is_empty();
     let printed =
         tiny_http::Response::new(StatusCode(response.status), headers, &*response.body, Some(length), None)
             .with_chunked_threshold(usize::MAX);
-    let mut bytes = Vec::with_capacity(384 + if is_copied { length } else { 0 });
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + if is_copied { length } else { 0 });
     printed
         .raw_print(&mut bytes, HTTPVersion(1, 1), None, !is_copied, None)
         .expect("writing into a Vec does not fail");
@@ -95,8 +77,8 @@ pub(super) fn render(
     Ok(RenderedResponse { bytes, shared })
 }
 
-/// tiny_http keeps the `Connection` header to itself, so it is put behind the status line here, and with it what
-/// needs no putting together.
+/// tiny_http, which is required, does not print a `Connection` header that it is given, so it is put behind the status
+/// line here, and with it the lines that are the same in every answer.
 fn put_in_front(bytes: &mut Vec<u8>, next: Next, fixed: &str) {
     let connection = match next {
         Next::KeepOpen => "",

@@ -24,7 +24,7 @@ use crate::limits::LISTEN_BACKLOG;
 
 /// How long it is waited for a process that is at the same. Then both go on, as they would without a lock.
 const TURN_PATIENCE: Duration = Duration::from_secs(2);
-const LOOK: Duration = Duration::from_millis(5);
+const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The file of a socket that this process has bound. It goes when this is dropped.
 pub(super) struct SocketFile {
@@ -85,7 +85,7 @@ fn turn_in(folder: &Path) -> Option<File> {
         if began.elapsed() >= TURN_PATIENCE {
             return None;
         }
-        thread::sleep(LOOK);
+        thread::sleep(LOCK_RETRY_INTERVAL);
     }
     Some(folder)
 }

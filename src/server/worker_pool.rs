@@ -107,6 +107,7 @@ impl WorkerPool {
             threads,
             routes,
         });
+        // Each thread runs one job, our loop: the crate, which is required, has one queue and no priorities.
         let pool = threadpool::Builder::new()
             .num_threads(threads.prompt + threads.queries)
             .thread_name("worker".into())

@@ -14,7 +14,7 @@ pub enum StoreError {
     Stopping,
     /// Another process holds the database.
     Locked,
-    /// Another process reads the database, so that the log cannot start over, and it has become too long.
+    /// Another process reads the database, so that the log cannot restart, and it has become too long.
     LogHeld,
     /// The file system has no room left.
     DiskFull,
@@ -30,8 +30,10 @@ pub enum StoreError {
     Io(String),
     /// SQLite refused this one message, say by a constraint that an old file brought along.
     Refused(String),
-    /// The query ran longer than it may.
+    /// The query was at work, or waited for its turn, for longer than it may.
     TooSlow,
+    /// The page lies deeper than can be sorted in memory, and the index cannot tell where yet.
+    TooDeep,
     /// The writer ended without an answer: what became of the message is unknown.
     Lost,
 }
@@ -71,6 +73,7 @@ impl StoreError {
             }
             Self::Refused(_) => ("the database refused the message", CLEAN),
             Self::TooSlow => ("the query took too long", WAIT),
+            Self::TooDeep => ("the page lies too deep to be found before the index is complete", WAIT),
             Self::Lost => ("the message may not have been stored", WAIT),
         }
     }

@@ -46,6 +46,7 @@ pub use read::stats::Stats;
 pub use write::waiter::{Outcome, OutcomeSender, Waiter, outcomes};
 
 use database::lock::Lock;
+use database::prepare::Claim;
 use database::{files, open_error, prepare};
 use index::indexer::Indexer;
 use maintenance::retention::{self, Retention};
@@ -93,7 +94,7 @@ impl Store {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let (connection, lock) = prepare::claim(path)?;
+        let Claim { connection, lock } = prepare::claim(path)?;
         let connection = match connection {
             Ok(connection) => Ok(connection),
             Err(OpenError::Full(_)) => Err(StoreError::DiskFull),
@@ -174,7 +175,7 @@ impl Store {
     /// within a second whatever the database does.
     pub fn ready(&self) -> Result<(), StoreError> {
         self.writer.probe_commit()?;
-        self.queries.answer()
+        self.queries.ping()
     }
 
     /// True if the writer is not stuck: it takes up its next batch in time, also where it cannot commit.

@@ -1,5 +1,7 @@
 //! Section 11: the commands, and the codes they exit with.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -153,6 +155,29 @@ fn healthcheck_reaches_every_kind_of_address() {
     let port = crate::setup::free_port();
     let mut service = Setup::new().with("LISTEN_ADDR", &format!("0.0.0.0:{port}")).start();
     assert_eq!(service.setup().run(&["healthcheck"]).code, Some(0));
+}
+
+#[test]
+fn a_healthcheck_says_what_is_wrong_with_whoever_answers_instead() {
+    for (answer, said) in [
+        (&b""[..], "in time"),
+        (b"HTTP/1.1 200 O", "in time"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "not HTTP/1"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "TLS"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nwhat", "not ready: what"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the machine has a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("the command connects");
+            stream.write_all(answer).expect("it listens");
+            // Until it hangs up.
+            drop(std::io::copy(&mut stream, &mut std::io::sink()));
+        });
+        let finished = Setup::new().with("LISTEN_ADDR", &address).run(&["healthcheck"]);
+        assert_eq!(finished.code, Some(1), "{finished:?}");
+        assert!(finished.stderr.contains(said), "{finished:?}");
+    }
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! Deadlines end what has had time enough.
+//! The reactor closes a connection, or answers it 408, once the deadline of its phase has passed.
+//!
+//! With the same tick it reports what was closed, then gives free memory back.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! A keeper holds a write-ahead log within its bounds: it is moved into the database file, then starts over.
+//! A keeper holds a write-ahead log within its bounds: it is moved into the database file, then restarts.
 //!
 //! - A [`Keeper`] does what the [`Pressure`] of its log asks for, between two transactions of whoever commits
 //!   to it: the writer for the database, the indexer for the index.
-//! - Queries that keep it from starting over wait, or are given up ([`super::reader_gate`]).
+//! - Queries that keep it from restarting wait, or are given up ([`super::reader_gate`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,11 +21,11 @@ use crate::store::database::wal_bounds::WalBounds;
 /// How long a transaction waits for the log to be moved, and then for queries to end. They are given up when
 /// they are at work for [`LOG_HELD_BY_QUERY`], and notice it a moment later.
 const QUIET_PATIENCE: Duration = Duration::from_millis(LOG_HELD_BY_QUERY.as_millis() as u64 + 200);
-/// How long the log may take to start over when no query is running: other processes commit as well, and our
+/// How long the log may take to restart when no query is running: other processes commit as well, and our
 /// own threads read for some milliseconds. Who is in the way for longer reads in another process.
 const RESTART_PATIENCE: Duration = Duration::from_millis(200);
 /// How often it is tried meanwhile.
-const RESTART_LOOK: Duration = Duration::from_millis(2);
+const RESTART_POLL: Duration = Duration::from_millis(2);
 
 /// Keeps one log within its bounds.
 pub(in crate::store) struct Keeper {
@@ -36,7 +36,7 @@ pub(in crate::store) struct Keeper {
     report: Arc<Report>,
 }
 
-/// Says once that somebody else holds a log, and once that it has started over.
+/// Says once that somebody else holds a log, and once that it has restarted.
 pub(in crate::store) struct Report {
     /// What the log belongs to.
     of: &'static str,
@@ -138,7 +138,7 @@ impl Keeper {
             if Instant::now() >= deadline {
                 return Ok(CheckpointOutcome::Tried);
             }
-            thread::sleep(RESTART_LOOK);
+            thread::sleep(RESTART_POLL);
         }
         let mut closed = closed.unwrap_or_else(|| self.gate.close());
         closed.give_up_long_queries();
@@ -148,7 +148,7 @@ impl Keeper {
 
     /// True if the log has room for a transaction of somebody who has time. Otherwise it was tried for a
     /// moment to make some, in which queries had to wait; no query is given up for it.
-    pub(in crate::store) fn has_room(
+    pub(in crate::store) fn try_to_make_room(
         &mut self,
         connection: &Connection,
         live: u64,
@@ -192,7 +192,7 @@ fn restart(connection: &Connection, is_quiet: bool) -> rusqlite::Result<Checkpoi
                 return Ok(CheckpointOutcome::Held);
             }
             _ if Instant::now() >= deadline => return Ok(CheckpointOutcome::Tried),
-            _ => thread::sleep(RESTART_LOOK),
+            _ => thread::sleep(RESTART_POLL),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A checkpoint moves a write-ahead log into the database file, so that it can start over.
+//! A checkpoint moves a write-ahead log into the database file, so that it can restart.
 
 pub(in crate::store) mod keeper;
 mod pressure;

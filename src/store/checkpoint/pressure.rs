@@ -1,6 +1,6 @@
 //! The pressure of a write-ahead log decides what is done before the next transaction.
 //!
-//! - Most of the log is moved while commits and queries go on. It starts over only when all of it is
+//! - Most of the log is moved while commits and queries go on. It restarts only when all of it is
 //!   moved and nobody reads it, and overlapping queries could keep it from that for ever.
 //! - So with more and more bytes in it more is done: new queries wait, then long ones are given up, and
 //!   the next transaction waits for it. That holds it below its bound and one transaction more.
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::store::database::wal_bounds::WalBounds;
 
-/// While another process reads the log, how long until it is tried again to have it start over: at first, and
+/// While another process reads the log, how long until it is tried again to have it restart: at first, and
 /// at most. Each try costs queries of half a second, and it may read for hours.
 const OTHER_READER_PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
 
@@ -20,11 +20,11 @@ pub(super) enum Action {
     Nothing,
     /// Have it moved in the background.
     PassiveInBackground,
-    /// PassiveInBackground the rest, and let it start over if it can.
+    /// Whoever commits moves the rest, and the log restarts if it can.
     Passive,
     /// Keep new queries back, and start it over once none is running.
     HoldQueries,
-    /// Give long queries up as well, and wait until it has started over.
+    /// Give long queries up as well, and wait until it has restarted.
     GiveUpQueries,
 }
 
@@ -66,7 +66,7 @@ impl Pressure {
         }
     }
 
-    /// Notes how long the log is. True if it has started over since the last time.
+    /// Notes how long the log is. True if it has restarted since the last time.
     pub(super) fn observe(&mut self, live: u64) -> bool {
         let has_started_over = live < self.live;
         if has_started_over {
@@ -168,7 +168,7 @@ mod tests {
             (116, GiveUpQueries, Some(Restarted), 36),
             (1, Nothing, None, 36),
             (64, Passive, Some(Tried), 37),
-            // It has started over by itself.
+            // It has restarted by itself.
             (2, Nothing, None, 37),
             (64, Passive, None, 37),
             (96, GiveUpQueries, Some(Held), 40),

@@ -1,4 +1,4 @@
-//! The reader gate keeps new queries back while a log has to start over: a query that runs keeps it from that.
+//! The reader gate keeps new queries back while a log has to restart: a query that runs keeps it from that.
 //!
 //! - Any number of those who keep a log may have it closed. It is open again when the last of them has
 //!   dropped its [`ClosedGate`], so whoever fails opens it.

@@ -17,9 +17,17 @@ use super::{foreign_index, trial};
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
 const COLUMNS: [&str; 6] = ["created_at", "from_msisdn", "message_id", "text", "to_msisdn", "ts"];
 
-/// The version from which migrations are due, or why it is none that messages can be stored in. Changes nothing.
-pub(super) fn examine(connection: &Connection) -> rusqlite::Result<Result<i64, String>> {
-    let refuse = |why: String| Ok(Err(why));
+/// What a database is.
+pub(super) enum Verdict {
+    /// Messages can be stored in it. Migrations are due from this version on: all from 0, none from [`VERSION`].
+    Ours(i64),
+    /// None that messages can be stored in, and why.
+    Foreign(String),
+}
+
+/// Changes nothing.
+pub(super) fn examine(connection: &Connection) -> rusqlite::Result<Verdict> {
+    let refuse = |why: String| Ok(Verdict::Foreign(why));
     let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let schema = migrations::objects(connection)?;
     let shapes = Shapes::new()?;
@@ -38,7 +46,7 @@ pub(super) fn examine(connection: &Connection) -> rusqlite::Result<Result<i64, S
     if has_messages && let Some(fault) = fault_of_messages(connection, &shapes, &schema)? {
         return refuse(fault);
     }
-    Ok(Ok(match own {
+    Ok(Verdict::Ours(match own {
         Own::Whole(of) if of == version && has_names(connection, of)? => version,
         _ => 0,
     }))

@@ -28,10 +28,10 @@ const MAX_LINKS: usize = 40;
 pub struct DatabasePath(PathBuf);
 
 impl DatabasePath {
-    /// [`OpenError::Foreign`] if the links lead in a circle, or are not to be followed.
+    /// [`OpenError::Refused`] if the links lead in a circle, or are not to be followed.
     pub fn resolve(path: &Path) -> Result<Self, OpenError> {
         let refused =
-            |reason: String| OpenError::Foreign(format!("{} cannot be used: {reason}", path.display()));
+            |reason: String| OpenError::Refused(format!("{} cannot be used: {reason}", path.display()));
         let absolute = std::path::absolute(path).map_err(|error| refused(error.to_string()))?;
         let mut pending = parts_of(&absolute);
         let mut resolved = PathBuf::from("/");

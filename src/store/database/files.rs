@@ -1,4 +1,4 @@
-//! The files beside a database have names, owners, ways to be opened.
+//! A file of the database is named after it, belongs to its owner, is opened following no link.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

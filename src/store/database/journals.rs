@@ -21,7 +21,7 @@ pub(in crate::store) fn are_regular(database: &Path) -> Result<(), OpenError> {
     let files = [database.to_owned(), with_suffix(database, "-index")];
     for path in files.iter().flat_map(|file| COMPANIONS.map(|suffix| with_suffix(file, suffix))) {
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
-            return Err(OpenError::Foreign(format!(
+            return Err(OpenError::Refused(format!(
                 "cannot use the database {}: {} is no regular file, and SQLite would take it for its own; move it \
                  away; nothing was touched",
                 database.display(),
@@ -37,7 +37,7 @@ pub(in crate::store) fn none_without_a_database(database: &Path) -> Result<(), O
     are_regular(database)?;
     match full(database).map_err(|error| unreadable(database, &error))? {
         // Looked at last: another process that creates a database does so before it has a log.
-        Some(log) if file_id(database).is_none() => Err(OpenError::Foreign(format!(
+        Some(log) if file_id(database).is_none() => Err(OpenError::Refused(format!(
             "there is no database {}, but its log {} holds messages: put the file back, or move the log to where the \
              file is now, under that file's name; nothing was touched",
             database.display(),

@@ -3,7 +3,7 @@
 //! - Whoever commits to the database shares the lock for as long as it lives, whatever becomes of its
 //!   connections; so does whoever reads it from another process than the service's. Whoever creates
 //!   the database, or puts another file in its place, needs the lock alone.
-//! - Whoever is not the service and needs a moment without queries, because a log has to start over, asks for
+//! - Whoever is not the service and needs a moment without queries, because a log has to restart, asks for
 //!   it by a lock of another kind (fcntl(2)) on the same file, which Linux keeps apart from the first. It dies
 //!   with its process, so nobody who is killed has asked for ever.
 //! - The file is never removed: otherwise two processes could hold locks on two files of its name.
@@ -28,7 +28,7 @@ use super::open_error::{OpenError, unusable};
 const SQLITE_LOCKS: (u64, u64) = (0x4000_0000, 512);
 /// How long it is waited for a process that creates the database: that takes two syncs.
 const CREATION_PATIENCE: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_millis(5);
+const CREATION_POLL: Duration = Duration::from_millis(5);
 
 /// Held until it is dropped, or the process ends.
 pub(in crate::store) struct Lock {
@@ -134,7 +134,7 @@ fn within_patience<T>(
         if done.is_some() || began.elapsed() >= CREATION_PATIENCE {
             return Ok(done);
         }
-        thread::sleep(LOOK);
+        thread::sleep(CREATION_POLL);
     }
 }
 

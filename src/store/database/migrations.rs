@@ -21,7 +21,7 @@ const MIGRATIONS: [&str; 4] = [
 ];
 
 /// Indexes of an earlier version of this service: every message paid for them as it came. What is derived
-/// from messages is in a file of its own now (store/index.rs).
+/// from messages is in a file of its own now (store/index).
 const FORMER: [&str; 2] = [
     "CREATE INDEX messages_by_instant ON messages (rtrim(ts, 'Z.0'), message_id)",
     "CREATE INDEX messages_by_sender ON messages (from_msisdn, rtrim(ts, 'Z.0'), message_id)",

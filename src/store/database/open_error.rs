@@ -21,8 +21,9 @@ const SCARCE_BYTES: u64 = 128 << 10;
 /// Why a database cannot be opened. Each says in a line what is the matter and what to do about it.
 #[derive(Debug)]
 pub enum OpenError {
-    /// The file is not one of ours: another setting is needed. It was left untouched.
-    Foreign(String),
+    /// What is there is not touched, and trying again does not help: another setting is needed, or somebody has to
+    /// put the files right.
+    Refused(String),
     /// The file or its folder cannot be used as they are.
     Unusable(String),
     /// There is no room for what has to be written.
@@ -33,7 +34,7 @@ pub enum OpenError {
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Foreign(reason) | Self::Unusable(reason) | Self::Full(reason) | Self::InUse(reason)) =
+        let (Self::Refused(reason) | Self::Unusable(reason) | Self::Full(reason) | Self::InUse(reason)) =
             self;
         f.write_str(reason)
     }
@@ -48,7 +49,7 @@ pub(super) fn unusable(path: &Path, what: &Path, error: &io::Error) -> OpenError
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full(reason),
         // No file can have such a name: trying again does not help.
-        io::ErrorKind::InvalidFilename => OpenError::Foreign(reason),
+        io::ErrorKind::InvalidFilename => OpenError::Refused(reason),
         _ => OpenError::Unusable(reason),
     }
 }
@@ -58,7 +59,7 @@ pub(in crate::store) fn no_thread(error: &io::Error) -> OpenError {
 }
 
 pub(super) fn foreign(path: &Path, reason: &str) -> OpenError {
-    OpenError::Foreign(format!(
+    OpenError::Refused(format!(
         "{} is not a database of this service: {reason}; it was left as it is, name another file",
         path.display()
     ))

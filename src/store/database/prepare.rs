@@ -29,13 +29,19 @@ const TRIES: usize = 5;
 /// The write connection to a database that is there and up to date, and the lock that tells others so.
 /// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
 pub(in crate::store) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
-    let (connection, lock) = claim(path)?;
+    let Claim { connection, lock } = claim(path)?;
     Ok((connection?, lock))
 }
 
-/// The same, where a database that is there may be used though it cannot be written to now: it was looked
-/// at, and is locked. The write connection is then to be had later, by [`schema::connect`].
-pub(in crate::store) fn claim(path: &Path) -> Result<(Result<Connection, OpenError>, Lock), OpenError> {
+/// A database that was looked at, and is locked.
+pub(in crate::store) struct Claim {
+    /// Where it cannot be written to now, the write connection is to be had later, by [`schema::connect`].
+    pub(in crate::store) connection: Result<Connection, OpenError>,
+    pub(in crate::store) lock: Lock,
+}
+
+/// As [`prepare`], but a database that is there may be used though it cannot be written to now.
+pub(in crate::store) fn claim(path: &Path) -> Result<Claim, OpenError> {
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
     for _ in 0..TRIES {
@@ -58,7 +64,7 @@ pub(in crate::store) fn claim(path: &Path) -> Result<(Result<Connection, OpenErr
         if file_id(path) == Some(found) {
             // Whether migrations are due is asked once more under the lock that a change takes: another
             // process may have been faster, or holds it for so long that somebody should know.
-            return Ok((schema::connect(path, 0), lock));
+            return Ok(Claim { connection: schema::connect(path, 0), lock });
         }
     }
     Err(OpenError::InUse(format!("the database {} is replaced by others again and again", path.display())))

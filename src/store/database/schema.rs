@@ -12,7 +12,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::acceptance::examine;
+use super::acceptance::{Verdict, examine};
 use super::files::{READ_WRITE, folder_of, wal_path, with_suffix};
 use super::frozen::{self, Stamp};
 use super::journals;
@@ -49,10 +49,10 @@ pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
     let company = Company::of(path);
-    let version = match look(path, company) {
+    let version = match examine_beside(path, company) {
         // Somebody has opened it in between.
-        Err(OpenError::InUse(_)) if company == Company::None => look(path, Company::Others),
-        looked => looked,
+        Err(OpenError::InUse(_)) if company == Company::None => examine_beside(path, Company::Others),
+        verdict => verdict,
     }?;
     if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
@@ -87,21 +87,24 @@ impl Company {
     }
 }
 
-fn look(path: &Path, company: Company) -> Result<i64, OpenError> {
-    let look = || -> rusqlite::Result<Result<i64, String>> {
+fn examine_beside(path: &Path, company: Company) -> Result<i64, OpenError> {
+    let examine_unchanged = || -> rusqlite::Result<Verdict> {
         if !is_utf8(path, company)? {
-            return Ok(Err("its text is UTF-16, not UTF-8".to_owned()));
+            return Ok(Verdict::Foreign("its text is UTF-16, not UTF-8".to_owned()));
         }
         let connection = open(path)?;
         leave_nothing(&connection, path, company)?;
         let snapshot = connection.unchecked_transaction()?;
         examine(&snapshot)
     };
-    accepted(path, look())
+    accepted(path, examine_unchanged())
 }
 
-fn accepted(path: &Path, examined: rusqlite::Result<Result<i64, String>>) -> Result<i64, OpenError> {
-    examined.map_err(|error| from_sqlite(path, &error))?.map_err(|why| foreign(path, &why))
+fn accepted(path: &Path, verdict: rusqlite::Result<Verdict>) -> Result<i64, OpenError> {
+    match verdict.map_err(|error| from_sqlite(path, &error))? {
+        Verdict::Ours(version) => Ok(version),
+        Verdict::Foreign(why) => Err(foreign(path, &why)),
+    }
 }
 
 /// SQLite as it is built here would take one for the other, but for a database beside another one.
@@ -135,35 +138,29 @@ pub(in crate::store) fn connect(path: &Path, version: i64) -> Result<Connection,
     if version < VERSION {
         migrate(path, &mut connection)?;
     }
-    write_again(&connection).map_err(|error| from_sqlite(path, &error))?;
+    // What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that
+    // everything visible from now on is also on disk: all that no other process is reading.
+    let written = wal::truncate(&connection, WRITE_AGAIN_BUSY_TIMEOUT);
+    written
+        .and_then(|_| connection.busy_timeout(COMMIT_BUSY_TIMEOUT))
+        .map_err(|error| from_sqlite(path, &error))?;
     Ok(connection)
 }
 
 /// Brings a database up to date that has been looked at.
 pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
-    let mut migrated = || -> rusqlite::Result<Result<i64, String>> {
+    let mut migrate = || -> rusqlite::Result<Verdict> {
         connection.busy_timeout(START_BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another process may have changed it since.
-        let examined = examine(&transaction)?;
-        if let Ok(version) = examined
-            && version < VERSION
-        {
+        let verdict = examine(&transaction)?;
+        if let Verdict::Ours(version @ ..VERSION) = verdict {
             migrations::apply(&transaction, version)?;
         }
         transaction.commit()?;
-        Ok(examined)
+        Ok(verdict)
     };
-    accepted(path, migrated()).map(drop)
-}
-
-/// What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that
-/// everything visible from now on is also on disk: all that no other process is reading.
-fn write_again(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(WRITE_AGAIN_BUSY_TIMEOUT)?;
-    let result = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
-    result
+    accepted(path, migrate()).map(drop)
 }
 
 /// A connection that commits: WAL, and every commit synced before it returns. The file must exist.

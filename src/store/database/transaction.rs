@@ -1,4 +1,4 @@
-//! A transaction is committed as a whole or leaves nothing behind.
+//! A transaction takes the write lock when it begins, so that it never fails for want of it later.
 
 use rusqlite::Connection;
 
@@ -7,8 +7,18 @@ pub(in crate::store) fn in_transaction<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let result = work(connection).and_then(|done| {
+    begin(connection)?;
+    end(connection, work(connection))
+}
+
+/// Waits for others that commit, as long as the connection's busy timeout says.
+pub(in crate::store) fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
+}
+
+/// Commits what was done since [`begin`], or takes it back if it has failed.
+pub(in crate::store) fn end<T>(connection: &Connection, result: rusqlite::Result<T>) -> rusqlite::Result<T> {
+    let result = result.and_then(|done| {
         connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(done)
     });

@@ -28,9 +28,9 @@ pub(in crate::store) fn frame_bytes(connection: &Connection) -> rusqlite::Result
 /// How long a log is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Length {
-    /// What counts: what lies behind it in the file is from before the log started over.
+    /// What counts: what lies behind it in the file is from before the log restarted.
     pub(in crate::store) live: u64,
-    /// What is in the file already. Where it is all, the log is about to start over, if nobody reads it.
+    /// What is in the file already. Where it is all, the log is about to restart, if nobody reads it.
     pub(in crate::store) checkpointed: u64,
 }
 
@@ -43,7 +43,7 @@ pub(in crate::store) fn length(connection: &Connection) -> rusqlite::Result<Leng
     statement.query_row([], |row| Ok(Length { live: bytes(row.get(1)?), checkpointed: bytes(row.get(2)?) }))
 }
 
-/// A log that has become longer is cut back to so many bytes when it starts over.
+/// A log that has become longer is cut back to so many bytes when it restarts.
 pub(in crate::store) fn keep_at_most(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA journal_size_limit = {bytes}"), [], |_| Ok(()))
 }
@@ -62,19 +62,22 @@ pub(in crate::store) fn passive(connection: &Connection) -> rusqlite::Result<Che
 /// Moves everything and has the next transaction begin at the start of the log, if nobody commits and
 /// nobody reads it just now. Waits for nobody.
 pub(in crate::store) fn restart(connection: &Connection) -> rusqlite::Result<Checkpointed> {
-    without_waiting(connection, "PRAGMA wal_checkpoint(RESTART)")
+    waiting_for(Duration::ZERO, connection, "PRAGMA wal_checkpoint(RESTART)")
 }
 
-/// As [`restart`], and cuts the file to nothing.
-pub(in crate::store) fn truncate(connection: &Connection) -> rusqlite::Result<Checkpointed> {
-    without_waiting(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+/// As [`restart`], and cuts the file to nothing. Waits for so long for those who commit or read.
+pub(in crate::store) fn truncate(
+    connection: &Connection,
+    patience: Duration,
+) -> rusqlite::Result<Checkpointed> {
+    waiting_for(patience, connection, "PRAGMA wal_checkpoint(TRUNCATE)")
 }
 
-fn without_waiting(connection: &Connection, pragma: &str) -> rusqlite::Result<Checkpointed> {
-    let patience: i64 = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0))?;
-    connection.busy_timeout(Duration::ZERO)?;
+fn waiting_for(patience: Duration, connection: &Connection, pragma: &str) -> rusqlite::Result<Checkpointed> {
+    let before: i64 = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0))?;
+    connection.busy_timeout(patience)?;
     let outcome = checkpoint(connection, pragma);
-    connection.busy_timeout(Duration::from_millis(patience.unsigned_abs()))?;
+    connection.busy_timeout(Duration::from_millis(before.unsigned_abs()))?;
     outcome
 }
 
@@ -128,7 +131,7 @@ mod tests {
             assert_eq!(restart(&writer).unwrap(), Checkpointed::All);
             writer.execute_batch("DELETE FROM t").unwrap();
             assert!(live_bytes() < live);
-            assert_eq!(truncate(&writer).unwrap(), Checkpointed::All);
+            assert_eq!(truncate(&writer, Duration::ZERO).unwrap(), Checkpointed::All);
             assert_eq!(live_bytes(), 0);
         }
     }

@@ -1,11 +1,11 @@
-//! The bounds of a write-ahead log are the lengths at which ever more is done to have it start over.
+//! The bounds of a write-ahead log are the lengths at which ever more is done to have it restart.
 
 /// The lengths, in bytes, at which more is done.
 #[derive(Debug)]
 pub(in crate::store) struct WalBounds {
     /// Worth waking the thread that moves it.
     pub(in crate::store) background: u64,
-    /// Whoever commits moves the rest, so that it starts over if nobody reads it just now.
+    /// Whoever commits moves the rest, so that it restarts if nobody reads it just now.
     pub(in crate::store) passive: u64,
     /// So much more until that is tried again; a checkpoint of it takes some milliseconds.
     pub(in crate::store) step: u64,
@@ -16,7 +16,7 @@ pub(in crate::store) struct WalBounds {
 }
 
 /// Of the database. Every sync of a file that grows has more to write than its data, and takes half as long
-/// again: so the log is long, and then starts over. At twice these lengths commits were no faster.
+/// again: so the log is long, and then restarts. At twice these lengths commits were no faster.
 pub(in crate::store) const DATABASE: WalBounds =
     WalBounds { background: 32 << 20, passive: 64 << 20, step: 4 << 20, restart: 80 << 20, most: 96 << 20 };
 

@@ -77,9 +77,10 @@ impl Epochs {
         self.state().last_file
     }
 
-    /// Begins the next epoch.
-    pub(in crate::store) fn end(&self) {
+    /// Begins the next epoch. `condemned` says why the index is wrong, if it is: it is made anew then.
+    pub(in crate::store) fn end(&self, condemned: Option<String>) {
         let mut state = self.state();
+        state.condemned = condemned.or_else(|| state.condemned.take());
         state.epoch = Epoch { generation: state.epoch.generation + 1, index: None };
     }
 
@@ -87,11 +88,6 @@ impl Epochs {
     pub(in crate::store) fn wake_indexer(&self) {
         // If one is waiting already it stands for both.
         let _ = self.wake.try_send(());
-    }
-
-    /// The index is wrong: it is to be made anew. To be followed by [`Self::end`].
-    pub(in crate::store) fn condemn_index(&self, cause: String) {
-        self.state().condemned = Some(cause);
     }
 
     /// Why the index has to be made anew, if it has to. Says so once.
@@ -125,8 +121,7 @@ mod tests {
         assert_eq!(epochs.current().index, index(7));
         assert!(epochs.has_index(0) && !epochs.has_index(1));
 
-        epochs.condemn_index("wrong".to_owned());
-        epochs.end();
+        epochs.end(Some("wrong".to_owned()));
         assert_eq!(epochs.current(), Epoch { generation: 1, index: None });
         assert_eq!(epochs.last_file(), Some((1, 2)), "it is still known which file it was");
         assert_eq!(epochs.take_condemned().as_deref(), Some("wrong"));

@@ -1,9 +1,6 @@
 //! The indexer takes into the index what was committed, many messages at a time, while nobody waits for it.
 //!
-//! - While messages keep coming it waits until some have gathered, so that they share pages; while
-//!   they come fast and nobody asks anything, until very many have.
-//! - The order goes before the search.
-//! - A slice is one transaction of the index, taken from one state of the database.
+//! - What is due, and when, is in [`super::schedule`]; how it is done, in [`super::upkeep`].
 //! - An index that fails is put out of use, and made anew. It is not used before it was compared with the messages,
 //!   and compared again when somebody else has committed.
 
@@ -209,7 +206,7 @@ impl IndexLoop {
             }
             self.queries.rest_if_not_asked();
             match upkeep.due() {
-                Some(Due::Now(_)) if !self.has_room(upkeep)? => {
+                Some(Due::Now(_)) if !self.try_to_make_room(upkeep)? => {
                     let _ = self.woken_for_changes.recv_timeout(ROOM_PAUSE);
                 }
                 Some(Due::Now(part)) => {
@@ -225,13 +222,13 @@ impl IndexLoop {
                 Some(Due::In(wait)) => {
                     // What comes meanwhile is why it waits; what goes is not.
                     let _ = self.woken_for_changes.recv_timeout(wait);
-                    upkeep.look(self.queries.activity().is_recent(Instant::now()))?;
+                    upkeep.refresh(self.queries.activity().is_recent(Instant::now()))?;
                     upkeep.show(&self.metrics);
                 }
                 None => {
                     upkeep.truncate_wal()?;
                     let _ = self.woken.recv_timeout(INDEX_RETRY);
-                    upkeep.look(self.queries.activity().is_recent(Instant::now()))?;
+                    upkeep.refresh(self.queries.activity().is_recent(Instant::now()))?;
                     upkeep.show(&self.metrics);
                 }
             }
@@ -262,7 +259,7 @@ impl IndexLoop {
                     upkeep.show(&self.metrics);
                     return Ok(true);
                 }
-                IndexVerdict::Pending if !self.has_room(upkeep)? => {
+                IndexVerdict::Pending if !self.try_to_make_room(upkeep)? => {
                     thread::sleep(ROOM_PAUSE);
                     continue;
                 }
@@ -270,16 +267,15 @@ impl IndexLoop {
                 IndexVerdict::Pending => "changes were removed that it has not taken account of",
                 IndexVerdict::Wrong(wrong) => wrong,
             };
-            self.queries.epochs().condemn_index(wrong.to_owned());
-            self.queries.end_epoch();
+            self.queries.condemn_index(wrong.to_owned());
             return Ok(false);
         }
         Ok(false)
     }
 
-    fn has_room(&mut self, upkeep: &Upkeep) -> rusqlite::Result<bool> {
+    fn try_to_make_room(&mut self, upkeep: &Upkeep) -> rusqlite::Result<bool> {
         let (index, live) = upkeep.wal()?;
-        self.keeper.has_room(index, live)
+        self.keeper.try_to_make_room(index, live)
     }
 
     /// Queries go without the index until there is a new one.

@@ -1,9 +1,9 @@
--- One row: whose index this is, and how far it has come (store/index.rs).
+-- One row: whose index this is, and how far it has come (store/index/watermarks.rs).
 CREATE TABLE messages_marks (
     store BLOB NOT NULL, ordered_through INTEGER, ordered INTEGER NOT NULL,
     senders INTEGER NOT NULL, searchable_through INTEGER, changes_through INTEGER NOT NULL);
 
--- Keys stand as they sort (store/sort_columns.rs), so their columns have no type.
+-- Keys stand as they sort (store/database/sort_columns.rs), so their columns have no type.
 CREATE TABLE messages_order (
     instant, message_id, message_row INTEGER,
     PRIMARY KEY (instant, message_id, message_row)) WITHOUT ROWID;

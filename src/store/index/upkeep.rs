@@ -15,7 +15,7 @@ use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::store::database::{schema, wal};
 
-/// So many messages since the last look mean that the service is busy.
+/// So many messages since it was measured last mean that they come fast.
 const BUSY_ROWS: i64 = 100;
 /// A backlog of so many messages, as an older file brings along, is worth a line in the log.
 const LOGGED_BACKLOG: i64 = 100_000;
@@ -35,12 +35,10 @@ pub(super) struct Upkeep {
     order: LastSlice,
     /// The last slice of the search index.
     search: LastSlice,
-    /// Messages come fast.
-    busy: bool,
-    looked_row: Option<i64>,
-    looked_at: Instant,
-    /// Messages come fast and nobody asks anything: what can wait waits.
-    waits: bool,
+    arrival: Arrival,
+    /// The last row when it was measured how messages come, and when that was.
+    measured_row: Option<i64>,
+    measured_at: Instant,
     backlog: Option<Backlog>,
     /// What was taken out may still stand in the log.
     wal_holds_deleted: bool,
@@ -86,10 +84,9 @@ impl Upkeep {
             changes,
             order: LastSlice { ended: now, took: Duration::ZERO },
             search: LastSlice { ended: now, took: Duration::ZERO },
-            busy: false,
-            looked_row: rows.last,
-            looked_at: now,
-            waits: false,
+            arrival: Arrival::Slow,
+            measured_row: rows.last,
+            measured_at: now,
             backlog: None,
             wal_holds_deleted: true,
         })
@@ -101,16 +98,11 @@ impl Upkeep {
     }
 
     pub(super) fn due(&self) -> Option<Due> {
-        let arrival = match (self.busy, self.waits) {
-            (true, true) => Arrival::FastAndNobodyAsks,
-            (true, false) => Arrival::Fast,
-            (false, _) => Arrival::Slow,
-        };
         let situation = Situation {
             changes_are_pending: self.watermarks.changes_through < self.changes,
             unordered: self.unordered(),
             unsearchable: self.unsearchable(),
-            arrival,
+            arrival: self.arrival,
             has_backlog: self.backlog.is_some(),
             order: self.order,
             search: self.search,
@@ -129,7 +121,7 @@ impl Upkeep {
             return Ok(Sliced::MissedChanges);
         }
         // Nothing new may be taken in from a state of which a change is not known yet. And what is
-        // read is read before anything is written, because the log cannot start over meanwhile.
+        // read is read before anything is written, because the log cannot restart meanwhile.
         match part {
             _ if watermarks.changes_through < self.changes => {
                 self.wal_holds_deleted = true;
@@ -164,7 +156,7 @@ impl Upkeep {
     /// query reads it just now, the next call does it.
     pub(super) fn truncate_wal(&mut self) -> rusqlite::Result<()> {
         if self.wal_holds_deleted {
-            self.wal_holds_deleted = wal::truncate(&self.index)? != wal::Checkpointed::All;
+            self.wal_holds_deleted = wal::truncate(&self.index, Duration::ZERO)? != wal::Checkpointed::All;
         }
         Ok(())
     }
@@ -192,19 +184,26 @@ impl Upkeep {
         self.watermarks.changes_through
     }
 
-    /// What is there to do?
-    pub(super) fn look(&mut self, asked_recently: bool) -> rusqlite::Result<()> {
+    /// Reads anew what there is to do.
+    pub(super) fn refresh(&mut self, asked_recently: bool) -> rusqlite::Result<()> {
         (self.rows, self.changes) = state(&self.messages)?;
         self.measure();
-        self.waits = self.busy && !asked_recently;
+        if self.arrival != Arrival::Slow {
+            self.arrival = if asked_recently { Arrival::Fast } else { Arrival::FastAndNobodyAsks };
+        }
         Ok(())
     }
 
     /// Do messages come fast? To look right after another time would tell nothing of the rate.
     fn measure(&mut self) {
-        if self.looked_at.elapsed() >= ORDER_PAUSE / 2 {
-            self.busy = self.rows.behind(self.looked_row) >= BUSY_ROWS;
-            (self.looked_row, self.looked_at) = (self.rows.last, Instant::now());
+        if self.measured_at.elapsed() >= ORDER_PAUSE / 2 {
+            let is_fast = self.rows.behind(self.measured_row) >= BUSY_ROWS;
+            self.arrival = match self.arrival {
+                _ if !is_fast => Arrival::Slow,
+                Arrival::Slow => Arrival::Fast,
+                fast => fast,
+            };
+            (self.measured_row, self.measured_at) = (self.rows.last, Instant::now());
         }
     }
 
@@ -230,7 +229,7 @@ impl Upkeep {
 
     pub(super) fn tell(&mut self, log: &Log) {
         let done = self.unordered() <= 0 && self.unsearchable() <= 0;
-        if self.backlog.is_none() && !self.busy && self.unsearchable() >= LOGGED_BACKLOG {
+        if self.backlog.is_none() && self.arrival == Arrival::Slow && self.unsearchable() >= LOGGED_BACKLOG {
             let now = Instant::now();
             self.backlog = Some(Backlog { began: now, reported: now });
             self.report(log);

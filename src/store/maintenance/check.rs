@@ -1,7 +1,7 @@
 //! A check tells whether a database is sound with what is derived from it, also while a service uses them.
 //!
-//! Nothing is changed. A snapshot keeps the log from starting over, so a check gives up when that has
-//! grown too long, or when another command needs it to start over; a backup can be checked at leisure.
+//! Nothing is changed. A snapshot keeps the log from restarting, so a check gives up when that has
+//! grown too long, or when another command needs it to restart; a backup can be checked at leisure.
 
 mod derived;
 
@@ -19,7 +19,7 @@ use crate::store::database::{column, lock, schema, temporary};
 use crate::store::write::feed_order::OrderEnd;
 
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
-const CHECK_LOOK_OPS: i32 = 200_000;
+const CHECK_POLL_OPS: i32 = 200_000;
 /// Faults that a check names before it stops looking for more of a kind.
 const NAMED_FAULTS: usize = 20;
 
@@ -27,7 +27,7 @@ const NAMED_FAULTS: usize = 20;
 /// `say` hears of each in a line. True if all of it is sound.
 ///
 /// [`OpenError::InUse`] if a service commits so fast that the log grew too long meanwhile, or another
-/// command needs it to start over.
+/// command needs it to restart.
 pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool, OpenError> {
     let failed = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => OpenError::InUse(format!(
@@ -81,7 +81,7 @@ fn order(connection: &Connection) -> rusqlite::Result<&'static str> {
     })
 }
 
-/// What it does is interrupted when the log has to start over.
+/// What it does is interrupted when the log has to restart.
 fn open(database: &Path) -> rusqlite::Result<Connection> {
     let mut connection = schema::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
@@ -89,7 +89,7 @@ fn open(database: &Path) -> rusqlite::Result<Connection> {
     let log = WalLimit::of(database)?;
     let database = database.to_owned();
     let is_in_the_way = move || lock::is_asked(&database) || log.is_exceeded();
-    connection.progress_handler(CHECK_LOOK_OPS, Some(is_in_the_way))?;
+    connection.progress_handler(CHECK_POLL_OPS, Some(is_in_the_way))?;
     Ok(connection)
 }
 

@@ -13,8 +13,8 @@ use crate::store::write::tombstones;
 /// A message that is to go: its row, what tells that this still is the same message, and its id.
 pub(super) type Target<K> = (i64, K, Option<Vec<u8>>);
 
-/// Deletes the messages of which `tells`, a condition on `?2`, still holds, and remembers their ids as gone
-/// `at` this second. To be called in a transaction. Gives their number.
+/// Deletes the messages of which `tells`, a condition on `?2`, still holds, and puts a tombstone for each,
+/// with `at` as its second. To be called in a transaction. Gives their number.
 pub(super) fn delete<K: ToSql>(
     connection: &Connection,
     tells: &str,
@@ -31,7 +31,7 @@ pub(super) fn delete<K: ToSql>(
         }
         deleted += 1;
         if let Some(message_id) = message_id {
-            tombstones::remember(connection, &salt, message_id, at)?;
+            tombstones::put(connection, &salt, message_id, at)?;
         }
     }
     Ok(deleted)

@@ -35,7 +35,7 @@ use crate::store::index::{self, changes};
 /// Messages that the `erase` command deletes in one transaction: a running service waits for each.
 const ERASE_SLICE: usize = 128;
 /// How often it looks whether the database is free for a moment.
-const ERASE_LOOK: Duration = Duration::from_millis(1);
+const ERASE_POLL: Duration = Duration::from_millis(1);
 /// How long it waits for that, and for a running service to let go of its index. A query that keeps the log
 /// from being emptied is given up after ten seconds.
 const ERASE_PATIENCE: Duration = Duration::from_secs(20);
@@ -133,7 +133,7 @@ fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Resu
     let began = Instant::now();
     loop {
         match work() {
-            Err(error) if is_held(&error) && began.elapsed() < ERASE_PATIENCE => thread::sleep(ERASE_LOOK),
+            Err(error) if is_held(&error) && began.elapsed() < ERASE_PATIENCE => thread::sleep(ERASE_POLL),
             done => return done,
         }
     }
@@ -182,7 +182,7 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
     Ok(all)
 }
 
-/// Deletes those that are still what they were, and remembers their ids.
+/// Deletes those that are still what they were, and puts their tombstones.
 fn delete(connection: &Connection, rows: &[ErasableRow]) -> rusqlite::Result<u64> {
     // A clock that was set back is no reason to forget an id at once.
     let at = due::now().max(due::read(connection)?.unwrap_or(0));
@@ -207,7 +207,7 @@ fn remove_index(database: &Path) -> io::Result<()> {
         } else if now.is_some() {
             break;
         }
-        thread::sleep(ERASE_LOOK);
+        thread::sleep(ERASE_POLL);
     }
     index::remove(database)
 }

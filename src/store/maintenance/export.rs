@@ -1,7 +1,7 @@
 //! An export reads every message that matches a filter in the order in which they arrived, a slice at a time.
 //!
 //! - A slice is read in a snapshot of its own, which ends before anything is done with it: so the log can
-//!   start over however long an export takes, and a few megabytes hold it all.
+//!   restart however long an export takes, and a few megabytes hold it all.
 //! - What was stored when it began is in it, unless it was deleted since; what comes later is not.
 
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::schema;
 use crate::store::index::Watermarks;
 use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
-use crate::store::read::selection::Selection;
+use crate::store::read::selection::{Selection, Window};
 
-/// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can start over.
+/// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can restart.
 const EXPORT_ROWS: i64 = 10_000;
 /// Bytes of messages that `export` takes from one snapshot. They are held in memory, and written when
 /// the snapshot has ended: whoever reads them may be slow.
@@ -66,10 +66,11 @@ impl Export {
         let Some(last) = last else {
             return Ok(None);
         };
-        let mut selection = Selection::new(&self.filter, &Watermarks::default());
-        (selection.from_row, selection.through) = (first, last);
-        let rows = selection.in_table(COLUMNS, "m.rowid BETWEEN :from_row AND :through");
-        let mut statement = selection.prepare(&snapshot, &format!("{rows} ORDER BY m.rowid"))?;
+        let nothing_indexed = Watermarks::default();
+        let selection = Selection::new(&self.filter, &nothing_indexed);
+        let window = Window { rows: first..=last, ..selection.all() };
+        let rows = selection.in_table(COLUMNS, "m.rowid BETWEEN :from_row AND :through", &window);
+        let mut statement = selection.prepare(&snapshot, &format!("{rows} ORDER BY m.rowid"), &window)?;
         let (mut slice, mut bytes) = (Vec::new(), 0);
         let mut found = statement.raw_query();
         let behind = |row: i64| row.checked_add(1).map(|next| (next, end));

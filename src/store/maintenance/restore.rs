@@ -32,7 +32,7 @@ pub fn restore(
         Ok(backup)
     });
     let backup = looked_at.map_err(|error| match error {
-        OpenError::Foreign(reason) => OpenError::Unusable(format!("{what}: {reason}")),
+        OpenError::Refused(reason) => OpenError::Unusable(format!("{what}: {reason}")),
         other => other,
     })?;
     if is_same(&backup, database) {

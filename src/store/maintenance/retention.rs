@@ -5,7 +5,7 @@
 //!   of messages, one small slice at a time. A webhook never waits for more than one slice.
 //! - The next slice waits until the index knows of the last, because queries do, and rests for several
 //!   times as long as a slice took while webhooks come.
-//! - What was deleted still stands in the log. So that is cut to nothing, as soon as nobody reads it.
+//! - What was deleted still stands in the log. So that is truncated, as soon as nobody reads it.
 //! - What fails is tried again a moment later, from what the file then holds.
 
 pub(in crate::store) mod age;
@@ -24,7 +24,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 
 use super::deletion;
-use crate::limits::{BUSY_WEBHOOKS, DELETION_LOOK, EXPIRY_INTERVAL, EXPIRY_SLICE, REMOVAL_SLICE};
+use crate::limits::{BUSY_WEBHOOKS, DELETION_POLL, EXPIRY_INTERVAL, EXPIRY_SLICE, REMOVAL_SLICE};
 use crate::log::{Level, Line, Log};
 use crate::metrics::{Metrics, Priority};
 use crate::os;
@@ -48,13 +48,13 @@ const BUSY_EXPIRY_REST: u32 = 19;
 const EXPIRY_INDEX_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the service looks whether a look for old messages is due, and at changes that the index knows. A change is
 /// removed at the second look, so that the disk has most likely taken the index in.
-const RETENTION_LOOK: Duration = Duration::from_secs(5);
+const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
 /// Changes that are kept for an index that cannot be had; 10 MB. It is made anew later.
 const MAX_CHANGES: usize = 100_000;
-/// How long the id of a message that is gone is remembered. Senders try again for up to seven days.
-const IDS_REMEMBERED: Duration = Duration::from_secs(8 * 86_400);
-/// How often remembered ids are looked through for those that are remembered for longer.
-const IDS_INTERVAL: Duration = Duration::from_secs(86_400);
+/// How long the tombstone of a message stays. Senders try again for up to seven days.
+const TOMBSTONES_STAY: Duration = Duration::from_secs(8 * 86_400);
+/// How often tombstones are gone through for those that have stayed for longer.
+const TOMBSTONES_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// Messages whose age is looked at in one snapshot, before the first of them is deleted: some milliseconds.
 const EXPIRY_SCAN: usize = 4096;
@@ -84,7 +84,7 @@ impl Retention {
             os::lower_priority_of_this_thread();
             let mut work = RetentionLoop::new(parts, stopped);
             // A panic costs one look.
-            while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() && !work.pause(RETENTION_LOOK) {}
+            while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() && !work.pause(RETENTION_INTERVAL) {}
         })?;
         Ok(Self { stop, thread: Mutex::new(Some(thread)) })
     }
@@ -100,7 +100,7 @@ impl Retention {
     }
 }
 
-/// Deletes those messages that are still what they were, and remembers their ids. To be called in a
+/// Deletes those messages that are still what they were, and puts their tombstones. To be called in a
 /// transaction. Gives their number.
 pub(in crate::store) fn delete(
     connection: &Connection,
@@ -110,6 +110,14 @@ pub(in crate::store) fn delete(
     const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
     deletion::overwrite_texts(connection, TELLS, expired)?;
     deletion::delete(connection, TELLS, expired, at)
+}
+
+/// How the last pass through what is too old went.
+enum LastPass {
+    Never,
+    FinishedAt(Instant),
+    /// Messages came faster than they went.
+    CutShort,
 }
 
 struct RetentionLoop {
@@ -124,10 +132,8 @@ struct RetentionLoop {
     now: i64,
     /// When the newest message was stored by which the clock was doubted last.
     doubted_for: Option<InstantKey>,
-    looked_at: Option<Instant>,
-    /// The last pass was cut short.
-    is_late: bool,
-    ids_at: Option<Instant>,
+    last_pass: LastPass,
+    tombstones_at: Option<Instant>,
     /// The last change that the index knew, and when.
     known: Option<(i64, Instant)>,
     /// The last change that was removed.
@@ -147,9 +153,8 @@ impl RetentionLoop {
             stopping: false,
             now: 0,
             doubted_for: None,
-            looked_at: None,
-            is_late: false,
-            ids_at: None,
+            last_pass: LastPass::Never,
+            tombstones_at: None,
             known: None,
             removed: 0,
             wal_holds_deleted: false,
@@ -159,12 +164,12 @@ impl RetentionLoop {
 
     fn run(&mut self) {
         loop {
-            let looked = self.look().and_then(|()| self.truncate_wal());
-            if looked.is_err() {
+            let done = self.do_what_is_due().and_then(|()| self.truncate_wal());
+            if done.is_err() {
                 self.open = None;
             }
-            self.tell(looked.err().as_ref());
-            if self.pause(RETENTION_LOOK) {
+            self.tell(done.err().as_ref());
+            if self.pause(RETENTION_INTERVAL) {
                 return;
             }
         }
@@ -188,12 +193,13 @@ impl RetentionLoop {
         Ok(Rc::clone(messages))
     }
 
-    fn look(&mut self) -> Result<(), StoreError> {
+    fn do_what_is_due(&mut self) -> Result<(), StoreError> {
         // A panic may have left it as it was.
         self.parts.queries.set_deleting(false);
         self.remove_changes()?;
-        let is_due = |last: Option<Instant>, interval| last.is_none_or(|last| last.elapsed() >= interval);
-        if !is_due(self.looked_at, EXPIRY_INTERVAL) || !self.may_delete()? {
+        if matches!(self.last_pass, LastPass::FinishedAt(at) if at.elapsed() < EXPIRY_INTERVAL)
+            || !self.may_delete()?
+        {
             return Ok(());
         }
         let mut is_done = true;
@@ -210,13 +216,11 @@ impl RetentionLoop {
                 self.parts.log.write(&line.thousandths("seconds", took));
             }
         }
-        if is_due(self.ids_at, IDS_INTERVAL) {
-            self.forget_ids()?;
-            self.ids_at = Some(Instant::now());
+        if self.tombstones_at.is_none_or(|at| at.elapsed() >= TOMBSTONES_INTERVAL) {
+            self.remove_tombstones()?;
+            self.tombstones_at = Some(Instant::now());
         }
-        // What is left over is gone on with at the next look.
-        self.looked_at = is_done.then(Instant::now);
-        self.is_late = !is_done;
+        self.last_pass = if is_done { LastPass::FinishedAt(Instant::now()) } else { LastPass::CutShort };
         Ok(())
     }
 
@@ -240,11 +244,13 @@ impl RetentionLoop {
         let ahead = age::newest(&messages)?.filter(|date| calendar.is_future(date));
         let is_before_newest = ahead.is_some() && ahead != self.doubted_for;
         let verdict = due::verdict(due::read(&messages)?, is_before_newest, self.now);
-        let keep = due::not_before(verdict, self.now);
-        if let Some(not_before) = keep {
+        let not_before = due::not_before(verdict, self.now);
+        if let Some(not_before) = not_before {
             self.parts.jobs.run(move |connection| due::write(connection, not_before))?;
         }
-        if let (ClockVerdict::Doubt(doubt), Some(until), true) = (verdict, keep, self.parts.days.is_some()) {
+        if let (ClockVerdict::Doubt(doubt), Some(until), true) =
+            (verdict, not_before, self.parts.days.is_some())
+        {
             let line = Line::event(Level::Warning, "expiry_waits").text("until", &due::rfc3339(until));
             self.parts.log.write(&line.text("detail", doubt.text()));
         }
@@ -282,7 +288,10 @@ impl RetentionLoop {
         let at = self.now;
         let is_busy = self.parts.metrics.in_flight(Priority::Ingest).load(Relaxed) >= BUSY_WEBHOOKS;
         // Where messages come faster than they go, the file would grow for ever.
-        let rest = if is_busy && !self.is_late { BUSY_EXPIRY_REST } else { EXPIRY_REST };
+        let rest = match self.last_pass {
+            LastPass::Never | LastPass::FinishedAt(_) if is_busy => BUSY_EXPIRY_REST,
+            _ => EXPIRY_REST,
+        };
         let deleted = self.slice(rest, move |connection| delete(connection, &expired, at))?;
         self.parts.metrics.messages_expired.fetch_add(deleted, Relaxed);
         self.wait_for_index(messages)?;
@@ -315,14 +324,14 @@ impl RetentionLoop {
             && let Some(changes_through) = self.changes_known_to_index()
             && changes::are_pending(messages, &Watermarks { changes_through, ..Watermarks::default() })?
         {
-            thread::sleep(DELETION_LOOK);
+            thread::sleep(DELETION_POLL);
         }
         Ok(())
     }
 
     /// Removes changes that the index has known for a while.
     fn remove_changes(&mut self) -> Result<(), StoreError> {
-        if self.known.is_some_and(|(_, since)| since.elapsed() < RETENTION_LOOK) {
+        if self.known.is_some_and(|(_, since)| since.elapsed() < RETENTION_INTERVAL) {
             return Ok(());
         }
         let known = self.changes_known_to_index();
@@ -340,10 +349,10 @@ impl RetentionLoop {
         Ok(())
     }
 
-    /// Lets go of the ids that were remembered for long enough.
-    fn forget_ids(&mut self) -> Result<(), StoreError> {
+    /// Removes the tombstones that have stayed for long enough.
+    fn remove_tombstones(&mut self) -> Result<(), StoreError> {
         let connection = self.messages()?;
-        let before = self.now.saturating_sub(IDS_REMEMBERED.as_secs() as i64);
+        let before = self.now.saturating_sub(TOMBSTONES_STAY.as_secs() as i64);
         let mut after = Vec::new();
         while !self.pause(Duration::ZERO)
             && let Some(stretch) = tombstones::stretch(&connection, after, before)?

@@ -1,4 +1,4 @@
-//! A bound on the log ends a command whose snapshot keeps it from starting over: the service cannot end that one.
+//! A bound on the log ends a command whose snapshot keeps it from restarting: the service cannot end that one.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::store::database::wal_bounds::DATABASE;
 use crate::store::database::{schema, wal};
 
-/// A command that reads for long beside a service keeps the log from starting over, and gives up when it
+/// A command that reads for long beside a service keeps the log from restarting, and gives up when it
 /// has become as long as this meanwhile.
 const MAX_BYTES_FOR_A_COMMAND: u64 = 1 << 30;
 

@@ -1,6 +1,6 @@
 //! A process beside the service makes room in the write-ahead log before each of its own transactions.
 //!
-//! Queries of the service overlap, and keep the log from starting over; so it is asked for a moment without
+//! Queries of the service overlap, and keep the log from restarting; so it is asked for a moment without
 //! any ([`Lock::ask_for_a_moment`]). Somebody else who reads cannot be asked, and is waited for.
 
 use std::thread;
@@ -14,7 +14,7 @@ use crate::store::database::wal::{self, Checkpointed};
 use crate::store::database::wal_bounds::DATABASE;
 
 /// How often it is tried. A service under load is at rest for moments only.
-const LOOK: Duration = Duration::from_millis(1);
+const ROOM_POLL: Duration = Duration::from_millis(1);
 /// How long the service is asked at a time: it looks every 50 ms, and gives up long queries after two seconds.
 const ASKED: Duration = Duration::from_secs(4);
 /// How long its queries have until it is asked again: somebody else is in the way then.
@@ -37,7 +37,7 @@ pub(super) fn make(connection: &Connection, lock: &Lock, patience: Duration) -> 
 pub(super) fn truncate(connection: &Connection, lock: &Lock, patience: Duration) -> rusqlite::Result<()> {
     // Most of it, while others go on.
     wal::passive(connection)?;
-    until_all_is_checkpointed(lock, patience, || wal::truncate(connection))
+    until_all_is_checkpointed(lock, patience, || wal::truncate(connection, Duration::ZERO))
 }
 
 fn until_all_is_checkpointed(
@@ -61,7 +61,7 @@ fn until_all_is_checkpointed(
             true => asking.or_else(|| lock.ask_for_a_moment()),
             false => None,
         };
-        thread::sleep(LOOK);
+        thread::sleep(ROOM_POLL);
     }
 }
 

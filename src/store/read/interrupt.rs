@@ -1,4 +1,4 @@
-//! A query is interrupted at its deadline, at a stop, or when it has kept a long log from starting over.
+//! A query is interrupted at its deadline, at a stop, or when it has kept a long log from restarting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -39,7 +39,7 @@ impl Interrupt {
     pub(super) fn watch(&self, connection: &mut Connection) -> rusqlite::Result<Arc<QueryTimes>> {
         let times = Arc::<QueryTimes>::default();
         let (seen, own) = (Arc::clone(&times), self.clone());
-        connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(move || own.look(&seen)))?;
+        connection.progress_handler(QUERY_DEADLINE_CHECK_OPS, Some(move || own.gives_up(&seen)))?;
         Ok(times)
     }
 
@@ -49,7 +49,7 @@ impl Interrupt {
     }
 
     /// True if the query is given up.
-    fn look(&self, times: &QueryTimes) -> bool {
+    fn gives_up(&self, times: &QueryTimes) -> bool {
         let now = self.millis(Instant::now());
         let at_work = Duration::from_millis(now.saturating_sub(times.began.load(Relaxed)));
         let is_closing = self.closing.load(Relaxed);

@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::Snapshot;
 use super::search::{self, Matches};
-use super::selection::{Selection, Source};
+use super::selection::{Selection, Source, Window};
 use super::total::{self, in_tail};
 use crate::cursor::{Cursor, LongPlace};
 use crate::filter::{Filter, PageQuery};
@@ -59,29 +59,27 @@ pub struct Page {
 pub(in crate::store) fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, StoreError> {
     let connection = snapshot.connection;
     let filter = &query.filter;
-    let mut selection = Selection::new(filter, snapshot.watermarks);
+    let selection = Selection::new(filter, snapshot.watermarks);
+    let all = selection.all();
     // The tail is sorted in memory, as far as the page lies in it.
-    if query.offset.unsigned_abs() > MAX_SORTED && in_tail(snapshot, &selection)? > MAX_SORTED {
-        return Err(StoreError::TooSlow);
+    if query.offset.unsigned_abs() > MAX_SORTED && in_tail(snapshot, selection, &all)? > MAX_SORTED {
+        return Err(StoreError::TooDeep);
     }
     let matches = match &filter.q {
-        Some(word) => search::find(snapshot, filter, word, &mut selection)?,
-        None => Matches::Many(total::read(snapshot, filter)?, Source::in_order(filter)),
+        Some(word) => search::find(snapshot, filter, word, selection)?,
+        None => Matches::Many { total: total::read(snapshot, filter)?, source: Source::Order },
     };
-    selection.limit = i64::from(query.limit) + 1;
-    selection.offset = query.offset;
-    if let Some(cursor) = &query.after {
-        selection.start = selection.start.max(start_at(connection, cursor)?);
-    }
+    let cursor = query.after.as_ref().map(|cursor| start_at(connection, cursor)).transpose()?;
+    let start = all.start.clone().max(cursor.unwrap_or_default());
+    let page = Window { start, limit: i64::from(query.limit) + 1, offset: query.offset, ..all };
     let (total, keys) = match matches {
-        Matches::At(places) => (places.len() as u64, page_of(places, &selection)),
-        Matches::Many(total, source) => {
+        Matches::At(places) => (places.len() as u64, page_of(places, &page)),
+        Matches::Many { total, source } => {
             let wanted = query.offset.unsigned_abs().saturating_add(query.limit.into());
-            let source = search::source_of_page(snapshot, filter, source, total, wanted);
-            if filter.q.is_none() && filter.from.is_none() && query.offset > WALKED_OFFSET {
-                skip(snapshot, &mut selection)?;
-            }
-            (total, select(connection, source, &selection)?)
+            let source = search::source_of_page(snapshot, source, total, wanted);
+            let is_skippable = filter.q.is_none() && filter.from.is_none() && query.offset > WALKED_OFFSET;
+            let page = if is_skippable { skip(snapshot, selection, page)? } else { page };
+            (total, select(connection, selection, &source, &page)?)
         }
     };
     // One more than the page holds, and each of them is there: so this alone says whether more follow.
@@ -109,41 +107,40 @@ fn start_at(connection: &Connection, cursor: &Cursor) -> rusqlite::Result<SortKe
 }
 
 /// Replaces most of a large offset by a start behind the rows that it passes over.
-fn skip(snapshot: Snapshot<'_>, selection: &mut Selection<'_>) -> Result<(), StoreError> {
+fn skip(snapshot: Snapshot<'_>, selection: Selection<'_>, page: Window) -> Result<Window, StoreError> {
     let connection = snapshot.connection;
-    let tail = in_tail(snapshot, selection)?;
-    let passed = rank::before(connection, &selection.start)?;
+    let tail = in_tail(snapshot, selection, &page)?;
+    let passed = rank::before(connection, &page.start)?;
     // Any of the tail may lie before the page; so many indexed rows certainly do.
-    let certain = selection.offset.unsigned_abs().saturating_sub(tail);
-    let (block, before) = rank::seek(connection, passed + certain)?;
-    if before > passed {
-        selection.start = block;
-        let skipped = (before - passed + tail).checked_sub(in_tail(snapshot, selection)?);
-        match skipped.filter(|skipped| *skipped <= selection.offset.unsigned_abs()) {
-            Some(skipped) => selection.offset -= skipped as i64,
-            None => {
-                return Err(index::is_wrong("more messages come before a page than its offset passes over"));
-            }
-        }
+    let offset = page.offset.unsigned_abs();
+    let (block, before) = rank::seek(connection, passed + offset.saturating_sub(tail))?;
+    if before <= passed {
+        return Ok(page);
     }
-    Ok(())
+    let nearer = Window { start: block, ..page };
+    let skipped = (before - passed + tail).checked_sub(in_tail(snapshot, selection, &nearer)?);
+    let left = skipped.and_then(|skipped| offset.checked_sub(skipped));
+    let left =
+        left.ok_or_else(|| index::is_wrong("more messages come before a page than its offset passes over"))?;
+    Ok(Window { offset: left as i64, ..nearer })
 }
 
 /// Of all places, in their order, those of the page.
-fn page_of(places: Vec<SortKey>, selection: &Selection<'_>) -> Vec<SortKey> {
-    let first = places.partition_point(|place| *place < selection.start);
-    let offset = usize::try_from(selection.offset).unwrap_or(usize::MAX);
-    places.into_iter().skip(first).skip(offset).take(selection.limit as usize).collect()
+fn page_of(places: Vec<SortKey>, page: &Window) -> Vec<SortKey> {
+    let first = places.partition_point(|place| *place < page.start);
+    let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    places.into_iter().skip(first).skip(offset).take(page.limit as usize).collect()
 }
 
 /// The places of the page.
 fn select(
     connection: &Connection,
-    source: Source,
-    selection: &Selection<'_>,
+    selection: Selection<'_>,
+    source: &Source,
+    page: &Window,
 ) -> rusqlite::Result<Vec<SortKey>> {
-    let sql = format!("{} ORDER BY {KEY} LIMIT :limit OFFSET :offset", selection.places(source));
-    let mut statement = selection.prepare(connection, &sql)?;
+    let arranged = format!("ORDER BY {KEY} LIMIT :limit OFFSET :offset");
+    let mut statement = selection.places(connection, source, page, &arranged)?;
     let mut found = statement.raw_query();
     let mut keys = Vec::new();
     while let Some(row) = found.next()? {

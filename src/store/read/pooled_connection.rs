@@ -73,9 +73,10 @@ impl Connector {
         self.interrupt.begins(&pooled.times, deadline);
         let result = in_one_snapshot(&pooled.connection, query);
         // After an error of the machine a fresh connection starts from the file, not from a cache. And a
-        // snapshot that could not be ended would keep the log from ever starting over.
-        let is_sound = matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::Locked))
-            && pooled.connection.is_autocommit();
+        // snapshot that could not be ended would keep the log from ever restarting.
+        let is_sound =
+            matches!(result, Ok(_) | Err(StoreError::TooSlow | StoreError::TooDeep | StoreError::Locked))
+                && pooled.connection.is_autocommit();
         let is_current = self.is_current(&pooled);
         if pooled.frozen.is_some() && !is_current {
             return (Instant::now() >= deadline).then_some(Err(StoreError::TooSlow));

@@ -18,12 +18,12 @@ use super::interrupt::Interrupt;
 use super::pool::{Pool, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
 use super::query_activity::QueryActivity;
-use crate::limits::{DELETION_LOOK, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
+use crate::limits::{DELETION_POLL, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
 use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::reader_gate::ReaderGate;
 use crate::store::error::StoreError;
-use crate::store::index::epoch::Epochs;
+use crate::store::index::epoch::{Epochs, PublishedIndex};
 use crate::store::index::{self, Watermarks, changes};
 
 /// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
@@ -72,17 +72,18 @@ impl Queries {
     ) -> Result<T, StoreError> {
         self.in_turn(asked, |slot, deadline| {
             let epoch = self.epochs().current();
-            if epoch.index.is_some() {
-                match self.with_index(&mut slot.with_index, deadline, &query) {
-                    Ok(Indexed::Answer(answer)) => return Ok(answer),
-                    Ok(Indexed::IsBehind | Indexed::OfNoUse) => {}
-                    Err(error @ (StoreError::TooSlow | StoreError::Locked)) => return Err(error),
-                    // Whichever of the two files it was, the other connection tells.
-                    Err(error) if self.epochs().has_index(epoch.generation) => {
-                        self.retire_index(error);
+            if let Some(index) = epoch.index {
+                match self.with_index(&mut slot.with_index, index, deadline, &query) {
+                    Ok(Some(answer)) => return Ok(answer),
+                    Ok(None) => {}
+                    Err(error @ (StoreError::TooSlow | StoreError::TooDeep | StoreError::Locked)) => {
+                        return Err(error);
                     }
                     // That index is out of use already.
-                    Err(_) => {}
+                    Err(_) if !self.epochs().has_index(epoch.generation) => {}
+                    Err(StoreError::Corrupt(cause)) => self.condemn_index(cause),
+                    // Whichever of the two files it was, the other connection tells.
+                    Err(_) => self.end_epoch(),
                 }
             }
             self.ask_messages(slot, deadline, |connection| {
@@ -111,7 +112,7 @@ impl Queries {
             return Err(StoreError::TooSlow);
         }
         let mut slot = self.pool.borrow(deadline).ok_or(StoreError::TooSlow)?;
-        // Behind the turn: whoever still waits for one keeps no log from starting over.
+        // Behind the turn: whoever still waits for one keeps no log from restarting.
         let _running = self.gate().pass(deadline).ok_or(StoreError::TooSlow)?;
         if self.connector.is_closing() {
             return Err(StoreError::Stopping);
@@ -129,12 +130,14 @@ impl Queries {
         self.connector.run(&mut slot.without_index, attach, deadline, query)
     }
 
+    /// `None` if the index cannot tell.
     fn with_index<T>(
         &self,
         slot: &mut Option<PooledConnection>,
+        index: PublishedIndex,
         deadline: Instant,
         query: &impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
-    ) -> Result<Indexed<T>, StoreError> {
+    ) -> Result<Option<T>, StoreError> {
         let indexed = |connection: &Connection| {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
@@ -148,22 +151,19 @@ impl Queries {
             }
             query(Snapshot { connection, watermarks: &watermarks }).map(Indexed::Answer)
         };
-        let attach = |connection: &Connection, path: &Path| {
-            let file = self.epochs().current().index.and_then(|index| index.file);
-            index::attach(connection, path, file)
-        };
+        let attach = |connection: &Connection, path: &Path| index::attach(connection, path, index.file);
         let patience = deadline.min(Instant::now() + DELETION_PATIENCE);
         loop {
-            let found = self.connector.run(slot, attach, deadline, indexed)?;
-            if !matches!(found, Indexed::IsBehind) || Instant::now() >= patience {
-                return Ok(found);
+            match self.connector.run(slot, attach, deadline, indexed)? {
+                Indexed::Answer(answer) => return Ok(Some(answer)),
+                Indexed::IsBehind if Instant::now() < patience => thread::sleep(DELETION_POLL),
+                Indexed::IsBehind | Indexed::OfNoUse => return Ok(None),
             }
-            thread::sleep(DELETION_LOOK);
         }
     }
 
     /// Ok if the database answers and has its schema.
-    pub(in crate::store) fn answer(&self) -> Result<(), StoreError> {
+    pub(in crate::store) fn ping(&self) -> Result<(), StoreError> {
         let mut slot = self.pool.for_probes();
         if self.connector.is_closing() {
             return Err(StoreError::Stopping);
@@ -179,7 +179,7 @@ impl Queries {
         )
     }
 
-    /// What keeps queries back while a log has to start over.
+    /// What keeps queries back while a log has to restart.
     pub(in crate::store) fn gate(&self) -> &Arc<ReaderGate> {
         &self.connector.interrupt.gate
     }
@@ -207,18 +207,19 @@ impl Queries {
         self.deleting.store(deleting, Relaxed);
     }
 
-    /// What was found with the index is an error: it is not to be used any more, and made anew if it is wrong.
-    fn retire_index(&self, error: StoreError) {
-        if let StoreError::Corrupt(cause) = error {
-            self.epochs().condemn_index(cause);
-        }
-        self.end_epoch();
-    }
-
     /// Puts the index out of use, and closes the connections to the files that the path named until now; one in use
     /// is closed by whoever uses it.
     pub(in crate::store) fn end_epoch(&self) {
-        self.epochs().end();
+        self.next_epoch(None);
+    }
+
+    /// The same where the index is wrong: it is made anew.
+    pub(in crate::store) fn condemn_index(&self, cause: String) {
+        self.next_epoch(Some(cause));
+    }
+
+    fn next_epoch(&self, condemned: Option<String>) {
+        self.epochs().end(condemned);
         self.pool.clear();
         self.epochs().wake_indexer();
     }
@@ -260,14 +261,14 @@ mod tests {
             (0..READ_CONNECTIONS).map(|_| query(Arc::clone(&queries), begins.clone())).collect();
         running.iter().for_each(|_| has_begun.recv().unwrap());
         let waiting = query(Arc::clone(&queries), begins);
-        queries.answer().unwrap();
+        queries.ping().unwrap();
         queries.close();
         for query in running.into_iter().chain([waiting]) {
             assert_eq!(query.join().unwrap(), Err(StoreError::Stopping));
         }
         assert!(has_begun.try_recv().is_err(), "the one that waited has not begun");
         assert_eq!(queries.with(Instant::now(), |_| Ok(())), Err(StoreError::Stopping));
-        assert_eq!(queries.answer(), Err(StoreError::Stopping));
+        assert_eq!(queries.ping(), Err(StoreError::Stopping));
         // Theirs was the last connection, so there is no log any more.
         assert!(!crate::store::database::files::wal_path(&path).exists());
     }

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::Snapshot;
-use super::selection::{Selection, Source};
+use super::selection::{Selection, Source, Window};
 use super::total;
 use crate::filter::Filter;
 use crate::folding::Needle;
@@ -18,15 +18,15 @@ use crate::store::error::StoreError;
 use crate::store::index::first_behind;
 use crate::store::index::search::Question;
 
-/// So few proposed rows are looked up however small the table is.
+/// So few proposed rows are looked up however small the table is: to read even a small one takes as long.
 const FEW_PROPOSED_ROWS: u64 = 32;
 
 /// Where the messages that match are.
 pub(super) enum Matches {
     /// At these places, in their order.
     At(Vec<SortKey>),
-    /// They are too many to keep their places; so many, and there.
-    Many(u64, Source),
+    /// They are too many to keep their places.
+    Many { total: u64, source: Source },
 }
 
 /// Goes through the fewest rows that are certain to hold every match.
@@ -34,15 +34,16 @@ pub(super) fn find(
     snapshot: Snapshot<'_>,
     filter: &Filter,
     word: &Needle,
-    selection: &mut Selection<'_>,
+    selection: Selection<'_>,
 ) -> Result<Matches, StoreError> {
-    let source = choose(snapshot, filter, word, selection)?;
+    let source = choose(snapshot, filter, word)?;
     let connection = snapshot.connection;
     let (mut places, mut total) = (Vec::new(), 0);
-    // Of a whole table no more than what is kept: to count the rest without their places is faster.
-    selection.limit = if source == Source::Table { KEPT_MATCHES as i64 } else { -1 };
-    let mut statement =
-        selection.prepare(connection, &format!("{} LIMIT :limit", selection.places(source)))?;
+    // Of a whole table no more than what is kept, in the order of rows: to count the rest, which are behind the last
+    // of these, without their places is faster.
+    let arranged = if source == Source::Table { "ORDER BY m.rowid LIMIT :limit" } else { "" };
+    let kept = Window { limit: KEPT_MATCHES as i64, ..selection.all() };
+    let mut statement = selection.places(connection, &source, &kept, arranged)?;
     let mut found = statement.raw_query();
     while let Some(row) = found.next()? {
         total += 1;
@@ -51,23 +52,18 @@ pub(super) fn find(
         }
     }
     if let Some(last) = places.last().filter(|_| source == Source::Table && total == KEPT_MATCHES) {
-        selection.from_row = first_behind(Some(last.row));
-        let rest = selection.in_table("COUNT(*)", "m.rowid >= :from_row");
-        total += selection.number(connection, &rest)? as usize;
+        let rest = Window { rows: first_behind(Some(last.row))..=i64::MAX, ..selection.all() };
+        let count = selection.in_table("COUNT(*)", "m.rowid >= :from_row", &rest);
+        total += selection.number(connection, &count, &rest)? as usize;
     }
     if total > places.len() {
-        return Ok(Matches::Many(total as u64, source));
+        return Ok(Matches::Many { total: total as u64, source });
     }
     places.sort_unstable();
     Ok(Matches::At(places))
 }
 
-fn choose(
-    snapshot: Snapshot<'_>,
-    filter: &Filter,
-    word: &Needle,
-    selection: &mut Selection<'_>,
-) -> Result<Source, StoreError> {
+fn choose(snapshot: Snapshot<'_>, filter: &Filter, word: &Needle) -> Result<Source, StoreError> {
     let ordered = snapshot.watermarks.ordered;
     let in_order = total::indexed(snapshot, filter)?;
     // To look a row up costs about as much as to read some of them one after the other, and to ask
@@ -75,10 +71,9 @@ fn choose(
     let by_order = in_order < ordered / PROPOSED_SHARE;
     let few = if by_order { in_order } else { ordered } / PROPOSED_SHARE;
     if let Some(rows) = proposals(snapshot.connection, word, few.max(FEW_PROPOSED_ROWS))? {
-        selection.proposed = Rc::new(rows);
-        return Ok(Source::Proposed);
+        return Ok(Source::Proposed(Rc::new(rows)));
     }
-    Ok(if by_order { Source::in_order(filter) } else { Source::Table })
+    Ok(if by_order { Source::Order } else { Source::Table })
 }
 
 /// The rows that the search index names. `None` if it knows nothing of so short a word, or names
@@ -113,17 +108,11 @@ fn ask(connection: &Connection, expression: &str, most: u64) -> rusqlite::Result
 
 /// From where the first `wanted` of `total` matches are read in their order: where many match, going through the
 /// order finds them soon; where few do, they are gathered and sorted.
-pub(super) fn source_of_page(
-    snapshot: Snapshot<'_>,
-    filter: &Filter,
-    source: Source,
-    total: u64,
-    wanted: u64,
-) -> Source {
+pub(super) fn source_of_page(snapshot: Snapshot<'_>, source: Source, total: u64, wanted: u64) -> Source {
     let ordered = snapshot.watermarks.ordered;
     // Of so many rows in the order, looked up one by one, one matches.
     let apart = ordered / total.max(1);
     let few_lookups = source == Source::Table && apart.saturating_mul(wanted) < ordered / PROPOSED_SHARE;
     // What is gathered and sorted is held in memory.
-    if few_lookups || total.min(wanted) > MAX_SORTED { Source::in_order(filter) } else { source }
+    if few_lookups || total.min(wanted) > MAX_SORTED { Source::Order } else { source }
 }

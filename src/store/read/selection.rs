@@ -3,6 +3,7 @@
 //! Parameters have names, each with one meaning in every statement. Statements name the table of messages `m`,
 //! and one of the index `d`.
 
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use rusqlite::types::Value;
@@ -14,23 +15,14 @@ use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, key_of_m
 use crate::store::index::{Watermarks, first_behind};
 
 /// Where the matches are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
-    /// In the order of all messages, and in the tail behind it.
+    /// In the order, all messages' or one sender's, and in the tail behind it.
     Order,
-    /// In one sender's messages in their order, and in the tail behind it.
-    Sender,
-    /// In the rows that the search index proposes, and in those that it does not know yet.
-    Proposed,
+    /// In the rows of these numbers, which the search index proposes, and in those that it does not know yet.
+    Proposed(Rc<Vec<Value>>),
     /// In the table, row by row.
     Table,
-}
-
-impl Source {
-    /// The source that has the messages of a filter in their order.
-    pub(super) fn in_order(filter: &Filter) -> Self {
-        if filter.from.is_some() { Self::Sender } else { Self::Order }
-    }
 }
 
 /// Rows that the order does not know yet.
@@ -38,45 +30,57 @@ pub(super) const UNORDERED: &str = "m.rowid >= :unordered_from";
 
 const HAS_WORD: &str = "contains_folded(CAST(m.text AS BLOB), :q)";
 
-/// A filter, with the values of every parameter.
+/// Which of the matches one statement is about, as far as it names them.
+#[derive(Clone)]
+pub(in crate::store) struct Window {
+    /// The first place that counts.
+    pub(in crate::store) start: SortKey,
+    /// The rows that count.
+    pub(in crate::store) rows: RangeInclusive<i64>,
+    pub(in crate::store) limit: i64,
+    pub(in crate::store) offset: i64,
+}
+
+/// A filter, and how far the index has come.
+#[derive(Clone, Copy)]
 pub(in crate::store) struct Selection<'a> {
     filter: &'a Filter,
-    watermarks: Watermarks,
-    /// The first place that counts.
-    pub(super) start: SortKey,
-    pub(super) limit: i64,
-    pub(super) offset: i64,
-    /// What the search index proposes: numbers of rows.
-    pub(super) proposed: Rc<Vec<Value>>,
-    /// A row from which on rows count,
-    pub(in crate::store) from_row: i64,
-    /// and one up to which they do.
-    pub(in crate::store) through: i64,
+    watermarks: &'a Watermarks,
 }
 
 impl<'a> Selection<'a> {
+    pub(in crate::store) fn new(filter: &'a Filter, watermarks: &'a Watermarks) -> Self {
+        Self { filter, watermarks }
+    }
+
     /// Everything that matches.
-    pub(in crate::store) fn new(filter: &'a Filter, watermarks: &Watermarks) -> Self {
-        Self {
-            filter,
-            watermarks: *watermarks,
-            start: filter.since.as_ref().map(|since| SortKey::first_at(since.as_str())).unwrap_or_default(),
-            limit: -1,
-            offset: 0,
-            proposed: Rc::default(),
-            from_row: i64::MIN,
-            through: i64::MAX,
+    pub(in crate::store) fn all(&self) -> Window {
+        let since = self.filter.since.as_ref().map(|since| SortKey::first_at(since.as_str()));
+        Window { start: since.unwrap_or_default(), rows: i64::MIN..=i64::MAX, limit: -1, offset: 0 }
+    }
+
+    /// The sort keys of what a source has in a window, `arranged` by what follows the SELECT.
+    pub(super) fn places<'c>(
+        &self,
+        connection: &'c Connection,
+        source: &Source,
+        window: &Window,
+        arranged: &str,
+    ) -> rusqlite::Result<CachedStatement<'c>> {
+        let places = format!("{} {arranged}", self.in_source(source, window));
+        match source {
+            Source::Proposed(rows) => self.bind(connection, &places, window, rows),
+            Source::Order | Source::Table => self.prepare(connection, &places, window),
         }
     }
 
-    /// A SELECT of the sort keys of all that a source has.
-    pub(super) fn places(&self, source: Source) -> String {
+    fn in_source(&self, source: &Source, window: &Window) -> String {
         let key = key_of_message();
-        let in_tail = |which: &str| self.in_table(&key, which);
+        let in_tail = |which: &str| self.in_table(&key, which, window);
         let key_in_index = "d.instant AS instant, d.message_id AS message_id, d.message_row AS message_row";
         let (indexed, tail) = match source {
-            Source::Order | Source::Sender => (self.in_order(key_in_index), in_tail(UNORDERED)),
-            Source::Proposed => (
+            Source::Order => (self.in_order(key_in_index), in_tail(UNORDERED)),
+            Source::Proposed(_) => (
                 in_tail("m.rowid IN (SELECT value FROM rarray(:proposed)) AND m.rowid < :unsearchable_from"),
                 in_tail("m.rowid >= :unsearchable_from"),
             ),
@@ -102,12 +106,12 @@ impl<'a> Selection<'a> {
     }
 
     /// A SELECT from some rows of the table itself, every condition of the filter tested on each.
-    pub(in crate::store) fn in_table(&self, columns: &str, which: &str) -> String {
+    pub(in crate::store) fn in_table(&self, columns: &str, which: &str, window: &Window) -> String {
         let mut conditions = vec![which.to_owned()];
         if self.filter.from.is_some() {
             conditions.push(format!("{SENDER} = :from"));
         }
-        if self.start != SortKey::default() {
+        if window.start != SortKey::default() {
             conditions
                 .push(format!("({INSTANT}, {MESSAGE_ID}, m.rowid) >= (:instant, :message_id, :message_row)"));
         }
@@ -123,6 +127,17 @@ impl<'a> Selection<'a> {
         &self,
         connection: &'c Connection,
         sql: &str,
+        window: &Window,
+    ) -> rusqlite::Result<CachedStatement<'c>> {
+        self.bind(connection, sql, window, &Rc::default())
+    }
+
+    fn bind<'c>(
+        &self,
+        connection: &'c Connection,
+        sql: &str,
+        window: &Window,
+        proposed: &Rc<Vec<Value>>,
     ) -> rusqlite::Result<CachedStatement<'c>> {
         let mut statement = connection.prepare_cached(sql)?;
         let word = self.filter.q.as_ref().map(|q| q.as_str());
@@ -130,16 +145,16 @@ impl<'a> Selection<'a> {
             let value: &dyn ToSql = match statement.parameter_name(index).unwrap_or_default() {
                 ":from" => &self.filter.from,
                 ":q" => &word,
-                ":instant" => &self.start.instant,
-                ":message_id" => &self.start.message_id,
-                ":message_row" => &self.start.row,
+                ":instant" => &window.start.instant,
+                ":message_id" => &window.start.message_id,
+                ":message_row" => &window.start.row,
                 ":unordered_from" => &first_behind(self.watermarks.ordered_through),
                 ":unsearchable_from" => &first_behind(self.watermarks.searchable_through),
-                ":proposed" => &self.proposed,
-                ":limit" => &self.limit,
-                ":offset" => &self.offset,
-                ":from_row" => &self.from_row,
-                ":through" => &self.through,
+                ":proposed" => proposed,
+                ":limit" => &window.limit,
+                ":offset" => &window.offset,
+                ":from_row" => window.rows.start(),
+                ":through" => window.rows.end(),
                 other => return Err(rusqlite::Error::InvalidParameterName(other.to_owned())),
             };
             statement.raw_bind_parameter(index, value)?;
@@ -148,8 +163,13 @@ impl<'a> Selection<'a> {
     }
 
     /// The one number that a SELECT gives.
-    pub(super) fn number(&self, connection: &Connection, sql: &str) -> rusqlite::Result<u64> {
-        let mut statement = self.prepare(connection, sql)?;
+    pub(super) fn number(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        window: &Window,
+    ) -> rusqlite::Result<u64> {
+        let mut statement = self.prepare(connection, sql, window)?;
         let mut rows = statement.raw_query();
         let number = rows.next()?.map_or(Ok(0), |row| row.get::<_, i64>(0))?;
         Ok(number.unsigned_abs())

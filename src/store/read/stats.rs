@@ -43,8 +43,9 @@ pub(in crate::store) fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) ->
 
     let filter = Filter::default();
     let selection = Selection::new(&filter, watermarks);
-    let tail = selection.in_table(&format!("{}, {SENDER}", key_of_message()), UNORDERED);
-    let mut tail = selection.prepare(connection, &tail)?;
+    let all = selection.all();
+    let tail = selection.in_table(&format!("{}, {SENDER}", key_of_message()), UNORDERED, &all);
+    let mut tail = selection.prepare(connection, &tail, &all)?;
     let mut tail = tail.raw_query();
     while let Some(row) = tail.next()? {
         let key = sort_key(row, 0)?;

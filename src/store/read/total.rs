@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Snapshot;
-use super::selection::{Selection, UNORDERED};
+use super::selection::{Selection, UNORDERED, Window};
 use crate::filter::Filter;
 use crate::sort_key::{RawText, SortKey};
 use crate::store::error::StoreError;
@@ -12,11 +12,12 @@ use crate::store::index::{self, rank};
 /// The index knows most of it; the tail is counted.
 pub(super) fn read(snapshot: Snapshot<'_>, filter: &Filter) -> Result<u64, StoreError> {
     let selection = Selection::new(filter, snapshot.watermarks);
+    let all = selection.all();
     let indexed = match (&filter.from, &filter.since) {
-        (Some(_), Some(_)) => selection.number(snapshot.connection, &selection.in_order("COUNT(*)"))?,
+        (Some(_), Some(_)) => selection.number(snapshot.connection, &selection.in_order("COUNT(*)"), &all)?,
         _ => indexed(snapshot, filter)?,
     };
-    Ok(indexed + in_tail(snapshot, &selection)?)
+    Ok(indexed + in_tail(snapshot, selection, &all)?)
 }
 
 /// Messages of the index that a sender has sent, or else that are from an instant on: as many as can match.
@@ -35,9 +36,13 @@ pub(super) fn indexed_from(snapshot: Snapshot<'_>, start: &SortKey) -> Result<u6
     from.ok_or_else(|| index::is_wrong("its blocks hold more than it has"))
 }
 
-/// Rows behind the order's watermark that match.
-pub(super) fn in_tail(snapshot: Snapshot<'_>, selection: &Selection<'_>) -> rusqlite::Result<u64> {
-    selection.number(snapshot.connection, &selection.in_table("COUNT(*)", UNORDERED))
+/// Rows of a window, behind the order's watermark, that match.
+pub(super) fn in_tail(
+    snapshot: Snapshot<'_>,
+    selection: Selection<'_>,
+    window: &Window,
+) -> rusqlite::Result<u64> {
+    selection.number(snapshot.connection, &selection.in_table("COUNT(*)", UNORDERED, window), window)
 }
 
 /// Messages of one sender, up to the order's watermark.

@@ -1,7 +1,5 @@
 //! A batch of messages goes into the table in one transaction.
 
-use std::cell::Cell;
-
 use rusqlite::Connection;
 
 use super::feed_order::{EpochState, OrderEnd, begin_epoch};
@@ -9,7 +7,7 @@ use super::tombstones::{self, Salt};
 use crate::clock::now_rfc3339;
 use crate::message::Message;
 use crate::store::database::insertion::{INSERT, Inserted, Row, insert_row};
-use crate::store::database::transaction::{data_version, in_transaction, schema_version};
+use crate::store::database::transaction::data_version;
 
 /// What a transaction has done.
 pub(super) struct InsertedBatch {
@@ -21,27 +19,17 @@ pub(super) struct InsertedBatch {
     pub(super) data_version: i64,
 }
 
-/// `None`, and nothing is done, if the schema is another one than was looked at.
-pub(super) fn insert_batch(
+/// To be called in a transaction; when that is committed, the epoch has begun.
+pub(super) fn insert_batch<'a>(
     connection: &Connection,
-    schema: i64,
-    epoch: &Cell<EpochState>,
-    messages: &[Message],
-) -> rusqlite::Result<Option<InsertedBatch>> {
-    let inserted = in_transaction(connection, |connection| {
-        if schema_version(connection)? != schema {
-            return Ok(None);
-        }
-        let created_at = now_rfc3339();
-        let rows = messages.iter().map(|message| (message, created_at.as_str()));
-        let outcomes = insert_all(connection, epoch.get(), rows)?;
-        let newest = outcomes.contains(&Inserted::Created).then(|| connection.last_insert_rowid());
-        Ok(Some(InsertedBatch { outcomes, newest, data_version: data_version(connection)? }))
-    })?;
-    if inserted.is_some() {
-        epoch.set(EpochState::Begun);
-    }
-    Ok(inserted)
+    epoch: EpochState,
+    messages: impl Iterator<Item = &'a Message>,
+) -> rusqlite::Result<InsertedBatch> {
+    let created_at = now_rfc3339();
+    let rows = messages.map(|message| (message, created_at.as_str()));
+    let outcomes = insert_all(connection, epoch, rows)?;
+    let newest = outcomes.contains(&Inserted::Created).then(|| connection.last_insert_rowid());
+    Ok(InsertedBatch { outcomes, newest, data_version: data_version(connection)? })
 }
 
 /// Puts messages into the table, each with the time at which it was stored. To be called in a transaction; when that
@@ -56,11 +44,11 @@ pub(in crate::store) fn insert_all<'a>(
         begin_epoch(connection, end)?;
     }
     let mut number = end.explicit();
-    let salt = Salt::if_any_is_remembered(connection)?;
+    let salt = Salt::if_any_tombstone(connection)?;
     let mut insert = connection.prepare_cached(INSERT)?;
     let one = |(message, created_at): (&Message, &str)| {
         if let Some(salt) = &salt
-            && tombstones::is_remembered(connection, salt, message.message_id())?
+            && tombstones::exists(connection, salt, message.message_id())?
         {
             return Ok(Inserted::Duplicate);
         }

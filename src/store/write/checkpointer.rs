@@ -22,8 +22,8 @@ use crate::store::database::wal_bounds::DATABASE;
 use crate::store::database::{files, lock, schema, wal};
 use crate::store::read::queries::Queries;
 
-/// How often it is looked whether another process commits, or asks for something.
-const OTHERS_LOOK: Duration = Duration::from_millis(50);
+/// How often it is asked whether another process commits, or asks for something.
+const OTHERS_POLL: Duration = Duration::from_millis(50);
 /// When a moment without queries has been asked for so long, those that are still running are given up.
 const MOMENT_GRACE: Duration = Duration::from_secs(2);
 /// A moment is no longer than this, even if whoever asked for it was stopped meanwhile.
@@ -34,7 +34,7 @@ const BETWEEN_MOMENTS: Duration = Duration::from_secs(1);
 /// Moves what the database's log holds now. When it has been dropped its connection is closed.
 pub(super) struct Checkpointer {
     /// Bytes in the log after the writer's last commit.
-    pub(super) known: Arc<AtomicU64>,
+    pub(super) writer_wal_bytes: Arc<AtomicU64>,
     pub(super) report: Arc<Report>,
     /// `None` once it is to end.
     wake: Option<Sender<()>>,
@@ -44,10 +44,10 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     pub(super) fn start(database: &Path, queries: Arc<Queries>, log: Log) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
-        let (known, report) = (Arc::<AtomicU64>::default(), Report::new("database", log));
+        let (writer_wal_bytes, report) = (Arc::<AtomicU64>::default(), Report::new("database", log));
         let mut work = CheckpointLoop {
             database: database.to_owned(),
-            known: Arc::clone(&known),
+            writer_wal_bytes: Arc::clone(&writer_wal_bytes),
             keeper: Keeper::new(&DATABASE, queries.gate(), Arc::clone(&report)),
             moment: Moment::default(),
             queries,
@@ -60,7 +60,7 @@ impl Checkpointer {
                 work.open = None;
             }
         })?;
-        Ok(Self { known, report, wake: Some(wake), thread: Some(thread) })
+        Ok(Self { writer_wal_bytes, report, wake: Some(wake), thread: Some(thread) })
     }
 
     pub(super) fn wake(&self) {
@@ -83,7 +83,7 @@ impl Drop for Checkpointer {
 
 struct CheckpointLoop {
     database: PathBuf,
-    known: Arc<AtomicU64>,
+    writer_wal_bytes: Arc<AtomicU64>,
     /// For commits of others.
     keeper: Keeper,
     moment: Moment,
@@ -95,21 +95,21 @@ struct CheckpointLoop {
 impl CheckpointLoop {
     fn serve(&mut self, woken: &Receiver<()>) {
         loop {
-            let is_woken = match woken.recv_timeout(OTHERS_LOOK) {
+            let is_woken = match woken.recv_timeout(OTHERS_POLL) {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.moment.look(lock::is_asked(&self.database), self.queries.gate(), Instant::now());
+            self.moment.advance(lock::is_asked(&self.database), self.queries.gate(), Instant::now());
             let wal = std::fs::metadata(files::wal_path(&self.database)).map_or(0, |file| file.len());
             // What fails here is met by the writer, who draws the conclusions.
-            if (is_woken || wal >= DATABASE.passive) && self.look(is_woken).is_err() {
+            if (is_woken || wal >= DATABASE.passive) && self.checkpoint(is_woken).is_err() {
                 self.open = None;
             }
         }
     }
 
-    fn look(&mut self, is_woken: bool) -> rusqlite::Result<()> {
+    fn checkpoint(&mut self, is_woken: bool) -> rusqlite::Result<()> {
         let generation = self.queries.epochs().generation();
         self.open = self.open.take().filter(|(of, _)| *of == generation);
         let (_, connection) = match &mut self.open {
@@ -122,7 +122,7 @@ impl CheckpointLoop {
         }
         let length = wal::length(connection)?;
         // What the writer knows is the writer's, and of what is moved there is nothing left to be done.
-        if length.live == self.known.load(Relaxed) || length.checkpointed == length.live {
+        if length.live == self.writer_wal_bytes.load(Relaxed) || length.checkpointed == length.live {
             self.keeper.rest();
         } else if self.keeper.keep(connection, length.live)? == Kept::PassiveIsDue {
             wal::passive(connection)?;
@@ -149,7 +149,7 @@ enum Stage {
 }
 
 impl Moment {
-    fn look(&mut self, is_asked: bool, gate: &Arc<ReaderGate>, now: Instant) -> Stage {
+    fn advance(&mut self, is_asked: bool, gate: &Arc<ReaderGate>, now: Instant) -> Stage {
         self.asked_since = is_asked.then(|| self.asked_since.unwrap_or(now));
         let stage = self.asked_since.map_or(Stage::Open, |since| Stage::after(now - since));
         match stage {
@@ -198,7 +198,7 @@ mod tests {
             (8200, false, Open),
         ] {
             let now = began + Duration::from_millis(milliseconds);
-            assert_eq!(moment.look(is_asked, &gate, now), stage, "after {milliseconds} ms");
+            assert_eq!(moment.advance(is_asked, &gate, now), stage, "after {milliseconds} ms");
             assert_eq!(moment.closed.is_some(), stage != Open);
         }
     }

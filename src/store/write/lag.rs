@@ -10,9 +10,14 @@ use crate::store::database::insertion::Inserted;
 use crate::timestamp::unix_millis;
 
 /// Counts the messages that a batch has created. One that is sent again says nothing of any clock.
-pub(super) fn observe(metrics: &Metrics, messages: &[Message], outcomes: &[Inserted], stored_at: SystemTime) {
+pub(super) fn observe<'a>(
+    metrics: &Metrics,
+    messages: impl Iterator<Item = &'a Message>,
+    outcomes: &[Inserted],
+    stored_at: SystemTime,
+) {
     let stored_at = stored_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
-    let created = messages.iter().zip(outcomes).filter(|(_, outcome)| **outcome == Inserted::Created);
+    let created = messages.zip(outcomes).filter(|(_, outcome)| **outcome == Inserted::Created);
     for (message, _) in created {
         let Some(ts) = unix_millis(message.ts()) else {
             continue;
@@ -39,7 +44,12 @@ mod tests {
         let stored_at = UNIX_EPOCH + Duration::from_secs(1_736_935_201);
         let messages = ["2025-01-15T10:00:00Z", "2025-01-15T09:00:01Z", "2025-01-15T10:00:07Z"].map(message);
         let metrics = Metrics::default();
-        observe(&metrics, &messages, &[Inserted::Created, Inserted::Duplicate, Inserted::Created], stored_at);
+        observe(
+            &metrics,
+            messages.iter(),
+            &[Inserted::Created, Inserted::Duplicate, Inserted::Created],
+            stored_at,
+        );
         let lag = metrics.histograms.message_lag_seconds.read();
         assert_eq!((lag.count, lag.sum), (2, 1.0));
         assert_eq!(metrics.messages_ahead.load(Relaxed), 1);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::log::{Level, Line, Log};
-use crate::store::database::files;
+use crate::store::database::{files, wal};
 use crate::store::error::StoreError;
 
 /// How long the last close waits for another process that is in the middle of something: an export is over
@@ -20,15 +20,11 @@ const LAST_CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The last connection of this process, or why there is none.
 pub(in crate::store) struct LastConnection {
-    path: PathBuf,
-    connection: Result<Connection, StoreError>,
+    pub(super) path: PathBuf,
+    pub(super) connection: Result<Connection, StoreError>,
 }
 
 impl LastConnection {
-    pub(super) fn new(path: PathBuf, connection: Result<Connection, StoreError>) -> Self {
-        Self { path, connection }
-    }
-
     /// To be called when every other connection of this process has been closed. A log that stays is said.
     pub(in crate::store) fn close(self, log: &Log) {
         let truncated = self.connection.and_then(truncate_and_close);
@@ -46,9 +42,9 @@ impl LastConnection {
 const OTHERS: &str = "another process has the database open: copy it only with its log, or with backup";
 
 fn truncate_and_close(connection: Connection) -> Result<(), StoreError> {
-    connection.busy_timeout(LAST_CLOSE_PATIENCE)?;
     // By itself the close would say nothing of what fails.
-    let truncated = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    let truncated = wal::truncate(&connection, LAST_CLOSE_PATIENCE);
     connection.close().map_err(|(_, error)| error)?;
-    Ok(truncated?)
+    truncated?;
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! A commit probe tells when the writer last committed, so that a recent commit spares another one.
+//! The last commit, where it is recent, proves to a probe that the writer can commit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

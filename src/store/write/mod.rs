@@ -10,6 +10,6 @@ mod last_commit;
 pub(in crate::store) mod tombstones;
 mod transactor;
 pub(in crate::store) mod waiter;
-mod wal_watch;
+mod write_connection;
 pub(in crate::store) mod writer;
 mod writer_thread;

@@ -1,7 +1,8 @@
 //! A tombstone is the hash of the id of a message that is gone: sent again for days, it must not come back as new.
 //!
 //! An id may name a person, so its salted hash is what is kept. Whoever has the file can tell by it
-//! whether a message with an id that he knows was there, and nothing else.
+//! whether a message with an id that he knows was there, and nothing else. Their table is called `messages_forgotten`,
+//! as the first version that had it called it.
 
 use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
@@ -18,8 +19,8 @@ type Hash = [u8; HASH_BYTES];
 pub(in crate::store) struct Salt(Vec<u8>);
 
 impl Salt {
-    /// `None` while no id is remembered, so that nobody looks for one in vain.
-    pub(in crate::store) fn if_any_is_remembered(connection: &Connection) -> rusqlite::Result<Option<Self>> {
+    /// `None` while there is no tombstone, so that nobody looks for one in vain.
+    pub(in crate::store) fn if_any_tombstone(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         let mut statement = connection.prepare_cached(
             "SELECT salt FROM messages_retention WHERE EXISTS (SELECT 1 FROM messages_forgotten)",
         )?;
@@ -39,40 +40,36 @@ impl Salt {
     }
 }
 
-/// True if any id is remembered.
+/// True if there is any tombstone.
 pub(in crate::store) fn are_any(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM messages_forgotten LIMIT 1")?.exists([])
 }
 
 /// A message with this id was there and is gone.
-pub(super) fn is_remembered(
-    connection: &Connection,
-    salt: &Salt,
-    message_id: &str,
-) -> rusqlite::Result<bool> {
+pub(super) fn exists(connection: &Connection, salt: &Salt, message_id: &str) -> rusqlite::Result<bool> {
     connection
         .prepare_cached("SELECT 1 FROM messages_forgotten WHERE id = ?1")?
         .exists([salt.hash(message_id.as_bytes())])
 }
 
 /// `at` in seconds since the Unix epoch.
-pub(in crate::store) fn remember(
+pub(in crate::store) fn put(
     connection: &Connection,
     salt: &Salt,
     message_id: &[u8],
     at: i64,
 ) -> rusqlite::Result<()> {
-    let remembered = connection
+    let put = connection
         .prepare_cached("INSERT OR REPLACE INTO messages_forgotten (id, forgotten_at) VALUES (?1, ?2)")?
         .execute((salt.hash(message_id), at))?;
-    if remembered == 1 { Ok(()) } else { Err(ignored("an id to be remembered")) }
+    if put == 1 { Ok(()) } else { Err(ignored("a tombstone")) }
 }
 
 /// Ids that lie side by side: those behind `after`, up to `through`.
 pub(in crate::store) struct Stretch {
     pub(super) after: Vec<u8>,
     pub(in crate::store) through: Vec<u8>,
-    /// How many of them were remembered before the time that was asked for.
+    /// How many of them are from before the time that was asked for.
     pub(in crate::store) old: usize,
 }
 
@@ -94,7 +91,7 @@ pub(in crate::store) fn stretch(
     Ok(through.map(|through| Stretch { after, through, old }))
 }
 
-/// Removes those of a stretch that were remembered before that time. Gives their number.
+/// Removes those of a stretch that are from before that time. Gives their number.
 pub(in crate::store) fn remove(
     connection: &Connection,
     stretch: &Stretch,

@@ -57,20 +57,22 @@ impl Jobs {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.ask(|transactor| transactor.transact(work))
+    }
+
+    /// Truncates the log, between two transactions. False if somebody reads it just now.
+    pub(in crate::store) fn truncate_wal(&self) -> Result<bool, StoreError> {
+        self.ask(Transactor::truncate_wal)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transactor) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (answer, heard) = bounded(1);
         let job = move |transactor: &mut Transactor| {
             // Whoever asked may have panicked meanwhile.
-            let _ = answer.send(transactor.transact(work));
-        };
-        self.0.send(WriteCommand::Job(Box::new(job))).map_err(|_| StoreError::Stopping)?;
-        heard.recv().unwrap_or(Err(StoreError::Lost))
-    }
-
-    /// Cuts the log to nothing, between two transactions. False if somebody reads it just now.
-    pub(in crate::store) fn truncate_wal(&self) -> Result<bool, StoreError> {
-        let (answer, heard) = bounded(1);
-        let job = move |transactor: &mut Transactor| {
-            let _ = answer.send(transactor.truncate_wal());
+            let _ = answer.send(work(transactor));
         };
         self.0.send(WriteCommand::Job(Box::new(job))).map_err(|_| StoreError::Stopping)?;
         heard.recv().unwrap_or(Err(StoreError::Lost))

@@ -4,8 +4,6 @@
 //! - A failed transaction answers every waiter of its batch with the error; where one message alone
 //!   could be at fault, each is tried once more by itself.
 //! - A panic answers its batch with [`StoreError::Lost`], and the thread goes on.
-//!
-//! [`Inserted`]: crate::store::Inserted
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -19,19 +17,19 @@ use super::waiter::{Waiter, answer_all};
 use super::writer::{Job, WriteCommand};
 use crate::limits::MAX_BATCH;
 use crate::message::Message;
+use crate::store::database::insertion::Inserted;
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 
-/// While queries are held up for that, how often it is looked whether the others have ended.
-const HELD_QUERY_LOOK: Duration = Duration::from_millis(20);
+/// While new queries are held up because the log has to restart, how often it is looked whether the others have ended.
+const HELD_QUERY_POLL: Duration = Duration::from_millis(20);
 /// How often an idle writer looks whether another process has committed: so long may a total be wrong that
 /// somebody has made wrong past the triggers.
-const LOOK_FOR_OTHERS: Duration = Duration::from_secs(1);
+const IDLE_POLL: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Batch {
-    messages: Vec<Message>,
-    waiters: Vec<Waiter>,
+    inserts: Vec<(Message, Waiter)>,
     probes: Vec<Sender<Result<(), StoreError>>>,
     jobs: Vec<Job>,
 }
@@ -46,11 +44,11 @@ impl Batch {
         queries_are_held_up: bool,
     ) -> Option<Self> {
         let mut batch = Self::default();
-        let first = match queries_are_held_up {
+        let first = if stopping.load(SeqCst) {
             // Whoever sets it sends something afterwards.
-            _ if stopping.load(SeqCst) => inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
-            true => inbox.recv_timeout(HELD_QUERY_LOOK),
-            false => inbox.recv_timeout(LOOK_FOR_OTHERS),
+            inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            inbox.recv_timeout(if queries_are_held_up { HELD_QUERY_POLL } else { IDLE_POLL })
         };
         if matches!(first, Err(RecvTimeoutError::Disconnected)) {
             return None;
@@ -58,15 +56,12 @@ impl Batch {
         let mut next = first.ok();
         while let Some(command) = next {
             match command {
-                WriteCommand::Insert(message, waiter) => {
-                    batch.messages.push(*message);
-                    batch.waiters.push(waiter);
-                }
+                WriteCommand::Insert(message, waiter) => batch.inserts.push((*message, waiter)),
                 WriteCommand::ProbeCommit(probe) => batch.probes.push(probe),
                 WriteCommand::Job(job) => batch.jobs.push(job),
                 WriteCommand::Ping(ping) => drop(ping),
             }
-            if batch.messages.len() >= MAX_BATCH {
+            if batch.inserts.len() >= MAX_BATCH {
                 break;
             }
             next = inbox.try_recv().ok();
@@ -84,9 +79,9 @@ pub(super) fn serve(
     signal: &CommitSignal,
 ) {
     while let Some(batch) = Batch::take(inbox, stopping, transactor.holds_queries_up()) {
-        let Batch { messages, waiters, probes, jobs } = batch;
-        if !messages.is_empty() {
-            commit_all(transactor, signal, &messages, waiters);
+        let Batch { inserts, probes, jobs } = batch;
+        if !inserts.is_empty() {
+            commit_all(transactor, signal, inserts);
             indexer.wake();
         }
         for probe in probes {
@@ -105,28 +100,29 @@ pub(super) fn serve(
     }
 }
 
-fn commit_all(
-    transactor: &mut Transactor,
-    signal: &CommitSignal,
-    messages: &[Message],
-    waiters: Vec<Waiter>,
-) {
-    debug_assert_eq!(messages.len(), waiters.len());
-    let mut commit = |messages| {
-        let InsertedBatch { outcomes, newest, .. } = transactor.commit(messages)?;
-        if let Some(newest) = newest {
-            signal.committed(newest);
+fn commit_all(transactor: &mut Transactor, signal: &CommitSignal, inserts: Vec<(Message, Waiter)>) {
+    match commit(transactor, signal, inserts.iter().map(|(message, _)| message)) {
+        Ok(outcomes) => {
+            answer_all(inserts.into_iter().zip(outcomes).map(|((_, waiter), outcome)| (waiter, Ok(outcome))));
         }
-        Ok(outcomes)
-    };
-    match commit(messages) {
-        Ok(outcomes) => answer_all(waiters.into_iter().zip(outcomes.into_iter().map(Ok))),
-        Err(StoreError::Refused(_)) if messages.len() > 1 => {
-            for (message, waiter) in messages.iter().zip(waiters) {
-                let outcome = commit(std::slice::from_ref(message));
+        Err(StoreError::Refused(_)) if inserts.len() > 1 => {
+            for (message, waiter) in inserts {
+                let outcome = commit(transactor, signal, std::iter::once(&message));
                 waiter.answer(outcome.map(|outcomes| outcomes[0]));
             }
         }
-        Err(error) => answer_all(waiters.into_iter().map(|waiter| (waiter, Err(error.clone())))),
+        Err(error) => answer_all(inserts.into_iter().map(|(_, waiter)| (waiter, Err(error.clone())))),
     }
+}
+
+fn commit<'a>(
+    transactor: &mut Transactor,
+    signal: &CommitSignal,
+    messages: impl Iterator<Item = &'a Message> + Clone,
+) -> Result<Vec<Inserted>, StoreError> {
+    let InsertedBatch { outcomes, newest, .. } = transactor.commit(messages)?;
+    if let Some(newest) = newest {
+        signal.committed(newest);
+    }
+    Ok(outcomes)
 }

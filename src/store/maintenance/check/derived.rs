@@ -27,7 +27,7 @@ const CHECKED_TRIGRAMS: usize = 3;
 const REMEDY: &str = "delete it, and the service makes it anew";
 
 /// How often a service is given time to take account of changes.
-const LOOK: Duration = Duration::from_millis(100);
+const CHANGES_POLL: Duration = Duration::from_millis(100);
 
 /// True if nothing is wrong with the index. Without one there is nothing to be wrong.
 pub(super) fn agrees(
@@ -71,7 +71,7 @@ pub(super) fn agrees(
             return Ok(true);
         }
         drop(snapshot);
-        thread::sleep(LOOK);
+        thread::sleep(CHANGES_POLL);
     };
     let mut faults = disagreements(&snapshot, &watermarks)?;
     faults.extend(unsearchable(&snapshot, &watermarks)?);

@@ -1,4 +1,4 @@
-//! The age of a message decides whether it is too old.
+//! The age of a message is told by when it was stored, as its row and its `created_at` say.
 //!
 //! A message is as old as its `created_at` says, which is the service's own clock at the time it was
 //! stored. Clocks err, and older files hold other dates; but messages were stored in the order of their
@@ -17,7 +17,7 @@ use crate::timestamp::{InstantKey, parse_instant};
 /// A `created_at` before this was written by a clock that had lost its battery, or by nobody.
 const EARLIEST_DATE: &str = "2010-01-01";
 /// A clock that is put right by so many seconds or less is no cause for doubt.
-const CLOCK_TOLERANCE: i64 = 3600;
+const CLOCK_CORRECTION: i64 = 3600;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Age {
@@ -38,7 +38,7 @@ impl Calendar {
     /// `now` in seconds since the Unix epoch.
     pub(super) fn new(now: i64, days: u32) -> Self {
         let cut = now.saturating_sub(i64::from(days) * 86_400);
-        let latest = now.saturating_add(CLOCK_TOLERANCE);
+        let latest = now.saturating_add(CLOCK_CORRECTION);
         Self { earliest: parse_instant(EARLIEST_DATE), cut: key(cut), latest: key(latest) }
     }
 

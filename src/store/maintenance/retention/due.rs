@@ -83,7 +83,7 @@ pub(super) fn rfc3339(seconds: i64) -> String {
     text
 }
 
-/// What an earlier look has kept.
+/// What an earlier look has kept, in the column `believed_clock`.
 pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     connection.query_row("SELECT believed_clock FROM messages_retention", [], |row| row.get(0))
 }
