@@ -11,6 +11,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -24,6 +25,11 @@ const SLOTS: u64 = 2;
 const VERSION: u64 = 1;
 /// Those that are confirmed within this share a sync, which takes most of a millisecond.
 const SYNC_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A follower that was killed while it started a command leaves its lock to that for an instant, until it is the
+/// command.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_LOOK: Duration = Duration::from_millis(10);
 
 /// Why where to go on cannot be told, or not be remembered.
 #[derive(Debug)]
@@ -97,10 +103,14 @@ impl Checkpoint {
         if !file.metadata().map_err(unusable)?.is_file() {
             return Err(unusable(io::ErrorKind::InvalidInput.into()));
         }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(CheckpointError::InUse(path.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_PATIENCE => thread::sleep(LOCK_LOOK),
+                Err(TryLockError::WouldBlock) => return Err(CheckpointError::InUse(path.to_owned())),
+                Err(TryLockError::Error(error)) => return Err(unusable(error)),
+            }
         }
         let (sequence, cursor) = read(&file).map_err(unusable)?.map_err(|version| match version {
             Some(version) => CheckpointError::Newer(path.to_owned(), version),

@@ -73,7 +73,7 @@ fn dead_letters_that_cannot_be_kept_hold_the_feed_and_lose_nothing() {
     setup.file("dead-folder/x", "");
     setup.follow(&feed, &["--dead-letters", "dead-folder", "--exec", "true"]).ends(69, &["dead-folder"]);
     let follower = follow(&feed, &["--dead-letters", "dead", "--exec", "sh", "-c", PICKY]);
-    eventually("the first is there", || follower.path("dead").exists().then_some(()));
+    follower.tells("dead_letter");
     follower.stop();
     // It is no file any more when the second is to be added.
     let script = format!("[ -d dead ] || {{ rm -f dead; mkdir dead; }}; {PICKY}");

@@ -13,5 +13,6 @@ mod stdout;
 #[allow(dead_code, reason = "other suites use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod whole_day;
 
 use support::*;

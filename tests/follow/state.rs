@@ -15,7 +15,8 @@ fn two_followers_do_not_share_a_state() {
     follower.writes(&["m1"]);
     let other = follow(&feed, &["--state", &state]);
     other.ends(75, &["another follower", "shared.state", "--state"]);
-    follower.kill().follow(&feed, &["--state", &state]).stop();
+    feed.store(1);
+    follower.kill().follow(&feed, &["--state", &state]).writes(&["m2"]);
 }
 
 #[test]
