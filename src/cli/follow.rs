@@ -161,9 +161,8 @@ fn failure(end: End) -> Result<(), Failure> {
         End::Unfit(said) => (
             EX_CONFIG,
             format!(
-                "{said}: the state is of another store, or of one that was put back from a backup, so where to go on is \
-                 not known; remove the state and start with --from beginning (every message once more) or --from \
-                 now (those that come from now on)"
+                "{said}; to begin again, remove the state and start with --from beginning (every message once more) or \
+                 --from now (those that come from now on)"
             ),
         ),
         End::Refused(said) => (EX_CONFIG, said),
