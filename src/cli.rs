@@ -69,7 +69,8 @@ Commands:
                  --vacuum writes the file anew, so that nothing is left of it in unused places
   follow         hand every message on, at least once and in order, from a service's feed to stdout, or to
                  --exec COMMAND [ARG...]  started for each batch, which it reads as lines of JSON on stdin:
-                                          0 confirms, 65 refuses for good, anything else is tried again
+                                          0 confirms, 65 refuses for good, anything else is tried again;
+                                          it comes last: all behind it belongs to the command
                  --post URL               a program at http:// or unix:, signed with FORWARD_SECRET
                  --url URL                the service (the one at LISTEN_ADDR)
                  --state FILE             where it stands (NAME.state)
