@@ -49,6 +49,7 @@ fn other(error: &Error) -> String {
         Some(Errno::MFILE) => "raise the limit on open files of the process (ulimit -n, LimitNOFILE)",
         Some(Errno::NFILE) => "raise the limit on open files of the machine (fs.file-max)",
         Some(Errno::IO | Errno::NODEV | Errno::NXIO) => "the disk fails: look at the kernel's log",
+        Some(Errno::BADF) => "whoever started this has closed it; connect it to a file or a pipe",
         Some(Errno::LOOP) => "the symbolic links on its path go round in a circle; name the file itself",
         Some(Errno::PERM) => "it is protected (chattr, a mandatory policy); lift that, or name another",
         _ => "look at the log of the kernel, and at the rights on the path",
@@ -74,6 +75,7 @@ mod tests {
             (Errno::ISDIR, "it is a folder"),
             (Errno::MFILE, "LimitNOFILE"),
             (Errno::IO, "the disk fails"),
+            (Errno::BADF, "closed"),
             (Errno::LOOP, "symbolic links"),
             (Errno::PERM, "protected"),
         ];

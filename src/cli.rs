@@ -25,6 +25,7 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
 use crate::config::Config;
+use crate::os;
 use crate::signature::sign;
 use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
@@ -142,6 +143,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(EX_USAGE);
         }
     };
+    if !matches!(command, Command::Serve | Command::Follow(_)) {
+        os::unblock_signals();
+    }
     let result = match command {
         Command::Serve => settings().and_then(|config| serve::serve(&config)),
         Command::Healthcheck => healthcheck::check(),
@@ -194,13 +198,25 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("serve") => Command::Serve,
                 Some("healthcheck") => Command::Healthcheck,
                 Some("sign") => Command::Sign,
-                Some("backup") => Command::Backup(file(&mut parser, "backup needs the name of a FILE")?),
-                Some("restore") => Command::Restore(file(&mut parser, "restore needs the name of a FILE")?),
+                Some("backup") => match file(&mut parser, "backup needs the name of a FILE")? {
+                    Some(file) => Command::Backup(file),
+                    None => return alone(parser, Command::Help),
+                },
+                Some("restore") => match file(&mut parser, "restore needs the name of a FILE")? {
+                    Some(file) => Command::Restore(file),
+                    None => return alone(parser, Command::Help),
+                },
                 Some("check") => Command::Check(None),
                 Some("export") => Command::Export(export::ExportOptions::default()),
                 Some("import") => Command::Import(None),
-                Some("follow") => Command::Follow(follow::FollowOptions::parse(&mut parser)?),
-                Some("erase") => Command::Erase(erase::EraseOptions::parse(&mut parser)?),
+                Some("follow") => match follow::FollowOptions::parse(&mut parser)? {
+                    Some(options) => Command::Follow(options),
+                    None => return alone(parser, Command::Help),
+                },
+                Some("erase") => match erase::EraseOptions::parse(&mut parser)? {
+                    Some(options) => Command::Erase(options),
+                    None => return alone(parser, Command::Help),
+                },
                 _ => return Err(Value(word).unexpected()),
             },
             Value(word) => match command {
@@ -220,10 +236,12 @@ fn alone(mut parser: lexopt::Parser, command: Command) -> Result<Command, lexopt
     parser.next()?.map_or(Ok(command), |argument| Err(argument.unexpected()))
 }
 
-/// The FILE of a command. One whose name begins with a dash stands behind `--`, or is named by `./`.
-fn file(parser: &mut lexopt::Parser, needed: &'static str) -> Result<PathBuf, lexopt::Error> {
+/// The FILE of a command; `None` where help is asked for. One whose name begins with a dash stands behind `--`, or is
+/// named by `./`.
+fn file(parser: &mut lexopt::Parser, needed: &'static str) -> Result<Option<PathBuf>, lexopt::Error> {
     match parser.next()? {
-        Some(Value(file)) => Ok(file.into()),
+        Some(Value(file)) => Ok(Some(file.into())),
+        Some(Long("help") | Short('h')) => Ok(None),
         Some(other) => Err(other.unexpected()),
         None => Err(needed.into()),
     }

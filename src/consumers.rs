@@ -1,4 +1,4 @@
-//! The registry of consumers knows who reads the feed, how far behind each was when it asked last (contract, section 12).
+//! The registry of consumers knows who reads the feed, where each stands, and when it was seen last (contract, section 12).
 //!
 //! It is read by a scrape and written to by requests without a lock. Names are few and stay until the service ends, so
 //! nobody can add series without end: who comes when it is full is served and not listed.
@@ -10,6 +10,9 @@ use std::time::Instant;
 
 /// Names that are known since the start (contract, section 12).
 const MAX_CONSUMERS: usize = 64;
+
+/// The position that everything is behind.
+const BEFORE_ALL: i64 = i64::MIN;
 
 /// Everybody who has given a name.
 #[derive(Debug)]
@@ -25,10 +28,8 @@ pub struct ConsumerId(usize);
 #[derive(Debug)]
 struct Consumer {
     name: String,
-    /// Messages behind the cursor that it asked with last.
-    lag: AtomicU64,
-    /// The end of the order then.
-    head: AtomicI64,
+    /// That of the cursor that it asked with last. Everything is behind one that does not fit.
+    position: AtomicI64,
     /// Milliseconds since the start.
     seen: AtomicU64,
 }
@@ -37,8 +38,9 @@ struct Consumer {
 #[derive(Debug, PartialEq)]
 pub struct ConsumerReading<'a> {
     pub name: &'a str,
-    pub lag: u64,
-    /// Seconds since it has asked or was answered.
+    /// What it has not heard of is behind this one.
+    pub position: i64,
+    /// Seconds since it has asked with a cursor that fits, or was answered.
     pub seen_seconds: f64,
 }
 
@@ -53,8 +55,7 @@ impl Consumers {
     pub fn id(&self, name: &str) -> Option<ConsumerId> {
         let new = || Consumer {
             name: name.to_owned(),
-            lag: AtomicU64::new(0),
-            head: AtomicI64::new(i64::MAX),
+            position: AtomicI64::new(BEFORE_ALL),
             seen: AtomicU64::new(self.now()),
         };
         // Of two that come at once for one place, one goes on to the next.
@@ -62,12 +63,19 @@ impl Consumers {
         place.map(ConsumerId)
     }
 
-    /// It has asked, and so many messages were behind its cursor when the order ended there.
-    pub fn asked(&self, consumer: ConsumerId, lag: u64, head: i64) {
+    /// It has asked for what is behind a position.
+    pub fn asked(&self, consumer: ConsumerId, position: i64) {
         if let Some(known) = self.known[consumer.0].get() {
-            known.lag.store(lag, Relaxed);
-            known.head.store(head, Relaxed);
+            known.position.store(position, Relaxed);
             known.seen.store(self.now(), Relaxed);
+        }
+    }
+
+    /// It has asked with a cursor that does not fit: it gets nothing, however often it asks, which is not to look like
+    /// one that keeps up.
+    pub fn refused(&self, consumer: ConsumerId) {
+        if let Some(known) = self.known[consumer.0].get() {
+            known.position.store(BEFORE_ALL, Relaxed);
         }
     }
 
@@ -78,13 +86,13 @@ impl Consumers {
         }
     }
 
-    /// All of them, where the order ends here now. What has come since each has asked adds to its lag.
-    pub fn read(&self, head: i64) -> impl Iterator<Item = ConsumerReading<'_>> {
+    /// All of them.
+    pub fn read(&self) -> impl Iterator<Item = ConsumerReading<'_>> {
         let now = self.now();
-        self.known.iter().map_while(OnceLock::get).map(move |known| {
-            let since = head.saturating_sub(known.head.load(Relaxed)).max(0).unsigned_abs();
-            let seen_seconds = now.saturating_sub(known.seen.load(Relaxed)) as f64 / 1000.0;
-            ConsumerReading { name: &known.name, lag: known.lag.load(Relaxed) + since, seen_seconds }
+        self.known.iter().map_while(OnceLock::get).map(move |known| ConsumerReading {
+            name: &known.name,
+            position: known.position.load(Relaxed),
+            seen_seconds: now.saturating_sub(known.seen.load(Relaxed)) as f64 / 1000.0,
         })
     }
 
@@ -97,26 +105,19 @@ impl Consumers {
 mod tests {
     use super::*;
 
-    fn lags(consumers: &Consumers, head: i64) -> Vec<(&str, u64)> {
-        consumers.read(head).map(|one| (one.name, one.lag)).collect()
-    }
-
     #[test]
-    fn a_lag_is_what_was_behind_the_cursor_and_what_has_come_since() {
+    fn a_consumer_stands_where_it_asked_last_and_at_the_beginning_while_its_cursor_does_not_fit() {
         let consumers = Consumers::default();
-        assert_eq!(lags(&consumers, 9), []);
+        let positions = || consumers.read().map(|one| (one.name, one.position)).collect::<Vec<_>>();
+        assert_eq!(positions(), []);
         let (a, b) = (consumers.id("a").unwrap(), consumers.id("b").unwrap());
         assert_eq!((consumers.id("a"), consumers.id("b")), (Some(a), Some(b)));
-        assert_eq!(lags(&consumers, 9), [("a", 0), ("b", 0)], "neither has asked yet");
-        consumers.asked(a, 3, 10);
-        consumers.asked(b, 0, 12);
-        // What is known of the end may lag behind what a snapshot has shown.
-        for (head, expected) in [(9, [3, 0]), (12, [5, 0]), (20, [13, 8])] {
-            assert_eq!(lags(&consumers, head), [("a", expected[0]), ("b", expected[1])], "{head}");
-        }
-        consumers.asked(a, 0, 20);
+        consumers.asked(a, 3);
+        assert_eq!(positions(), [("a", 3), ("b", BEFORE_ALL)]);
+        consumers.asked(b, 7);
         consumers.waited(b);
-        assert_eq!(lags(&consumers, 21), [("a", 1), ("b", 9)]);
+        consumers.refused(a);
+        assert_eq!(positions(), [("a", BEFORE_ALL), ("b", 7)]);
     }
 
     #[test]
@@ -124,7 +125,7 @@ mod tests {
         let consumers = Consumers::default();
         let ids: Vec<_> = (0..=MAX_CONSUMERS).map(|number| consumers.id(&number.to_string())).collect();
         assert!(ids[..MAX_CONSUMERS].iter().all(Option::is_some) && ids[MAX_CONSUMERS].is_none());
-        assert_eq!(consumers.read(0).count(), MAX_CONSUMERS);
+        assert_eq!(consumers.read().count(), MAX_CONSUMERS);
         assert_eq!(consumers.id("0"), ids[0]);
     }
 }

@@ -1,10 +1,12 @@
 //! What a process inherits from the one that started it is brought into a known state, whatever that was.
 //!
-//! - Signals that were blocked are delivered, and a child that ends can be waited for.
+//! - Signals that were blocked are delivered, and a child that ends can be waited for. Those that a service or a
+//!   follower obeys are held until it does, so that an early one is an orderly end as well.
 //! - A file at the limit of its size is an error of the write (`EFBIG`), and not the end of the process.
 //! - The umask takes nothing away from the owner and gives nobody else the right to write.
 //! - Closed standard streams were opened on `/dev/null` by the standard library before `main`, so that no
-//!   file of ours gets their number.
+//!   file of ours gets their number. Whoever moves data through one finds it closed all the same
+//!   ([`os::was_closed_at_start`]).
 //!
 //! What remains is as it should be inherited: `SIGHUP` ignored by nohup(1) for a command, limits, priority.
 
@@ -23,7 +25,7 @@ pub fn settle() {
     // It cannot be refused for this signal; if it were, the signal would do what it does by default.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     os::wait_for_children_as_usual();
-    os::unblock_signals();
+    os::hold_signals();
     let inherited = umask(Mode::RWXU | Mode::RWXG | Mode::RWXO);
     umask(known_mask(inherited));
 }

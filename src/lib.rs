@@ -55,8 +55,8 @@
 //!
 //! # The life of a request that waits for messages
 //!
-//! `GET /feed?wait=30` goes the way of a query (`routes::feed` → `store::read::feed`, which checks the cursor in the
-//! snapshot that answers). Where there is nothing yet the context goes back to the reactor, which keeps it in
+//! `GET /feed?wait=30` goes the way of a query, with a thread and a read connection that no search can keep from it
+//! (`routes::feed` → `store::read::feed`, which checks the cursor in the snapshot that answers). Where there is nothing yet the context goes back to the reactor, which keeps it in
 //! `server::waiters`: no thread, no connection to the store. A commit that has created something raises the count of
 //! `store::write::commit_signal`; the reactor, awake to answer the webhooks of that commit, sees it and makes a pass, one
 //! in two milliseconds: everybody goes to the pool together, those who wait for the same as one. Who has waited for long

@@ -60,6 +60,7 @@ labels! {
         Probe = "probe",
         Ingest = "ingest",
         Immediate = "immediate",
+        Feed = "feed",
         Scrape = "scrape",
         Read = "read",
     }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
@@ -64,9 +64,52 @@ fn adopt(descriptor: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-/// Lets every signal reach this process: a mask outlives exec(3), and what is blocked stays pending for ever.
+/// The standard streams that were closed when the process began, a bit for each.
+static CLOSED_AT_START: AtomicU8 = AtomicU8::new(0);
+
+/// Run by the C library before the standard library, which opens closed standard streams on `/dev/null`.
+#[allow(unsafe_code)]
+#[used]
+// SAFETY: the section holds pointers to functions that the C library calls one after the other; this one takes none
+// of the arguments that some pass, needs nothing of the standard library, and does not unwind.
+#[unsafe(link_section = ".init_array")]
+static LOOK_AT_STREAMS: extern "C" fn() = look_at_streams;
+
+#[allow(unsafe_code)]
+extern "C" fn look_at_streams() {
+    for stream in 0..=2 {
+        // SAFETY: F_GETFD only reads a flag of a descriptor, and says so where there is none (fcntl(2)).
+        if unsafe { libc::fcntl(stream, libc::F_GETFD) } == -1 {
+            CLOSED_AT_START.fetch_or(1 << stream, SeqCst);
+        }
+    }
+}
+
+/// True of a standard stream that whoever started this process had closed.
+pub fn was_closed_at_start(stream: RawFd) -> bool {
+    (0..=2).contains(&stream) && CLOSED_AT_START.load(SeqCst) & 1 << stream != 0
+}
+
+/// Blocks the signals that a service or a follower obeys, which would end the process as long as nobody does, and lets
+/// every other one reach it: a mask outlives exec(3). What is blocked comes once [`unblock_signals`] is called.
 ///
 /// To be called before a second thread is started, which inherits the mask of the first.
+#[allow(unsafe_code)]
+pub fn hold_signals() {
+    // SAFETY: sigemptyset(3) fills in the set that it is given, which is ours and large enough, and sigaddset(3)
+    // changes it; then it is initialised. pthread_sigmask(3) reads it, and writes nowhere where the old mask is not
+    // asked for.
+    unsafe {
+        let mut held = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(held.as_mut_ptr());
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR2] {
+            libc::sigaddset(held.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, held.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Lets every signal reach this process, also those that were sent to it while they were blocked.
 #[allow(unsafe_code)]
 pub fn unblock_signals() {
     // SAFETY: sigemptyset(3) fills in the set that it is given, which is ours and large enough; then it is

@@ -30,16 +30,16 @@ const MAX_QUERY_REST_SHARE: u32 = 9;
 thread_local!(static RESTED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) });
 
 /// Rests for what this thread has worked since it was last called, if there are webhooks to make way
-/// for: as many times as long as queries are waiting. Not much longer than the webhooks are there, and
+/// for: as many times as long as there are in its queue. Not much longer than the webhooks are there, and
 /// never longer than [`MAX_QUERY_REST`].
-pub fn throttle(metrics: &Metrics) {
+pub fn throttle(metrics: &Metrics, queue: Priority) {
     let worked_in_all = processor_time_of_this_thread();
     let worked = worked_in_all.saturating_sub(RESTED_AT.replace(worked_in_all));
     let webhooks = || metrics.in_flight(Priority::Ingest).load(Relaxed);
     if webhooks() < BUSY_WEBHOOKS {
         return;
     }
-    let waiting = metrics.waiting(Priority::Read).load(Relaxed).unsigned_abs();
+    let waiting = metrics.waiting(queue).load(Relaxed).unsigned_abs();
     let times =
         u32::try_from(waiting).map_or(MAX_QUERY_REST_SHARE, |waiting| waiting.clamp(1, MAX_QUERY_REST_SHARE));
     let mut rest = (worked * times).min(MAX_QUERY_REST);
@@ -76,10 +76,10 @@ mod tests {
         metrics.in_flight(Priority::Ingest).store(BUSY_WEBHOOKS, Relaxed);
         for (waiting, times) in [(0, 1), (2, 2), (1000, MAX_QUERY_REST_SHARE)] {
             metrics.waiting(Priority::Read).store(waiting, Relaxed);
-            throttle(&metrics);
+            throttle(&metrics, Priority::Read);
             work(Duration::from_millis(5));
             let began = Instant::now();
-            throttle(&metrics);
+            throttle(&metrics, Priority::Read);
             assert!(began.elapsed() >= Duration::from_millis(5) * times);
         }
     }
@@ -89,9 +89,9 @@ mod tests {
         let metrics = Metrics::default();
         metrics.in_flight(Priority::Ingest).store(BUSY_WEBHOOKS, Relaxed);
         work(Duration::from_millis(10));
-        throttle(&metrics);
+        throttle(&metrics, Priority::Read);
         let before = RESTED_AT.get();
-        throttle(&metrics);
+        throttle(&metrics, Priority::Read);
         assert!(RESTED_AT.get() - before < Duration::from_millis(10));
     }
 }

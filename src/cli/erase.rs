@@ -1,6 +1,6 @@
 //! `erase` deletes what the named senders have sent.
 
-use lexopt::Arg::Long;
+use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt;
 
 use super::Failure;
@@ -17,7 +17,8 @@ pub(super) struct EraseOptions {
 }
 
 impl EraseOptions {
-    pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Self, lexopt::Error> {
+    /// `None` where help is asked for.
+    pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         const TAKES: &str = "erase takes --sender and a number as it was sent, + and digits";
         let mut options = Self { senders: Vec::new(), vacuum: false };
         while let Some(argument) = parser.next()? {
@@ -26,11 +27,12 @@ impl EraseOptions {
                     let sender = parser.value().ok().and_then(|value| value.string().ok());
                     options.senders.push(sender.filter(|sender| is_msisdn(sender)).ok_or(TAKES)?);
                 }
+                Long("help") | Short('h') => return Ok(None),
                 Long("vacuum") => options.vacuum = true,
                 other => return Err(other.unexpected()),
             }
         }
-        if options.senders.is_empty() { Err(TAKES.into()) } else { Ok(options) }
+        if options.senders.is_empty() { Err(TAKES.into()) } else { Ok(Some(options)) }
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
     };
     let format = if is_csv { write_rows } else { write_objects };
     let head = if is_csv { COLUMNS.join(",") + "\n" } else { String::new() };
-    Stdout.write_all(head.as_bytes()).map_err(|error| failed(0, &error))?;
+    Stdout.probe().and_then(|()| Stdout.write_all(head.as_bytes())).map_err(|error| failed(0, &error))?;
     let (mut lines, mut written) = (Vec::new(), 0);
     while let Some(slice) = export.next_slice()? {
         format(&mut lines, &slice)

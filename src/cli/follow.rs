@@ -1,9 +1,9 @@
 //! `follow` hands the messages of a service on: to a command, to a program's URL, or to stdout.
 
+mod files;
 mod options;
 
 use std::io::{self, Write};
-use std::process;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,15 +12,16 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::streams::{Stdout, say, say_line};
-use super::{EX_CONFIG, EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, Failure};
+use super::{EX_CONFIG, EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, Failure};
 use crate::advice;
 use crate::config::Config;
 use crate::follow::{
     CheckpointError, End, ExecTarget, Feed, Follower, ForwardSecret, Handing, PostTarget, RedriveCounts,
-    Reporter, StandardOutput, Stop, Target, page_limit, probe_dead_letters, redrive,
+    Reporter, StandardOutput, Stop, Target, advice_on_own_file, page_limit, probe_dead_letters, redrive,
 };
 use crate::http_client::{HttpEndpoint, Url};
 use crate::notify::Notifier;
+use crate::os;
 pub(super) use options::FollowOptions;
 use options::{Destination, FeedOptions, Origin};
 
@@ -31,6 +32,9 @@ const BAD_SECRET: &str = "FORWARD_SECRET cannot be used: behind whsec_ it takes 
 
 pub(super) fn follow(options: FollowOptions) -> Result<(), Failure> {
     let stop = Arc::new(Stop::new().map_err(|error| no_resources(&error.into()))?);
+    // Before anything else, so that a stop is an orderly end from the start.
+    obey(&stop, options.timeout).map_err(|error| no_resources(&error))?;
+    files::check(&options).map_err(|error| Failure::new(EX_USAGE, error))?;
     let handing = handing(&options, &stop)?;
     match options.origin {
         Origin::Feed(feed) => follow_feed(&feed, handing, options.batch),
@@ -38,13 +42,18 @@ pub(super) fn follow(options: FollowOptions) -> Result<(), Failure> {
             let mut handing = handing;
             let mut counts = RedriveCounts::default();
             let ended = redrive(&mut handing, &file, options.batch, &mut counts);
-            let RedriveCounts { handed_on, refused } = counts;
-            say_line(&format!("{handed_on} messages handed on, {refused} lines refused"));
+            say_line(&format!(
+                "{} messages handed on, {} among the dead letters again, {} lines refused",
+                counts.handed_on, counts.dead_letters, counts.refused
+            ));
             match ended {
-                Ok(()) if refused == 0 => Ok(()),
-                Ok(()) => {
+                Ok(()) if counts.dead_letters > 0 => {
+                    Err(Failure::new(EX_DATAERR, "not everything was taken; mend that, and hand it on again"))
+                }
+                Ok(()) if counts.refused > 0 => {
                     Err(Failure::new(EX_DATAERR, "what was refused is no message, and was not handed on"))
                 }
+                Ok(()) => Ok(()),
                 Err(End::Stopped) => Err(Failure::new(
                     EX_TEMPFAIL,
                     "stopped before the end; run it again for all of them once more",
@@ -79,7 +88,7 @@ fn own_url() -> Result<Url, Failure> {
 fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure> {
     if let Some(file) = &options.dead_letters {
         probe_dead_letters(file).map_err(|error| {
-            let advice = advice::on_file(&error);
+            let advice = advice_on_own_file(file, &error);
             Failure::new(
                 EX_UNAVAILABLE,
                 format!("the dead letters {} cannot be written: {error}; {advice}", file.display()),
@@ -87,7 +96,13 @@ fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure
         })?;
     }
     let target = match &options.destination {
-        Destination::Stdout => Target::Stdout(StandardOutput::new(|lines| Stdout.write_all(lines))),
+        Destination::Stdout => {
+            Stdout.probe().map_err(|error| {
+                let advice = advice::on_file(&error);
+                Failure::new(EX_IOERR, format!("cannot write to stdout: {error}; {advice}"))
+            })?;
+            Target::Stdout(StandardOutput::new(|lines| Stdout.write_all(lines)))
+        }
         Destination::Exec(command) => {
             let exec = ExecTarget::new(command.clone(), say, Arc::clone(stop));
             Target::Exec(exec.map_err(|error| no_resources(&error))?)
@@ -99,7 +114,6 @@ fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure
             Target::Post(PostTarget::new(url.clone(), secret.transpose()?))
         }
     };
-    obey(stop, options.timeout).map_err(|error| no_resources(&error))?;
     Ok(Handing {
         target,
         timeout: options.timeout,
@@ -115,23 +129,22 @@ fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure
 /// take; the second ends the process, and the command that is under way with it.
 fn obey(stop: &Arc<Stop>, timeout: Duration) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGUSR2])?;
+    os::unblock_signals();
     let stop = Arc::clone(stop);
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
             match signal {
                 SIGUSR2 => {}
-                _ if stop.is_asked() => {
-                    stop.kill_group();
-                    // 128 + signal, as a shell reports a process that a signal has ended.
-                    process::exit(128 + signal);
-                }
+                // 128 + signal, as a shell reports a process that a signal has ended.
+                _ if stop.is_asked() => stop.end_process(128 + signal),
                 _ => {
                     stop.ask();
                     // A reader of stdout that hangs holds nobody for ever: nothing is lost that was not confirmed.
                     let backstop = thread::Builder::new().name("backstop".into());
+                    let stop = Arc::clone(&stop);
                     let _ = backstop.spawn(move || {
                         thread::sleep(timeout + STOP_GRACE);
-                        process::exit(0);
+                        stop.end_process(0);
                     });
                 }
             }
@@ -161,9 +174,8 @@ fn failure(end: End) -> Result<(), Failure> {
         End::Unfit(said) => (
             EX_CONFIG,
             format!(
-                "{said}: the state is of another store, or of one that was put back from a backup, so where to go on is \
-                 not known; remove the state and start with --from beginning (every message once more) or --from \
-                 now (those that come from now on)"
+                "{said}; to begin again, remove the state and start with --from beginning (every message once more) or \
+                 --from now (those that come from now on)"
             ),
         ),
         End::Refused(said) => (EX_CONFIG, said),
@@ -172,10 +184,10 @@ fn failure(end: End) -> Result<(), Failure> {
         End::State(error) => {
             let code = match &error {
                 CheckpointError::InUse(_) => EX_TEMPFAIL,
-                CheckpointError::Damaged(_) | CheckpointError::Newer(..) | CheckpointError::TooLong => {
+                CheckpointError::Damaged(_) | CheckpointError::Newer { .. } | CheckpointError::TooLong => {
                     EX_CONFIG
                 }
-                CheckpointError::Unusable(..) => EX_UNAVAILABLE,
+                CheckpointError::Removed(_) | CheckpointError::Unusable(..) => EX_UNAVAILABLE,
             };
             return Err(Failure::new(code, error));
         }

@@ -14,6 +14,7 @@ use signal_hook::iterator::Signals;
 use super::reload::{self, reload};
 use super::running::Running;
 use crate::log::{Level, Line, Log};
+use crate::os;
 
 const TOO_EARLY: &str = "the service is starting; try again";
 
@@ -22,6 +23,7 @@ const TOO_EARLY: &str = "the service is starting; try again";
 /// the process: a migration is one transaction, so it has happened or it has not.
 pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Arc<Running>>>> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
+    os::unblock_signals();
     let running = Arc::new(OnceLock::<Arc<Running>>::new());
     let (service, log) = (Arc::clone(&running), log.clone());
     let from_terminal = io::stdin().is_terminal();

@@ -3,10 +3,10 @@
 //! stderr is for people and decides nothing: what cannot be written there is left out, and nobody is waited
 //! for without end. stdout and stdin carry data: a failure there is the command's. All three may share their
 //! file description with whoever started us, who may have made it non-blocking (fcntl(2)); then they are
-//! waited for here.
+//! waited for here. One that was closed from the start is an error, as it would be without the `/dev/null` in its place.
 
 use std::io::{self, Read, Write};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use rustix::stdio;
 
 use super::{EX_IOERR, Failure};
 use crate::escape::escaped;
+use crate::os;
 
 /// So long nothing may move on stderr, once; then only what it takes at once is written to it.
 const STDERR_PATIENCE: Duration = Duration::from_secs(2);
@@ -44,6 +45,13 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 /// stdout without a buffer.
 pub(super) struct Stdout;
 
+impl Stdout {
+    /// Fails if nothing could be written, for a reason that is there already.
+    pub(super) fn probe(&mut self) -> io::Result<()> {
+        self.write(b"").map(drop)
+    }
+}
+
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         when_ready(stdio::stdout(), PollFlags::OUT, || rustix::io::write(stdio::stdout(), bytes))
@@ -69,6 +77,9 @@ fn when_ready(
     flags: PollFlags,
     mut move_bytes: impl FnMut() -> rustix::io::Result<usize>,
 ) -> io::Result<usize> {
+    if os::was_closed_at_start(stream.as_raw_fd()) {
+        return Err(Errno::BADF.into());
+    }
     loop {
         match move_bytes() {
             Err(Errno::INTR) => {}

@@ -1,104 +1,54 @@
 //! A checkpoint is a file that says up to where messages were handed on, and that is whole at every instant.
 //!
-//! It has two slots of one sector each, which are written in turn: the newer one counts, and what a crash leaves
-//! of the other does no harm. Nothing is made or renamed for it, so a full disk does not stop it. A kill finds what
-//! was last written; a power cut what was last synced.
+//! It has slots of one sector each, one of which is written at a time: the newest counts, and what a crash leaves
+//! of it does no harm to the others. Nothing is made or renamed for it, so a full disk does not stop it. A kill finds
+//! what was last written. A power cut finds what was last synced, which begins at once after each write
+//! ([`Syncer`]), so it undoes what was written during one sync and the one before it, some milliseconds.
 //!
 //! A slot is JSON, so that an operator can read it. `version` is what every later form has to keep.
 
-use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::advice;
+use super::checkpoint_error::CheckpointError;
+use super::own_file::{folder_of, options};
+use super::syncer::{Mark, SLOTS, Syncer};
 
 /// What a disk writes whole or not at all.
 const SLOT_BYTES: usize = 512;
-const SLOTS: u64 = 2;
 const VERSION: u64 = 1;
-/// Those that are confirmed within this share a sync, which takes most of a millisecond.
-const SYNC_INTERVAL: Duration = Duration::from_millis(20);
 
 /// A follower that was killed while it started a command leaves its lock to that for an instant, until it is the
 /// command.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_LOOK: Duration = Duration::from_millis(10);
 
-/// Why where to go on cannot be told, or not be remembered.
-#[derive(Debug)]
-pub enum CheckpointError {
-    /// Another follower has it.
-    InUse(PathBuf),
-    Damaged(PathBuf),
-    /// A later version has written it.
-    Newer(PathBuf, u64),
-    /// The service has given out a cursor that does not fit.
-    TooLong,
-    Unusable(PathBuf, io::Error),
-}
-
-impl CheckpointError {
-    /// True where writing may succeed later without anybody ending the follower. A state that was removed does not
-    /// come back.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Unusable(_, error) if error.kind() != io::ErrorKind::NotFound)
-    }
-}
-
-impl fmt::Display for CheckpointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse(path) => write!(
-                f,
-                "another follower has the state {}; end it, or name another file with --state",
-                path.display()
-            ),
-            Self::Damaged(path) => write!(
-                f,
-                "the state {} is damaged, so where to go on is not known; put back a copy of it, or remove it and \
-                 start with --from beginning (every message once more) or --from now (those that come from now on)",
-                path.display()
-            ),
-            Self::Newer(path, version) => write!(
-                f,
-                "the state {} has the form {version} of a newer version of this program, which knows {VERSION}; use \
-                 that version, or another file with --state",
-                path.display()
-            ),
-            Self::TooLong => {
-                f.write_str("the service gave a cursor that is too long to be kept; is it of this program?")
-            }
-            Self::Unusable(path, error) => {
-                write!(f, "the state {} cannot be used: {error}; {}", path.display(), advice::on_file(error))
-            }
-        }
-    }
-}
-
 /// Where a follower stands. No other process has the same one.
 pub struct Checkpoint {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     sequence: u64,
     cursor: String,
-    /// Since when there is something that a power cut would undo.
-    unsynced_since: Option<Instant>,
+    syncer: Syncer,
+    /// A sync has failed, so what was written is written again.
+    is_in_doubt: bool,
 }
 
 impl Checkpoint {
     /// The one in the file; `None` where there is no such file.
     pub fn open(path: &Path) -> Result<Option<Self>, CheckpointError> {
         let unusable = |error| CheckpointError::Unusable(path.to_owned(), error);
-        let file = match options().open(path) {
+        let file = match options().write(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(unusable)?,
+            opened => Arc::new(opened.map_err(unusable)?),
         };
         if !file.metadata().map_err(unusable)?.is_file() {
             return Err(unusable(io::ErrorKind::InvalidInput.into()));
@@ -112,11 +62,16 @@ impl Checkpoint {
                 Err(TryLockError::Error(error)) => return Err(unusable(error)),
             }
         }
-        let (sequence, cursor) = read(&file).map_err(unusable)?.map_err(|version| match version {
-            Some(version) => CheckpointError::Newer(path.to_owned(), version),
-            None => CheckpointError::Damaged(path.to_owned()),
-        })?;
-        Ok(Some(Self { file, path: path.to_owned(), sequence, cursor, unsynced_since: None }))
+        let WholeSlot { sequence, slot, cursor } =
+            read(&file).map_err(unusable)?.map_err(|version| match version {
+                Some(version) => CheckpointError::Newer { path: path.to_owned(), version, known: VERSION },
+                None => CheckpointError::Damaged(path.to_owned()),
+            })?;
+        // Whoever wrote it may have been killed before it was synced.
+        file.sync_data().map_err(unusable)?;
+        let synced = Arc::clone(&file);
+        let syncer = Syncer::start(Mark { sequence, slot }, move || sync(&synced)).map_err(unusable)?;
+        Ok(Some(Self { file, path: path.to_owned(), sequence, cursor, syncer, is_in_doubt: false }))
     }
 
     /// A new one, which stands at `cursor`: empty is the beginning. It is on the disk, or it is not there.
@@ -124,7 +79,7 @@ impl Checkpoint {
         let unusable = |error| CheckpointError::Unusable(path.to_owned(), error);
         let mut slots = Vec::new();
         for sequence in 0..SLOTS {
-            slots.extend_from_slice(&slot(sequence, cursor)?);
+            slots.extend_from_slice(&slot(sequence as u64, cursor)?);
         }
         publish(path, &slots).map_err(unusable)?;
         Self::open(path)?.ok_or_else(|| unusable(io::ErrorKind::NotFound.into()))
@@ -135,32 +90,35 @@ impl Checkpoint {
         &self.cursor
     }
 
-    /// Goes on to `cursor`. What was written survives a kill, and once [`Self::sync`] has returned a power cut.
+    /// Goes on to `cursor`. What was written survives a kill, and, soon after or once [`Self::sync`] has returned, a
+    /// power cut.
     pub fn advance(&mut self, cursor: &str) -> Result<(), CheckpointError> {
-        let sequence = self.sequence + 1;
-        let place = sequence % SLOTS * SLOT_BYTES as u64;
-        self.file.write_all_at(&slot(sequence, cursor)?, place).map_err(|error| self.unusable(error))?;
-        self.unsynced_since.get_or_insert_with(Instant::now);
-        self.sequence = sequence;
+        let mark = Mark { sequence: self.sequence + 1, slot: self.syncer.free_slot() };
+        let place = (mark.slot * SLOT_BYTES) as u64;
+        self.file.write_all_at(&slot(mark.sequence, cursor)?, place).map_err(|error| self.unusable(error))?;
+        self.syncer.ask(mark);
+        self.sequence = mark.sequence;
         cursor.clone_into(&mut self.cursor);
         Ok(())
     }
 
-    /// True if what was written has waited for long enough.
+    /// True if what was written could not be synced.
     pub fn wants_sync(&self) -> bool {
-        self.unsynced_since.is_some_and(|since| since.elapsed() >= SYNC_INTERVAL)
+        self.is_in_doubt || self.syncer.has_failed()
     }
 
+    /// Waits until what was written is synced.
     pub fn sync(&mut self) -> Result<(), CheckpointError> {
-        if self.unsynced_since.is_some() {
-            self.file.sync_data().map_err(|error| self.unusable(error))?;
-            let links = self.file.metadata().map_err(|error| self.unusable(error))?.nlink();
-            if links == 0 {
-                return Err(self.unusable(io::ErrorKind::NotFound.into()));
-            }
-            self.unsynced_since = None;
+        if self.is_in_doubt {
+            let cursor = self.cursor.clone();
+            self.advance(&cursor)?;
         }
-        Ok(())
+        let synced = self.syncer.wait();
+        self.is_in_doubt = synced.is_err();
+        synced.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => CheckpointError::Removed(self.path.clone()),
+            _ => self.unusable(error),
+        })
     }
 
     fn unusable(&self, error: io::Error) -> CheckpointError {
@@ -168,11 +126,16 @@ impl Checkpoint {
     }
 }
 
-/// A link that somebody has planted is not followed, and a pipe not waited for.
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    options
+/// True of a file that is some follower's state, of this version or of a later one.
+pub fn is_checkpoint(path: &Path) -> bool {
+    let read = options().open(path).and_then(|file| read(&file));
+    matches!(read, Ok(Ok(_) | Err(Some(_))))
+}
+
+/// A file that has no name any more is as good as not there.
+fn sync(file: &File) -> io::Result<()> {
+    file.sync_data()?;
+    if file.metadata()?.nlink() == 0 { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
 }
 
 /// Puts the content in place, whole, where nothing has that name yet; something that has it stays as it is.
@@ -186,11 +149,6 @@ fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
         _ => {}
     }
     File::open(folder)?.sync_all()
-}
-
-/// The folder in which a file is.
-pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The bytes of one slot, filled up with blanks.
@@ -211,10 +169,18 @@ fn check(sequence: u64, cursor: &str) -> String {
     hex::encode(&Sha256::digest(format!("{VERSION} {sequence} {cursor}"))[..4])
 }
 
-/// The newer of the slots that are whole, or the version that has written the file, if it says.
-fn read(file: &File) -> io::Result<Result<(u64, String), Option<u64>>> {
+/// What a slot says. The one with the highest sequence counts.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct WholeSlot {
+    sequence: u64,
+    slot: usize,
+    cursor: String,
+}
+
+/// The newest of the slots that are whole, or the version that has written the file, if it says.
+fn read(file: &File) -> io::Result<Result<WholeSlot, Option<u64>>> {
     // One more than it has, so that a file of something else is seen.
-    let mut bytes = [0; SLOT_BYTES * SLOTS as usize + 1];
+    let mut bytes = [0; SLOT_BYTES * SLOTS + 1];
     let mut length = 0;
     while length < bytes.len() {
         match file.read_at(&mut bytes[length..], length as u64)? {
@@ -224,10 +190,10 @@ fn read(file: &File) -> io::Result<Result<(u64, String), Option<u64>>> {
     }
     let mut newest = None;
     let mut newer_version = None;
-    for slot in bytes[..length].chunks(SLOT_BYTES) {
-        let Ok(record) = serde_json::from_slice::<Value>(slot) else { continue };
+    for (slot, bytes) in bytes[..length].chunks(SLOT_BYTES).enumerate() {
+        let Ok(record) = serde_json::from_slice::<Value>(bytes) else { continue };
         match record["version"].as_u64() {
-            Some(VERSION) => newest = newest.max(whole(&record)),
+            Some(VERSION) => newest = newest.max(whole(&record, slot)),
             Some(version) if version > VERSION => newer_version = Some(version),
             _ => {}
         }
@@ -237,14 +203,18 @@ fn read(file: &File) -> io::Result<Result<(u64, String), Option<u64>>> {
         serde_json::Deserializer::from_slice(&bytes[..length]).into_iter().next().and_then(Result::ok);
     let version = first.and_then(|record| record["version"].as_u64()).filter(|version| *version > VERSION);
     Ok(match (newer_version.or(version), newest) {
-        (None, Some(found)) if length == SLOT_BYTES * SLOTS as usize => Ok(found),
+        (None, Some(found)) if length == SLOT_BYTES * SLOTS => Ok(found),
         (version, _) => Err(version),
     })
 }
 
-fn whole(record: &Value) -> Option<(u64, String)> {
+fn whole(record: &Value, slot: usize) -> Option<WholeSlot> {
     let (sequence, cursor) = (record["sequence"].as_u64()?, record["cursor"].as_str()?);
-    (record["check"] == check(sequence, cursor)).then(|| (sequence, cursor.to_owned()))
+    (record["check"] == check(sequence, cursor)).then(|| WholeSlot {
+        sequence,
+        slot,
+        cursor: cursor.to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -276,6 +246,32 @@ mod tests {
     }
 
     #[test]
+    fn what_was_advanced_to_is_synced_at_once_and_the_next_does_not_wait() {
+        let (_folder, path) = state();
+        let mut made = Checkpoint::create(&path, "").unwrap();
+        for number in 1..=1000 {
+            made.advance(&format!("c{number}")).unwrap();
+        }
+        while !made.syncer.is_idle() {
+            thread::yield_now();
+        }
+        assert!(!made.wants_sync());
+        made.sync().unwrap();
+        drop(made);
+        assert_eq!(Checkpoint::open(&path).unwrap().unwrap().cursor(), "c1000");
+    }
+
+    #[test]
+    fn a_state_is_told_from_other_files() {
+        let (folder, path) = state();
+        assert!(!is_checkpoint(&path));
+        drop(Checkpoint::create(&path, "").unwrap());
+        assert!(is_checkpoint(&path) && !is_checkpoint(folder.path()));
+        std::fs::write(&path, "{\"message_id\":\"m1\"}\n").unwrap();
+        assert!(!is_checkpoint(&path));
+    }
+
+    #[test]
     fn whatever_a_crash_leaves_of_one_slot_the_other_counts() {
         let (_folder, path) = state();
         let mut made = Checkpoint::create(&path, "a").unwrap();
@@ -283,9 +279,9 @@ mod tests {
         drop(made);
         let written = std::fs::read(&path).unwrap();
         for torn in 0..SLOT_BYTES {
-            // The next is written over the older slot, which is the second one.
+            // The next is written to any slot but the newest, which is the first one.
             let mut bytes = written.clone();
-            bytes[SLOT_BYTES..SLOT_BYTES + torn].copy_from_slice(&slot(3, "c").unwrap()[..torn]);
+            bytes[SLOT_BYTES..SLOT_BYTES + torn].copy_from_slice(&slot(5, "c").unwrap()[..torn]);
             std::fs::write(&path, &bytes).unwrap();
             let found = Checkpoint::open(&path).unwrap().unwrap();
             assert!(["b", "c"].contains(&found.cursor()), "{torn}");
@@ -295,10 +291,10 @@ mod tests {
     #[test]
     fn a_file_that_does_not_say_where_to_go_on_is_refused() {
         let (_folder, path) = state();
-        let whole = [slot(4, "a").unwrap(), slot(5, "b").unwrap()].concat();
+        let whole = [4, 5, 4, 4].map(|sequence| slot(sequence, "a").unwrap()).concat();
         let flipped: Vec<u8> =
             whole.iter().map(|byte| if *byte == b'4' || *byte == b'5' { b'6' } else { *byte }).collect();
-        for damaged in [&b""[..], b"\n", b"cursor", &whole[..100], &flipped, &[0; 1024]] {
+        for damaged in [&b""[..], b"\n", b"cursor", &whole[..100], &whole[..1024], &flipped, &[0; 2048]] {
             std::fs::write(&path, damaged).unwrap();
             assert!(matches!(Checkpoint::open(&path), Err(CheckpointError::Damaged(_))), "{damaged:?}");
         }
@@ -309,7 +305,10 @@ mod tests {
             "{\"version\":2}".to_owned(),
         ] {
             std::fs::write(&path, &newer).unwrap();
-            assert!(matches!(Checkpoint::open(&path), Err(CheckpointError::Newer(_, 2))), "{newer}");
+            assert!(
+                matches!(Checkpoint::open(&path), Err(CheckpointError::Newer { version: 2, .. })),
+                "{newer}"
+            );
         }
         assert!(matches!(slot(1, &"c".repeat(500)), Err(CheckpointError::TooLong)));
     }
@@ -320,6 +319,6 @@ mod tests {
         let mut made = Checkpoint::create(&path, "a").unwrap();
         std::fs::remove_file(&path).unwrap();
         made.advance("b").unwrap();
-        assert!(matches!(made.sync(), Err(CheckpointError::Unusable(..))));
+        assert!(matches!(made.sync(), Err(CheckpointError::Removed(_))));
     }
 }

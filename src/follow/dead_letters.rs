@@ -2,13 +2,13 @@
 //!
 //! The file is opened for each batch, so that it may be moved away at any time.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::batch::{FeedMessage, MessageBatch};
-use super::checkpoint::folder_of;
+use super::own_file::{folder_of, options};
 
 /// What is read at a time while the last line end is looked for.
 const WINDOW_BYTES: usize = 64 << 10;
@@ -34,10 +34,7 @@ pub fn probe(path: &Path) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true).mode(0o600);
-    // A link that somebody has planted is not followed, and a pipe not waited for.
-    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let file = options().append(true).create(true).mode(0o600).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 

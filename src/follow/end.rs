@@ -1,6 +1,6 @@
 //! Handing on ends for one reason, which says what to do.
 
-use super::checkpoint::CheckpointError;
+use super::checkpoint_error::CheckpointError;
 
 /// Why nothing is handed on any more.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::ioctl_fionbio;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
 use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level::pipe;
@@ -61,11 +61,11 @@ impl ExecTarget {
         // What it says to the supervisor of this process would be believed.
         command.env_remove("NOTIFY_SOCKET");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = match command.spawn() {
+        let child = match self.stop.start(&mut command) {
             Ok(child) => child,
             Err(error) => {
                 let program = program.to_string_lossy();
-                let advice = advice::on_file(&error);
+                let advice = advice_on_start(&error);
                 return retry(format!("cannot start {program}: {error}; {advice}"));
             }
         };
@@ -82,6 +82,19 @@ impl ExecTarget {
             Err(error) => retry(format!("cannot wait for the command: {error}")),
         }
     }
+}
+
+/// What to do where a command cannot be started (execve(2)).
+fn advice_on_start(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "there is no such command, or none that its first line (#!) names",
+        io::ErrorKind::PermissionDenied => "make it a file that may be executed (chmod +x)",
+        _ if Errno::from_io_error(error) == Some(Errno::NOEXEC) => {
+            "a script begins with a line that says what runs it, such as #!/bin/sh"
+        }
+        _ => return advice::on_file(error),
+    };
+    advice.to_owned()
 }
 
 fn retry(reason: String) -> Delivery {
@@ -126,7 +139,6 @@ impl<'a> Run<'a> {
         batch: &'a MessageBatch<'a>,
     ) -> io::Result<Self> {
         let group = Pid::from_child(&child);
-        target.stop.set_group(Some(group));
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let input = stdin.map(|stdin| (stdin, lines));
         let outputs = [
@@ -191,7 +203,7 @@ impl<'a> Run<'a> {
         let outputs = self.outputs.iter().filter_map(OutputLines::pipe);
         awaited.extend(outputs.map(|pipe: BorrowedFd<'_>| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
         match poll(&mut awaited, Some(&left)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         // Which of them it was is found out by trying.
@@ -229,7 +241,7 @@ impl<'a> Run<'a> {
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        self.target.stop.set_group(None);
+        self.target.stop.ended();
         // Where not even SIGKILL has ended it, it is left behind.
         let _ = self.child.try_wait();
     }

@@ -7,14 +7,22 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{OF_A_DISK, OF_A_TARGET, chance};
 use super::batch::MessageBatch;
-use super::checkpoint::{Checkpoint, CheckpointError};
+use super::checkpoint::Checkpoint;
+use super::checkpoint_error::CheckpointError;
 use super::dead_letters;
 use super::end::End;
+use super::own_file;
 use super::report::Reporter;
 use super::stop::Stop;
 use super::target::{Delivery, Target};
-use crate::advice;
 use crate::log::{Level, Line};
+
+/// What became of a batch in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Confirmed,
+    DeadLetter,
+}
 
 /// Where batches go, and what becomes of those that are not taken.
 pub struct Handing {
@@ -32,10 +40,10 @@ pub struct Handing {
 
 impl Handing {
     /// Returns once the batch was confirmed, or is among the dead letters, and that is remembered.
-    pub fn hand_on(&mut self, batch: &MessageBatch<'_>) -> Result<(), End> {
+    pub fn hand_on(&mut self, batch: &MessageBatch<'_>) -> Result<Settled, End> {
         let began = Instant::now();
         let mut attempt = 0;
-        loop {
+        let settled = loop {
             if self.stop.is_asked() {
                 return Err(End::Stopped);
             }
@@ -43,26 +51,33 @@ impl Handing {
             match self.target.hand_on(batch, self.timeout) {
                 Delivery::Confirmed => {
                     self.tell_of_recovery(batch, attempt, began);
-                    break;
+                    break Settled::Confirmed;
                 }
                 Delivery::DeadLetter(reason) => {
                     self.bury(batch, attempt, &reason)?;
-                    break;
+                    break Settled::DeadLetter;
                 }
                 Delivery::Retry { reason, .. } if self.attempts.is_some_and(|most| attempt >= most) => {
                     self.bury(batch, attempt, &reason)?;
-                    break;
+                    break Settled::DeadLetter;
                 }
                 Delivery::Retry { reason, after } => self.wait_for_retry(batch, attempt, &reason, after)?,
-                Delivery::Gone(reason) => return Err(End::Gone(reason)),
-                Delivery::Closed(reason) => return Err(End::Output(reason)),
+                Delivery::Gone(reason) => {
+                    self.give_up(batch, attempt, &reason);
+                    return Err(End::Gone(reason));
+                }
+                Delivery::Closed(reason) => {
+                    self.give_up(batch, attempt, &reason);
+                    return Err(End::Output(reason));
+                }
             }
-        }
-        self.report.confirmed(batch);
-        self.remember(&batch.last.cursor)
+        };
+        self.report.settled(batch, settled);
+        self.remember(&batch.last.cursor)?;
+        Ok(settled)
     }
 
-    /// Goes on to `cursor`. What follows closely is synced together.
+    /// Goes on to `cursor`. It is synced meanwhile, or the end is told.
     pub fn remember(&mut self, cursor: &str) -> Result<(), End> {
         let Some(checkpoint) = &mut self.checkpoint else {
             return Ok(());
@@ -79,6 +94,14 @@ impl Handing {
             return Ok(());
         };
         insist(&self.stop, &self.report, CheckpointError::is_passing, || checkpoint.sync())
+    }
+
+    /// The end, once what was remembered outlives a power cut.
+    pub fn finish(&mut self, end: End) -> End {
+        match (self.checkpoint.as_mut().map_or(Ok(()), Checkpoint::sync), end) {
+            (Err(error), End::Stopped) => End::State(error),
+            (_, end) => end,
+        }
     }
 
     fn wait_for_retry(
@@ -107,11 +130,20 @@ impl Handing {
         }
     }
 
+    /// Tells of the batch that ends the follower.
+    fn give_up(&self, batch: &MessageBatch<'_>, attempts: u32, reason: &str) {
+        let line = self.report.batch(Level::Error, "given_up", batch).number("attempts", attempts.into());
+        self.report.line(line.text("reason", reason));
+    }
+
     /// Puts a batch among the dead letters.
     fn bury(&self, batch: &MessageBatch<'_>, attempts: u32, reason: &str) -> Result<(), End> {
         let Some(file) = &self.dead_letters else {
+            self.give_up(batch, attempts, reason);
+            let attempts =
+                if attempts == 1 { "1 attempt".to_owned() } else { format!("{attempts} attempts") };
             return Err(End::NotTaken(format!(
-                "{} and what follows it was not handed on after {attempts} attempts: {reason}; mend that, or name \
+                "{} and what follows it was not handed on after {attempts}: {reason}; mend that, or name \
                  a file for such messages with --dead-letters",
                 batch.first.id
             )));
@@ -125,7 +157,7 @@ impl Handing {
                     DeadLetterError(format!(
                         "the dead letters {} cannot be written: {error}; {}",
                         file.display(),
-                        advice::on_file(&error)
+                        own_file::advice(file, &error)
                     ))
                 })
             },

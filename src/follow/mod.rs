@@ -12,7 +12,7 @@
 //! ```
 //!
 //! - The next batch is tried when the one before was confirmed, or is among the dead letters.
-//! - A cursor is remembered after what lies before it was confirmed.
+//! - A cursor is remembered after what lies before it was confirmed, and synced while the next batch is under way.
 //! - A stop ends every wait at once, and lets an attempt that is under way come to its end.
 //!
 //! It knows no store and no server: they may be another machine's.
@@ -20,18 +20,21 @@
 mod backoff;
 mod batch;
 mod checkpoint;
+mod checkpoint_error;
 mod dead_letters;
 mod end;
 mod exec;
 mod feed;
 mod handing;
 mod output_lines;
+mod own_file;
 mod post;
 mod redrive;
 mod report;
 mod standard_output;
 mod standard_webhooks;
 mod stop;
+mod syncer;
 mod target;
 
 use std::convert::Infallible;
@@ -42,13 +45,15 @@ use backoff::{OF_THE_FEED, chance};
 use batch::MessageBatch;
 use feed::FeedError;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{Checkpoint, is_checkpoint};
+pub use checkpoint_error::CheckpointError;
 pub use dead_letters::probe as probe_dead_letters;
 pub use end::End;
 pub use exec::ExecTarget;
 pub use feed::{Feed, Start};
 pub use handing::Handing;
 use handing::millis;
+pub use own_file::advice as advice_on_own_file;
 pub use post::PostTarget;
 pub use redrive::{RedriveCounts, redrive};
 pub use report::Reporter;
@@ -81,7 +86,7 @@ impl Follower {
     /// Asks, hands on, and remembers, until it ends.
     pub fn run(&mut self, path: &Path, start: Start) -> End {
         match self.follow(path, start) {
-            Err(end) => end,
+            Err(end) => self.handing.finish(end),
             Ok(never) => match never {},
         }
     }
@@ -97,10 +102,10 @@ impl Follower {
                 }
             }
             self.handing.remember(&page.cursor)?;
-            self.handing.sync()?;
             cursor = page.cursor;
             last = page.messages.into_iter().next_back().or(last);
             if !page.more {
+                self.handing.sync()?;
                 self.handing.report.up_to_date(last.as_ref());
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::batch::{FeedMessage, MessageBatch};
 use super::end::End;
-use super::handing::Handing;
+use super::handing::{Handing, Settled};
 use crate::advice;
 use crate::log::{Level, Line};
 
@@ -14,6 +14,8 @@ use crate::log::{Level, Line};
 #[derive(Debug, Default)]
 pub struct RedriveCounts {
     pub handed_on: u64,
+    /// Messages that were not taken this time either.
+    pub dead_letters: u64,
     /// Lines that are no messages.
     pub refused: u64,
 }
@@ -52,8 +54,11 @@ pub fn redrive(
         }
         if messages.len() >= batch || is_end {
             if let Some(batch) = MessageBatch::of(&messages) {
-                handing.hand_on(&batch)?;
-                counts.handed_on += messages.len() as u64;
+                let count = match handing.hand_on(&batch)? {
+                    Settled::Confirmed => &mut counts.handed_on,
+                    Settled::DeadLetter => &mut counts.dead_letters,
+                };
+                *count += messages.len() as u64;
             }
             messages.clear();
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::batch::{FeedMessage, MessageBatch};
+use super::handing::Settled;
 use crate::escape::escaped;
 use crate::log::{Level, Line};
 use crate::notify::Notifier;
@@ -43,9 +44,11 @@ impl Reporter {
         self.tell("STOPPING=1\nSTATUS=Finishing what is under way");
     }
 
-    /// The batch was confirmed.
-    pub fn confirmed(&mut self, batch: &MessageBatch<'_>) {
-        self.handed_on += batch.messages.len() as u64;
+    /// The batch was confirmed, or is among the dead letters.
+    pub fn settled(&mut self, batch: &MessageBatch<'_>, settled: Settled) {
+        if settled == Settled::Confirmed {
+            self.handed_on += batch.messages.len() as u64;
+        }
         if self.told.is_none_or(|told| told.elapsed() >= STATUS_INTERVAL) {
             self.standing(batch.last, Some(lag(batch.last)));
         }

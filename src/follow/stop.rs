@@ -1,9 +1,10 @@
 //! A stop ends every wait at once, while what is under way comes to its end.
 
+use std::process::{self, Child, Command};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::io;
+use rustix::io::Result;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::waker::Waker;
@@ -24,7 +25,7 @@ struct StopState {
 }
 
 impl Stop {
-    pub fn new() -> io::Result<Self> {
+    pub fn new() -> Result<Self> {
         let waker = Arc::new(Waker::new()?);
         Ok(Self { state: Mutex::default(), changed: Condvar::new(), waker })
     }
@@ -52,18 +53,30 @@ impl Stop {
         }
     }
 
-    /// Says which command is under way. It is not waited for (wait(2)) while it is named here, so that its number
-    /// is nobody else's.
-    pub fn set_group(&self, group: Option<Pid>) {
-        self.state().group = group;
+    /// Starts a command that leads a process group, and is under way from here to [`Self::ended`].
+    pub fn start(&self, command: &mut Command) -> std::io::Result<Child> {
+        // Held meanwhile, so that the process does not end between the two.
+        let mut state = self.state();
+        let child = command.spawn()?;
+        state.group = Some(Pid::from_child(&child));
+        Ok(child)
     }
 
-    /// Ends the command that is under way, because nobody is going to wait for it.
-    pub fn kill_group(&self) {
-        if let Some(group) = self.state().group {
+    /// The command is not under way any more. It is waited for (wait(2)) after this, so that its number is nobody
+    /// else's before.
+    pub fn ended(&self) {
+        self.state().group = None;
+    }
+
+    /// Ends the process, and the group of the command that is under way, because nobody is going to wait for it.
+    pub fn end_process(&self, status: i32) -> ! {
+        // Held to the end, so that no other command is started.
+        let state = self.state();
+        if let Some(group) = state.group {
             // It may be ending by itself.
             let _ = kill_process_group(group, Signal::KILL);
         }
+        process::exit(status)
     }
 
     fn state(&self) -> MutexGuard<'_, StopState> {

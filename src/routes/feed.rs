@@ -72,14 +72,25 @@ fn look(
 ) -> Answer {
     // Before the snapshot: what is committed behind it is not missed.
     let commits = app.store.commits();
-    let page = match app.store.feed(range, consumer.is_some(), asked) {
+    let page = match app.store.feed(range, asked) {
         Ok(Ok(page)) => page,
-        Ok(Err(unfit)) => return problem::unfit(unfit).into(),
+        Ok(Err(unfit)) => {
+            if let Some(consumer) = consumer {
+                app.metrics.consumers.refused(consumer);
+            }
+            return problem::unfit(unfit).into();
+        }
         Err(error) => return problem::storage(&error).into(),
     };
-    let FeedRows { rows, cursor, more, lag, head } = page;
+    let FeedRows { rows, cursor, more } = page;
     if let Some(consumer) = consumer {
-        app.metrics.consumers.asked(consumer, lag, head);
+        let position = match range.start {
+            FeedStart::Beginning => FeedCursor::BEGINNING,
+            // There is nothing behind that one.
+            FeedStart::Now => cursor.position,
+            FeedStart::After(cursor) => cursor.position,
+        };
+        app.metrics.consumers.asked(consumer, position);
     }
     match until {
         Some(until) if rows.is_empty() => {

@@ -115,7 +115,7 @@ const fn post(route: Route, priority: Priority, access: Access, handler: Handler
 const TABLE: [Endpoint; 10] = [
     post(Route::Webhook, Priority::Ingest, Anybody, webhook::post),
     get(Route::Messages, Priority::Read, Guarded, messages::get),
-    get(Route::Feed, Priority::Read, Guarded, feed::get),
+    get(Route::Feed, Priority::Feed, Guarded, feed::get),
     get(Route::Stats, Priority::Read, Guarded, stats::get),
     get(Route::Live, Priority::Probe, Anybody, health::live),
     get(Route::Ready, Priority::Probe, Anybody, health::ready),

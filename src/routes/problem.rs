@@ -82,8 +82,8 @@ pub(super) fn unfit(unfit: Unfit) -> Response {
             "the cursor is of another store, or of this one before a restore; begin again without one, or with after=now"
         }
         Unfit::OtherHistory => {
-            "the store was put back from a copy since the cursor was given, and others may stand behind it now; \
-             begin again without one, or with after=now"
+            "the store was put back from a copy, or written to by hand, since the cursor was given, and others may \
+             stand there now; begin again without one, or with after=now"
         }
         Unfit::NoOrder => {
             "the last row number is in use, so that new messages have no order; \

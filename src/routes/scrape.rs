@@ -106,17 +106,23 @@ fn feed(page: &mut Exposition, app: &App) {
         "Requests that wait for messages to come.",
         metrics.feed_waiters.load(Relaxed) as f64,
     );
-    let consumers: Vec<_> = metrics.consumers.read(app.store.feed_head()).collect();
+    let consumers: Vec<_> = metrics.consumers.read().collect();
     if consumers.is_empty() {
         return;
     }
-    let name = "feed_lag_messages";
-    page.family(name, "gauge", "Messages behind the cursor that a consumer has asked with last.");
-    for one in &consumers {
-        page.sample(name, &[("consumer", one.name)], one.lag as f64);
+    let positions: Vec<i64> = consumers.iter().map(|one| one.position).collect();
+    // Of a store that cannot be read there is nothing to be said.
+    if let Ok(lags) = app.store.feed_lags(&positions) {
+        let name = "feed_lag_messages";
+        let help = "Messages behind the cursor that a consumer has asked with last; all, if it does not fit.";
+        page.family(name, "gauge", help);
+        for (one, lag) in consumers.iter().zip(lags) {
+            page.sample(name, &[("consumer", one.name)], lag as f64);
+        }
     }
     let name = "feed_consumer_seen_seconds";
-    page.family(name, "gauge", "Seconds since a consumer has asked or was answered.");
+    let help = "Seconds since a consumer has asked with a cursor that fits, or was answered.";
+    page.family(name, "gauge", help);
     for one in &consumers {
         page.sample(name, &[("consumer", one.name)], one.seen_seconds);
     }

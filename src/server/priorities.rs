@@ -2,7 +2,7 @@
 //!
 //! - Probes come first, then webhooks, then what costs next to nothing, then scrapes: each may wait for
 //!   those before it, and none for those behind it.
-//! - Queries have threads of their own, which run at a lower priority: Linux lets a thread lower its
+//! - Queries have threads of their own, as has the feed, which no search keeps waiting; these run at a lower priority: Linux lets a thread lower its
 //!   priority, and never raise it again.
 //! - Of the other threads at least one is left to webhooks and one to probes, however many of the others wait.
 
@@ -12,20 +12,28 @@ use crate::metrics::Priority;
 /// Scrapes at work at once: they are for a machine, which waits, and take a millisecond of a processor each.
 const MAX_SCRAPES: usize = 1;
 
+/// As many as the feed has read connections.
+const FEED_THREADS: usize = 1;
+
 /// What a thread of the pool may take up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// Whatever ends soon.
     Prompt,
     Queries,
+    /// Short reads, of which one thread does all: consumers come in their thousands when something was committed.
+    Feed,
 }
 
 impl Role {
+    pub(super) const ALL: [Self; 3] = [Self::Prompt, Self::Queries, Self::Feed];
+
     /// The queues from which it takes requests, the first one first.
     fn queues(self) -> &'static [Priority] {
         match self {
             Self::Prompt => &[Priority::Probe, Priority::Ingest, Priority::Immediate, Priority::Scrape],
             Self::Queries => &[Priority::Read],
+            Self::Feed => &[Priority::Feed],
         }
     }
 }
@@ -38,11 +46,19 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// `WORKERS` in all, and three at the least. Queries have as many as there are read connections: one
+    /// `WORKERS` in all, one of them the feed's, and four at the least. Queries have as many as there are read connections: one
     /// more would wait for a connection, and not work.
     pub(super) fn of(workers: usize) -> Self {
         let queries = READ_CONNECTIONS.min((workers / 4).max(1));
-        Self { prompt: workers.saturating_sub(queries).max(2), queries }
+        Self { prompt: workers.saturating_sub(queries + FEED_THREADS).max(2), queries }
+    }
+
+    pub(super) fn count(self, role: Role) -> usize {
+        match role {
+            Role::Prompt => self.prompt,
+            Role::Queries => self.queries,
+            Role::Feed => FEED_THREADS,
+        }
     }
 }
 
@@ -53,7 +69,7 @@ pub(super) type Counts = [usize; Priority::ALL.len()];
 /// not among those at work.
 pub(super) fn next(role: Role, waiting: &Counts, at_work: &Counts, threads: Threads) -> Option<Priority> {
     let may_begin = |priority: Priority| match priority {
-        Priority::Read => true,
+        Priority::Read | Priority::Feed => true,
         Priority::Ingest | Priority::Immediate => {
             leaves_one(at_work, threads, [Priority::Probe, Priority::Scrape])
         }
@@ -86,7 +102,7 @@ fn leaves_one(at_work: &Counts, threads: Threads, these: [Priority; 2]) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use super::Priority::{Immediate, Ingest, Probe, Read, Scrape};
+    use super::Priority::{Feed, Immediate, Ingest, Probe, Read, Scrape};
     use super::*;
 
     fn counts(of: &[(Priority, usize)]) -> Counts {
@@ -135,8 +151,8 @@ mod tests {
     #[test]
     fn every_queue_has_threads_of_one_role() {
         for priority in Priority::ALL {
-            let roles = [Role::Prompt, Role::Queries].map(|role| role.queues().contains(priority));
-            assert!(roles[0] != roles[1], "{priority:?}");
+            let roles = Role::ALL.iter().filter(|role| role.queues().contains(priority));
+            assert_eq!(roles.count(), 1, "{priority:?}");
         }
     }
 
@@ -145,12 +161,14 @@ mod tests {
         let threads = Threads::of(8);
         let waiting = counts(&[(Probe, 9), (Ingest, 9), (Read, 1)]);
         assert_eq!(next(Role::Queries, &waiting, &counts(&[(Read, 1)]), threads), Some(Read));
-        assert_eq!(next(Role::Queries, &counts(&[(Probe, 9)]), &Counts::default(), threads), None);
+        assert_eq!(next(Role::Queries, &counts(&[(Probe, 9), (Feed, 1)]), &Counts::default(), threads), None);
+        assert_eq!(next(Role::Feed, &counts(&[(Feed, 1)]), &counts(&[(Read, 2)]), threads), Some(Feed));
+        assert_eq!(next(Role::Feed, &waiting, &Counts::default(), threads), None);
     }
 
     #[test]
     fn there_are_as_many_threads_as_workers_and_one_for_each_kind() {
-        for (workers, prompt, queries) in [(1, 2, 1), (2, 2, 1), (3, 2, 1), (4, 3, 1), (8, 6, 2), (64, 62, 2)]
+        for (workers, prompt, queries) in [(1, 2, 1), (2, 2, 1), (3, 2, 1), (4, 2, 1), (8, 5, 2), (64, 61, 2)]
         {
             assert_eq!(Threads::of(workers), Threads { prompt, queries }, "{workers}");
         }

@@ -83,7 +83,8 @@ impl RequestContext {
             SourceId::Direct(number) => completions.buffered().is_full_for(number),
             SourceId::Proxy(_) => completions.buffered().is_full(),
         };
-        if self.priority() == Priority::Read && self.completions.as_ref().is_some_and(is_full) {
+        let is_large = matches!(self.priority(), Priority::Read | Priority::Feed);
+        if is_large && self.completions.as_ref().is_some_and(is_full) {
             return self.shed();
         }
         let answer = catch_unwind(AssertUnwindSafe(|| match &self.waiting {

@@ -31,10 +31,11 @@ const WORKER_STACK_BYTES: usize = 512 << 10;
 const LONG_QUERY: Duration = Duration::from_millis(100);
 
 /// Requests of one source that may wait for a thread; past it they are shed. Of all sources together twice as
-/// many may. Webhooks and what costs next to nothing are gone through in a moment.
+/// many may. Webhooks, what costs next to nothing, and consumers of the feed who ask again when all have been woken, are
+/// gone through in a moment.
 fn bound(priority: Priority) -> usize {
     match priority {
-        Priority::Ingest | Priority::Immediate => 8192,
+        Priority::Ingest | Priority::Immediate | Priority::Feed => 8192,
         Priority::Read | Priority::Probe | Priority::Scrape => 1024,
     }
 }
@@ -48,7 +49,7 @@ pub(super) struct WorkerPool {
 struct Shared {
     queues: Mutex<Queues>,
     /// By role.
-    wake_up: [Condvar; 2],
+    wake_up: [Condvar; Role::ALL.len()],
     metrics: Arc<Metrics>,
     threads: Threads,
     routes: Routes,
@@ -61,7 +62,7 @@ type Routes = fn(&App, &Request, Resolved) -> Answer;
 struct Queues {
     waiting: [FairQueue<Box<RequestContext>>; Priority::ALL.len()],
     at_work: Counts,
-    sleep: [Sleep; 2],
+    sleep: [Sleep; Role::ALL.len()],
     is_closed: bool,
 }
 
@@ -109,15 +110,15 @@ impl WorkerPool {
         });
         // Each thread runs one job, our loop: the crate, which is required, has one queue and no priorities.
         let pool = threadpool::Builder::new()
-            .num_threads(threads.prompt + threads.queries)
+            .num_threads(Role::ALL.iter().map(|role| threads.count(*role)).sum())
             .thread_name("worker".into())
             .thread_stack_size(WORKER_STACK_BYTES);
         // The crate panics where a thread cannot be started.
         let pool = catch_unwind(AssertUnwindSafe(|| pool.build())).map_err(|_| {
             io::Error::other("the system allows no more threads; raise the limit or lower WORKERS")
         })?;
-        for (role, count) in [(Role::Prompt, threads.prompt), (Role::Queries, threads.queries)] {
-            for _ in 0..count {
+        for role in Role::ALL {
+            for _ in 0..threads.count(role) {
                 let shared = Arc::clone(&shared);
                 pool.execute(move || shared.work(role));
             }
@@ -136,7 +137,7 @@ impl WorkerPool {
 
     /// Has threads take up what was queued.
     pub(super) fn wake(&self) {
-        for role in [Role::Prompt, Role::Queries] {
+        for role in Role::ALL {
             self.shared.wake_one(self.shared.lock(), role);
         }
     }
@@ -153,7 +154,7 @@ impl Drop for WorkerPool {
 
 impl Shared {
     fn work(&self, role: Role) {
-        if role == Role::Queries {
+        if role != Role::Prompt {
             // A search may take all it can get; taking messages in comes first.
             os::lower_priority_of_this_thread();
         }
@@ -162,11 +163,11 @@ impl Shared {
             let began = Instant::now();
             // A panic has been counted and answered; the thread goes on.
             let _ = catch_unwind(AssertUnwindSafe(|| context.run(self.routes)));
-            if role == Role::Queries {
+            if role != Role::Prompt {
                 if began.elapsed() >= LONG_QUERY {
                     os::give_back_free_memory();
                 }
-                throttle::throttle(&self.metrics);
+                throttle::throttle(&self.metrics, priority);
             }
             done = Some(priority);
         }
@@ -276,8 +277,8 @@ mod tests {
         }
         // The second scrape waits for the first one, and nobody else does.
         assert_eq!(begun(5), ["/docs", "/health/live", "/health/ready", "/metrics", "/nowhere"]);
-        submit("/");
-        assert_eq!(begun(1), ["/"]);
+        submit("/feed");
+        assert_eq!(begun(1), ["/feed"]);
         // All eight are at work.
         submit("/openapi.json");
         assert_eq!((BEGUN.1.len(), app.metrics.waiting(Priority::Immediate).load(Relaxed)), (0, 1));

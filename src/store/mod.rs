@@ -146,13 +146,8 @@ impl Store {
 
     /// The messages from a place in the order in which they were stored, from one snapshot; or why that place is
     /// none here. Given up when too much time has passed since `asked`.
-    pub fn feed(
-        &self,
-        range: FeedRange,
-        counts_lag: bool,
-        asked: Instant,
-    ) -> Result<Result<FeedRows, Unfit>, StoreError> {
-        self.queries.without_index(asked, |connection| feed::read(connection, range, counts_lag))
+    pub fn feed(&self, range: FeedRange, asked: Instant) -> Result<Result<FeedRows, Unfit>, StoreError> {
+        self.queries.for_feed(asked, |connection| feed::read(connection, range))
     }
 
     /// How often messages have been committed, by this process or by others: another number means that there may
@@ -161,9 +156,10 @@ impl Store {
         self.signal.commits()
     }
 
-    /// Where the order of the feed ends, as far as this process has heard.
-    pub fn feed_head(&self) -> i64 {
-        self.signal.head()
+    /// How many messages there are behind each of a few positions of the feed, exact up to a thousand. Waits for no
+    /// query.
+    pub fn feed_lags(&self, positions: &[i64]) -> Result<Vec<u64>, StoreError> {
+        self.queries.for_scrape(|connection| feed::lags(connection, positions))
     }
 
     /// Has this waker wake its thread whenever [`Self::commits`] has changed. Once.

@@ -57,8 +57,43 @@ fn its_help_names_every_command() {
 }
 
 #[test]
+fn every_command_answers_a_call_for_help_with_the_usage() {
+    let usage = Setup::new().run(&["--help"]).stdout;
+    let commands =
+        ["serve", "healthcheck", "sign", "backup", "restore", "check", "export", "import", "erase"];
+    for command in commands.iter().chain(&["follow"]) {
+        for help in ["--help", "-h"] {
+            let mut setup = Setup::new();
+            let finished = setup.run(&[command, help]);
+            assert_eq!((finished.code, &finished.stdout), (Some(0), &usage), "{command}: {finished:?}");
+            let made = std::fs::read_dir(setup.folder.path()).expect("the folder is ours").count();
+            assert_eq!(made, 0, "{command} has started something");
+        }
+    }
+    assert_eq!(Setup::new().run(&["follow", "--batch", "7", "--help"]).stdout, usage);
+}
+
+#[test]
+fn streams_that_were_closed_from_the_start_are_an_error_of_whoever_needs_them() {
+    let mut setup = Service::start().stop().through_shell(r#"exec "$0" "$@" >&-"#);
+    for arguments in [&["export"][..], &["export", "--csv"], &["--version"], &["--help"], &["sign"]] {
+        let finished = setup.run(arguments);
+        assert_eq!(finished.code, Some(74), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.contains("cannot write"), "{arguments:?}: {finished:?}");
+    }
+    let mut setup = setup.through_shell(r#"exec "$0" "$@" <&-"#);
+    for (command, code) in [("import", 74), ("sign", 69)] {
+        let finished = setup.run(&[command]);
+        assert_eq!(finished.code, Some(code), "{command}: {finished:?}");
+        assert!(finished.stderr.contains("cannot read"), "{command}: {finished:?}");
+    }
+    let closed = setup.run(&["--version"]);
+    assert_eq!(closed.code, Some(0), "what needs no stdin does without: {closed:?}");
+}
+
+#[test]
 fn a_wrong_argument_is_answered_with_the_usage() {
-    let cases: [&[&str]; 27] = [
+    let cases: [&[&str]; 26] = [
         &["frobnicate"],
         &["--frobnicate"],
         &["-x"],
@@ -68,7 +103,6 @@ fn a_wrong_argument_is_answered_with_the_usage() {
         &["backup", "one", "two"],
         &["backup", "--x"],
         &["backup", "-b"],
-        &["backup", "--help"],
         &["restore", "--x"],
         &["--help", "x"],
         &["--help", "--version"],

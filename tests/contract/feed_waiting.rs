@@ -162,7 +162,11 @@ fn a_waiter_gives_way_when_there_is_no_room_for_others() {
     let query = format!("after={cursor}&wait=55");
     let mut clients: Vec<Client> = (0..8).map(|_| waiter(&service, &query)).collect();
     wait_for_waiters(&service, 8);
-    clients.push(waiter(&service, &query));
+    // Already accepted, so that what it asks comes before the next one does.
+    let mut last = service.connect();
+    last.get("/feed?after=now").expect(200);
+    last.send(format!("GET /feed?{query} {HOST}\r\n").as_bytes());
+    clients.push(last);
     // For this one somebody who waits has to go, and is answered.
     let mut newcomer = service.connect();
     newcomer.get("/feed?after=now").expect(200);
@@ -194,4 +198,50 @@ fn what_came_before_it_waited_is_not_missed() {
     });
     let expected: Vec<String> = (0..400).map(|number| format!("m{number}")).collect();
     assert_eq!(seen, expected);
+}
+
+#[test]
+fn thousands_who_are_woken_ask_again_at_once_and_none_is_turned_away() {
+    const WAITERS: usize = 3000;
+    let service = Setup::new().with("MAX_CONNECTIONS", "4000").start();
+    let mut clients: Vec<Client> = (0..WAITERS).map(|_| waiter(&service, "after=now&wait=55")).collect();
+    wait_for_waiters(&service, WAITERS);
+    service.store(&message("m1"));
+    for client in &mut clients {
+        let (_, cursor, _) = page(&client.receive());
+        client.send(format!("GET /feed?after={cursor}&wait=55 {HOST}\r\n").as_bytes());
+    }
+    wait_for_waiters(&service, WAITERS);
+    service.store(&message("m2"));
+    for client in &mut clients {
+        assert_eq!(page(&client.receive()).0, ["m2"]);
+    }
+    // All of them in one moment.
+    for client in &mut clients {
+        client.send(format!("GET /feed?after=now&wait=55 {HOST}\r\n").as_bytes());
+    }
+    wait_for_waiters(&service, WAITERS);
+    assert_eq!(service.metric("http_requests_shed_total{queue=\"feed\"}"), 0.0);
+}
+
+#[test]
+fn the_feed_is_read_while_searches_have_every_thread_of_queries() {
+    let service = crate::plain::older_file(60_000).start();
+    let searches: Vec<Client> = (0..12)
+        .map(|number| {
+            let mut client = service.connect();
+            client.send(format!("GET /messages?q=nothing+of+this+{number} {HOST}\r\n").as_bytes());
+            client
+        })
+        .collect();
+    let queued = || service.metric("http_requests_queued{queue=\"read\"}");
+    eventually("searches wait for a thread", || (queued() > 5.0).then_some(()));
+    let (mut client, mut cursor) = (service.connect(), String::new());
+    for _ in 0..10 {
+        let (ids, next, _) = page(&client.get(&format!("/feed?limit=10&after={cursor}")));
+        assert_eq!(ids.len(), 10);
+        cursor = next;
+    }
+    assert!(queued() > 0.0, "it has waited for the searches");
+    drop(searches);
 }

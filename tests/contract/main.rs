@@ -14,6 +14,8 @@ mod erase;
 mod export;
 mod fairness;
 mod feed;
+mod feed_by_hand;
+mod feed_lag;
 mod feed_model;
 mod feed_waiting;
 mod health;

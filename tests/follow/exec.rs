@@ -124,6 +124,13 @@ fn a_signal_and_a_command_that_is_not_there_are_tried_again() {
     let follower = follow(&feed, &["--exec", "./script"]);
     let line = follower.tells("not_confirmed");
     assert!(line["reason"].as_str().unwrap().starts_with("cannot start ./script: No such file"), "{line}");
+    for (mode, said) in [("-x", "chmod +x"), ("+x", "#!/bin/sh")] {
+        let setup = setup();
+        let script = setup.file("script", "cat > seen\n");
+        assert!(std::process::Command::new("chmod").arg(mode).arg(&script).status().unwrap().success());
+        let line = setup.follow(&feed, &["--exec", "./script"]).tells("not_confirmed");
+        assert!(line["reason"].as_str().unwrap().contains(said), "{line}");
+    }
     std::fs::write(follower.path("new"), "#!/bin/sh\ncat > seen\n").unwrap();
     assert!(
         std::process::Command::new("chmod").arg("+x").arg(follower.path("new")).status().unwrap().success()
@@ -189,12 +196,13 @@ fn a_stop_waits_for_the_command_that_is_under_way_and_remembers_it() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once_with_the_command() {
+fn a_second_signal_ends_it_at_once_with_the_group_of_the_command() {
     let feed = FakeFeed::start();
     feed.store(1);
-    let follower = follow(&feed, &exec(&[], "echo $$ > new; mv new pid; exec sleep 3000"));
-    eventually("it has begun", || follower.path("pid").exists().then_some(()));
-    let pid = follower.read("pid").trim().to_owned();
+    let follower = follow(&feed, &exec(&[], "sleep 3000 & echo $! > new; echo $$ >> new; mv new pids; wait"));
+    eventually("it has begun", || follower.path("pids").exists().then_some(()));
+    let pids = follower.read("pids");
+    assert_eq!(pids.lines().count(), 2);
     follower.signal("TERM");
     // Two signals that wait are one.
     eventually("it is ending", || {
@@ -207,7 +215,7 @@ fn a_second_signal_ends_it_at_once_with_the_command() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     follower.signal("TERM");
     follower.ends(143, &[]);
-    eventually("the command is gone", || (!is_running(&pid)).then_some(()));
+    eventually("both are gone", || (!pids.lines().any(is_running)).then_some(()));
 }
 
 #[test]

@@ -65,6 +65,14 @@ fn a_state_of_another_store_ends_it_and_stays() {
 }
 
 #[test]
+fn what_the_service_says_of_a_cursor_that_does_not_fit_is_passed_on() {
+    let feed = FakeFeed::start();
+    feed.set_mood(Mood::Answering(410, "the last row number is in use; export them and import them"));
+    let said = "410 (\"the last row number is in use; export them and import them\"); to begin again";
+    follow(&feed, &[]).ends(78, &[said]);
+}
+
+#[test]
 fn without_a_url_it_is_the_service_of_this_machine() {
     let feed = FakeFeed::start();
     feed.store(1);

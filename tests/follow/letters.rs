@@ -32,8 +32,19 @@ fn what_a_command_refuses_for_good_is_a_dead_letter_and_the_rest_goes_on() {
     let finished = other.run(&["follow", "--from-file", &again, "--exec", "sh", "-c", "cat > seen"]);
     assert_eq!(finished.code, Some(0), "{finished:?}");
     assert_eq!(ids_of(&std::fs::read_to_string(other.path("seen")).unwrap()), ["m2"]);
-    assert!(finished.stderr.contains("1 messages handed on, 0 lines refused"), "{finished:?}");
+    let said = "1 messages handed on, 0 among the dead letters again, 0 lines refused";
+    assert!(finished.stderr.contains(said), "{finished:?}");
     assert!(!other.path("follow.state").exists());
+    for more in [&["--batch", "1"][..], &["--attempts", "1"]] {
+        let script = if more[0] == "--batch" { "exit 65" } else { "exit 1" };
+        let arguments =
+            ["follow", "--from-file", &again, "--dead-letters", "dead", "--exec", "sh", "-c", script];
+        let finished = other.run(&[&arguments[..3], more, &arguments[3..]].concat());
+        assert_eq!(finished.code, Some(65), "{finished:?}");
+        let said = "0 messages handed on, 1 among the dead letters again, 0 lines refused";
+        assert!(finished.stderr.contains(said), "{finished:?}");
+    }
+    assert_eq!(ids_of(&std::fs::read_to_string(other.path("dead")).unwrap()), ["m2", "m2"]);
 }
 
 #[test]
@@ -59,7 +70,14 @@ fn without_a_file_for_dead_letters_it_ends_and_the_batch_is_the_next_again() {
         &["--exec", "sh", "-c", PICKY][..],
         &["--attempts", "1", "--exec", "sh", "-c", "grep -q m1 || exit 1"],
     ] {
-        let setup = follow(&feed, arguments).ends(75, &["m2", "--dead-letters"]);
+        let follower = follow(&feed, arguments);
+        let stderr = follower.stderr.clone();
+        let setup = follower.ends(75, &["m2", "after 1 attempt:", "--dead-letters"]);
+        let text = stderr.to_the_end();
+        let line =
+            &crate::output::parse_lines(text.lines().next().expect("the batch has a line of its own"))[0];
+        assert_eq!((&line["event"], &line["message_id"]), (&"given_up".into(), &"m2".into()), "{line}");
+        assert_eq!((&line["attempts"], text.lines().count()), (&1.into(), 2), "{text}");
         setup.follow(&feed, &[]).writes(&["m2", "m3"]);
     }
 }

@@ -49,6 +49,41 @@ fn a_reader_that_is_gone_ends_it_and_loses_nothing() {
 }
 
 #[test]
+fn a_stdout_that_was_closed_from_the_start_confirms_nothing() {
+    let feed = FakeFeed::start();
+    feed.store(1);
+    let setup = setup().through_shell(r#"exec "$0" "$@" >&-"#);
+    let setup = setup.follow(&feed, &[]).ends(74, &["stdout", "closed"]);
+    assert!(!setup.path("follow.state").exists() && feed.asked().is_empty());
+    setup.file("letters", "{\"message_id\":\"m1\"}\n");
+    let setup = setup.run_follow(&["follow", "--from-file", "letters"]).ends(74, &["stdout", "closed"]);
+    // What needs no stdout does without.
+    let follower = setup.follow(&feed, &["--exec", "sh", "-c", "cat >> seen"]);
+    eventually("it is handed on", || follower.read("seen").contains("\"m1\"").then_some(()));
+    // Somebody who wants nothing of it says so.
+    let setup = follower.stop().through_shell(r#"exec "$0" "$@" >/dev/null"#);
+    let before = feed.asked().len();
+    let follower = setup.follow(&feed, &[]);
+    eventually("it has begun", || (feed.asked().len() > before).then_some(()));
+    follower.stop();
+}
+
+#[test]
+fn a_stop_before_it_has_begun_is_an_orderly_end() {
+    let feed = FakeFeed::start();
+    feed.store(1);
+    for name in ["TERM", "INT"] {
+        // It finds the signal waiting.
+        let script =
+            format!(r#"exec env --block-signal={name} sh -c 'kill -{name} $$; exec "$0" "$@"' "$0" "$@""#);
+        let follower = setup().through_shell(script).follow(&feed, &[]);
+        let stdout = follower.stdout.clone();
+        follower.ends(0, &[]);
+        assert_eq!(stdout.to_the_end(), "");
+    }
+}
+
+#[test]
 fn a_reader_that_hangs_holds_a_stop_no_longer_than_the_timeout() {
     let feed = FakeFeed::start();
     feed.store_with_text(200, &"long ".repeat(800));

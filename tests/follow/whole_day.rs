@@ -1,9 +1,11 @@
 //! With the real service: restarts, kills, a backup that is put back, and whatever else happens on an ordinary day.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 use crate::fixtures::{SECRET, SetOnDrop, eventually, message};
 use crate::follower::{Follower, ids_of};
@@ -87,7 +89,7 @@ fn a_backup_that_was_put_back_is_never_a_silent_gap() {
     setup.run_follow(&crate::follower::arguments(&url, &[])).writes(&["m1", "m2"]);
 }
 
-/// Posts until it is told to stop; what was acknowledged is in order.
+/// Posts until it is told to stop, no faster than a target takes it; what was acknowledged is in order.
 fn load(address: &str, stop: &AtomicBool, acknowledged: &AtomicUsize) {
     let mut number = 1;
     let address = Address::Tcp(address.to_owned());
@@ -104,6 +106,7 @@ fn load(address: &str, stop: &AtomicBool, acknowledged: &AtomicUsize) {
                 Ok(answer) if answer.status == 200 => {
                     acknowledged.store(number, SeqCst);
                     number += 1;
+                    thread::sleep(Duration::from_millis(2));
                 }
                 _ => break,
             }
@@ -114,9 +117,27 @@ fn load(address: &str, stop: &AtomicBool, acknowledged: &AtomicUsize) {
     }
 }
 
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |file| file.len())
+}
+
 /// Whole lines; a kill may leave half of one.
 fn whole(path: &Path) -> Vec<usize> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
+    ids_in(&std::fs::read(path).unwrap_or_default())
+}
+
+/// The last of them.
+fn end_of(path: &Path) -> Vec<usize> {
+    let mut end = Vec::new();
+    if let Ok(mut file) = std::fs::File::open(path) {
+        drop(file.seek(SeekFrom::Start(size(path).saturating_sub(8 << 10))));
+        file.read_to_end(&mut end).expect("it can be read");
+    }
+    ids_in(&end)
+}
+
+fn ids_in(bytes: &[u8]) -> Vec<usize> {
+    let text = String::from_utf8_lossy(bytes);
     let ids = text.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         message["message_id"].as_str()?.strip_prefix('m')?.parse().ok()
@@ -126,7 +147,7 @@ fn whole(path: &Path) -> Vec<usize> {
 
 #[test]
 fn service_follower_and_target_may_be_killed_in_turn_and_every_acknowledged_message_is_handed_on_in_order() {
-    const ROUNDS: usize = 18;
+    let rounds: usize = std::env::var("CRASH_ROUNDS").map_or(18, |rounds| rounds.parse().unwrap());
     let (setup, url) = service();
     let address = url.replace("http://", "");
     let mut service: Service = setup.start();
@@ -138,9 +159,11 @@ fn service_follower_and_target_may_be_killed_in_turn_and_every_acknowledged_mess
         let stopping = SetOnDrop(&stop);
         scope.spawn(|| load(&address, &stop, &acknowledged));
         let mut follower = follow(&url, &target);
-        for round in 0..ROUNDS {
-            let before = whole(&follower.path("seen")).len();
-            eventually("it goes on", || (whole(&follower.path("seen")).len() > before + round).then_some(()));
+        for round in 0..rounds {
+            // At different depths of a batch and of a page.
+            let before = size(&follower.path("seen"));
+            let more = (round % 18) as u64 * 250;
+            eventually("it goes on", || (size(&follower.path("seen")) > before + more).then_some(()));
             match round % 3 {
                 0 => service = service.kill().start(),
                 1 => follower = follower.kill().run_follow(&crate::follower::arguments(&url, &target)),
@@ -154,7 +177,7 @@ fn service_follower_and_target_may_be_killed_in_turn_and_every_acknowledged_mess
         (service, follower)
     });
     let last = acknowledged.load(SeqCst);
-    eventually("the last is handed on", || whole(&seen.path("seen")).contains(&last).then_some(()));
+    eventually("the last is handed on", || end_of(&seen.path("seen")).contains(&last).then_some(()));
     let ids = whole(&seen.path("seen"));
     let mut next = 1;
     for id in &ids {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lexopt::Arg::Long;
+use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt;
 
 use crate::follow::{MAX_BATCH_MESSAGES, Start};
@@ -53,7 +53,8 @@ pub(in crate::cli) struct FollowOptions {
 }
 
 impl FollowOptions {
-    pub(in crate::cli) fn parse(parser: &mut lexopt::Parser) -> Result<Self, lexopt::Error> {
+    /// `None` where help is asked for.
+    pub(in crate::cli) fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
         let (mut url, mut state, mut start, mut name, mut file) = (None, None, None, None, None);
         let (mut batch, mut timeout, mut attempts, mut dead_letters) =
             (1, Duration::from_secs(DEFAULT_TIMEOUT_SECONDS), None, None);
@@ -77,6 +78,7 @@ impl FollowOptions {
                 Long("post") => {
                     destination = only(&destination, Destination::Post(url_of(parser, "--post")?))?;
                 }
+                Long("help") | Short('h') => return Ok(None),
                 other => return Err(other.unexpected()),
             }
         }
@@ -92,12 +94,9 @@ impl FollowOptions {
                         .into(),
                 );
             }
-            Some(file) if dead_letters.as_ref() == Some(&file) => {
-                return Err("--dead-letters must name another file than --from-file".into());
-            }
             Some(file) => Origin::File(file),
         };
-        Ok(Self { origin, destination, batch, timeout, attempts, dead_letters })
+        Ok(Some(Self { origin, destination, batch, timeout, attempts, dead_letters }))
     }
 }
 
@@ -180,7 +179,8 @@ mod tests {
 
     fn parse(line: &str) -> Result<FollowOptions, String> {
         let arguments = line.split_whitespace().map(OsString::from);
-        FollowOptions::parse(&mut lexopt::Parser::from_args(arguments)).map_err(|error| error.to_string())
+        let options = FollowOptions::parse(&mut lexopt::Parser::from_args(arguments));
+        options.map_err(|error| error.to_string())?.ok_or_else(|| "help".to_owned())
     }
 
     fn feed(line: &str) -> FeedOptions {
@@ -235,9 +235,10 @@ mod tests {
             ("--exec", "exec"),
             ("--post http://x --exec y", "one --exec or --post"),
             ("--from-file d --state s", "--from-file"),
-            ("--from-file d --dead-letters d", "another file"),
             ("file", "file"),
             ("--bogus", "bogus"),
+            ("--batch 7 --help", "help"),
+            ("-h", "help"),
         ] {
             let error = parse(line).err().unwrap_or_default();
             assert!(error.contains(said), "{line}: {error}");

@@ -144,7 +144,7 @@ impl Reactor {
         let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
         let context = RequestContext::new(&self.app, request, next, to, source, self.completions.sender());
         // These answers are large; the others are small, or take no memory.
-        let is_large = matches!(context.priority(), Priority::Read | Priority::Scrape);
+        let is_large = matches!(context.priority(), Priority::Read | Priority::Feed | Priority::Scrape);
         if is_large && !self.make_room_for_bytes(source) {
             context.shed();
         } else if let Err(context) = self.pool.submit(context) {

@@ -42,10 +42,6 @@ pub struct FeedRows {
     pub cursor: FeedCursor,
     /// Messages follow that were there already.
     pub more: bool,
-    /// How many messages were behind the start, exact up to a thousand; only where it was asked for.
-    pub lag: u64,
-    /// The end of the order: the highest number that was ever given.
-    pub head: i64,
 }
 
 /// Why a cursor does not fit the store.
@@ -59,11 +55,10 @@ pub enum Unfit {
     NoOrder,
 }
 
-/// Reads a page. `counts_lag` where it is for a consumer whose lag is shown.
+/// Reads a page.
 pub(in crate::store) fn read(
     connection: &Connection,
     range: FeedRange,
-    counts_lag: bool,
 ) -> Result<Result<FeedRows, Unfit>, StoreError> {
     let order = Order::read(connection)?;
     if order.head == i64::MAX {
@@ -71,7 +66,7 @@ pub(in crate::store) fn read(
     }
     let start = match range.start {
         FeedStart::Beginning => order.cursor_at(connection, FeedCursor::BEGINNING)?,
-        FeedStart::Now => order.cursor_at(connection, order.head)?,
+        FeedStart::Now => order.cursor_at(connection, order.end())?,
         FeedStart::After(cursor) => match order.unfit(connection, cursor)? {
             Some(unfit) => return Ok(Err(unfit)),
             None => cursor,
@@ -80,11 +75,26 @@ pub(in crate::store) fn read(
     let rows = rows(connection, &order, start, range.limit)?;
     let cursor = rows.last().map_or(start, |(_, cursor)| *cursor);
     let more = order.last.is_some_and(|last| cursor.position < last);
-    let lag = match (more, counts_lag) {
-        (true, true) => order.messages_behind(connection, start.position)?,
-        _ => rows.len() as u64,
+    Ok(Ok(FeedRows { rows, cursor, more }))
+}
+
+/// How many messages there are behind each position: exact where there are few; of more, what their numbers say, which
+/// counts those that are gone as well.
+pub(in crate::store) fn lags(connection: &Connection, positions: &[i64]) -> Result<Vec<u64>, StoreError> {
+    let ends = "SELECT (SELECT min(rowid) FROM messages), (SELECT max(rowid) FROM messages)";
+    let (first, last): (Option<i64>, Option<i64>) =
+        connection.prepare_cached(ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut statement = connection.prepare_cached(
+        "SELECT count(*) FROM (SELECT 1 FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)",
+    )?;
+    let mut lag = |position: &i64| {
+        let counted: i64 = statement.query_row((position, MAX_COUNTED_LAG + 1), |row| row.get(0))?;
+        Ok(match (counted > MAX_COUNTED_LAG, first, last) {
+            (true, Some(first), Some(last)) => last.abs_diff((*position).max(first.saturating_sub(1))),
+            _ => counted.unsigned_abs(),
+        })
     };
-    Ok(Ok(FeedRows { rows, cursor, more, lag, head: order.head }))
+    positions.iter().map(&mut lag).collect()
 }
 
 /// The order as a snapshot shows it.
@@ -93,6 +103,10 @@ struct Order {
     /// The last message, if there is any.
     last: Option<i64>,
     head: i64,
+    /// The last row that stood when numbers were deleted from the end.
+    standing: i64,
+    /// Others have put rows behind that one, under numbers that were given before.
+    has_intruders: bool,
 }
 
 /// An epoch, and the first row of the next one.
@@ -103,12 +117,25 @@ struct Span {
 
 impl Order {
     fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut statement = connection
-            .prepare_cached("SELECT store, floor, (SELECT max(rowid) FROM messages) FROM messages_feed")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT store, floor, (SELECT max(rowid) FROM messages), standing, \
+                EXISTS (SELECT 1 FROM messages WHERE rowid > standing AND rowid <= floor) FROM messages_feed",
+        )?;
         statement.query_row([], |row| {
             let (floor, last): (i64, Option<i64>) = (row.get(1)?, row.get(2)?);
-            Ok(Self { store: row.get(0)?, last, head: floor.max(last.unwrap_or(floor)) })
+            Ok(Self {
+                store: row.get(0)?,
+                last,
+                head: floor.max(last.unwrap_or(floor)),
+                standing: row.get(3)?,
+                has_intruders: row.get(4)?,
+            })
         })
+    }
+
+    /// Behind everything. Not above a number that others may give.
+    fn end(&self) -> i64 {
+        self.last.filter(|_| self.has_intruders).unwrap_or(self.head)
     }
 
     /// A cursor behind whatever stands, or stood, at a position.
@@ -130,25 +157,12 @@ impl Order {
         }
         let is_fit = cursor.position <= self.head
             && Span::at(connection, cursor.position)?.epoch == cursor.epoch
-            && self
-                .fingerprint_at(connection, cursor.position)?
-                .is_none_or(|standing| standing == cursor.fingerprint);
+            && match self.fingerprint_at(connection, cursor.position)? {
+                Some(standing) => standing == cursor.fingerprint,
+                // Where it has gone, those whom others have put in may have come before it.
+                None => !self.has_intruders || cursor.position <= self.standing,
+            };
         Ok((!is_fit).then_some(Unfit::OtherHistory))
-    }
-
-    /// Exact where there are few; of more, what their numbers say, which counts those that are gone as well.
-    fn messages_behind(&self, connection: &Connection, position: i64) -> rusqlite::Result<u64> {
-        let counted: i64 = connection
-            .prepare_cached(
-                "SELECT count(*) FROM (SELECT 1 FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)",
-            )?
-            .query_row((position, MAX_COUNTED_LAG + 1), |row| row.get(0))?;
-        let first: Option<i64> =
-            connection.prepare_cached("SELECT min(rowid) FROM messages")?.query_row([], |row| row.get(0))?;
-        match (counted > MAX_COUNTED_LAG, first, self.last) {
-            (true, Some(first), Some(last)) => Ok(last.abs_diff(position.max(first.saturating_sub(1)))),
-            _ => Ok(counted.unsigned_abs()),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::limits::LOG_HELD_BY_QUERY;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Priority};
 use crate::store::checkpoint::reader_gate::ReaderGate;
 use crate::throttle;
 
@@ -54,7 +54,7 @@ impl Interrupt {
         let at_work = Duration::from_millis(now.saturating_sub(times.began.load(Relaxed)));
         let is_closing = self.closing.load(Relaxed);
         if !is_closing && at_work > QUERY_WITHOUT_REST && !self.gate.is_closed() {
-            throttle::throttle(&self.metrics);
+            throttle::throttle(&self.metrics, Priority::Read);
         }
         let is_late = now > times.deadline.load(Relaxed);
         is_closing || is_late || at_work > LOG_HELD_BY_QUERY && self.gate.gives_up_long_queries()

@@ -3,7 +3,6 @@
 //! A slot goes back whatever becomes of its borrower, so there are always as many as there may be queries at work.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -11,11 +10,54 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::pooled_connection::PooledConnection;
 use crate::limits::READ_CONNECTIONS;
 
+/// One pool for each kind of reading that must not queue behind another.
+pub(super) struct Pools {
+    pub(super) queries: Pool,
+    /// The feed's one thread has one.
+    pub(super) feed: Pool,
+    /// Readiness probes, which take their turns.
+    pub(super) probes: Pool,
+    /// Scrapes, of which there is one at a time.
+    pub(super) scrapes: Pool,
+}
+
+impl Pools {
+    pub(super) fn new() -> Self {
+        let one = || Pool::new(1);
+        Self { queries: Pool::new(READ_CONNECTIONS), feed: one(), probes: one(), scrapes: one() }
+    }
+
+    /// Closes the connections that are idle. Those in use are closed by whoever uses them, who finds that they are
+    /// of another epoch.
+    pub(super) fn clear(&self) {
+        self.all().iter().for_each(|pool| pool.for_each_idle(|slot| *slot = Slot::default()));
+    }
+
+    /// Gives back the memory that idle connections hold.
+    pub(super) fn shrink(&self) {
+        self.all().iter().for_each(|pool| {
+            pool.for_each_idle(|slot| {
+                let connections = [&mut slot.with_index, &mut slot.without_index];
+                connections.into_iter().flatten().for_each(PooledConnection::shrink);
+            });
+        });
+    }
+
+    /// Closes every connection, as far as they come back until the deadline.
+    pub(super) fn close(&self, deadline: Instant) {
+        self.all().iter().for_each(|pool| pool.close(deadline));
+    }
+
+    fn all(&self) -> [&Pool; 4] {
+        [&self.queries, &self.feed, &self.probes, &self.scrapes]
+    }
+}
+
+/// The connections for one kind of reading.
 pub(super) struct Pool {
     idle: Receiver<Slot>,
     give_back: Sender<Slot>,
-    /// Kept apart for readiness probes, which must not queue behind long searches.
-    for_probes: Mutex<Slot>,
+    slots: usize,
 }
 
 /// The connections of one borrower: `None` is one not opened yet, or thrown away.
@@ -26,10 +68,10 @@ pub(super) struct Slot {
 }
 
 impl Pool {
-    pub(super) fn new() -> Self {
-        let (give_back, idle) = bounded(READ_CONNECTIONS);
-        let pool = Self { idle, give_back, for_probes: Mutex::default() };
-        (0..READ_CONNECTIONS).for_each(|_| pool.put(Slot::default()));
+    fn new(slots: usize) -> Self {
+        let (give_back, idle) = bounded(slots);
+        let pool = Self { idle, give_back, slots };
+        (0..slots).for_each(|_| pool.put(Slot::default()));
         pool
     }
 
@@ -39,42 +81,19 @@ impl Pool {
         Some(Borrowed { pool: self, slot })
     }
 
-    pub(super) fn for_probes(&self) -> MutexGuard<'_, Slot> {
-        self.for_probes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Closes the connections that are idle. Those in use are closed by whoever uses them, who finds that they are
-    /// of another epoch.
-    pub(super) fn clear(&self) {
-        self.for_each_idle(|slot| *slot = Slot::default());
-        *self.for_probes() = Slot::default();
-    }
-
-    /// Gives back the memory that idle connections hold.
-    pub(super) fn shrink(&self) {
-        self.for_each_idle(|slot| {
-            [&mut slot.with_index, &mut slot.without_index]
-                .into_iter()
-                .flatten()
-                .for_each(PooledConnection::shrink);
-        });
-    }
-
-    /// Closes every connection, as far as they come back until the deadline.
-    pub(super) fn close(&self, deadline: Instant) {
+    fn close(&self, deadline: Instant) {
         // Held until all of them are here, so that none is borrowed again meanwhile.
         let slots: Vec<Slot> =
-            (0..READ_CONNECTIONS).map_while(|_| self.idle.recv_deadline(deadline).ok()).collect();
+            (0..self.slots).map_while(|_| self.idle.recv_deadline(deadline).ok()).collect();
         for slot in slots {
             drop(slot);
             // Whoever waits for it hears that the store is stopping.
             self.put(Slot::default());
         }
-        *self.for_probes() = Slot::default();
     }
 
     fn for_each_idle(&self, change: impl Fn(&mut Slot)) {
-        for _ in 0..READ_CONNECTIONS {
+        for _ in 0..self.slots {
             let Ok(mut slot) = self.idle.try_recv() else {
                 break;
             };
@@ -122,18 +141,20 @@ mod tests {
 
     #[test]
     fn every_slot_comes_back_whatever_was_done_with_it() {
-        let (pool, at_once) = (Pool::new(), Instant::now());
+        let (pools, at_once) = (Pools::new(), Instant::now());
+        let pool = &pools.queries;
         let borrowed: Vec<_> = (0..READ_CONNECTIONS).map(|_| pool.borrow(at_once).unwrap()).collect();
         assert!(pool.borrow(at_once).is_none(), "all are lent");
+        assert!(pools.feed.borrow(at_once).is_some(), "which keeps nobody else waiting");
         drop(borrowed);
         let failing = catch_unwind(AssertUnwindSafe(|| {
             let _borrowed = pool.borrow(at_once);
             std::panic::resume_unwind(Box::new(()));
         }));
         assert!(failing.is_err());
-        pool.clear();
-        pool.shrink();
-        pool.close(at_once);
+        pools.clear();
+        pools.shrink();
+        pools.close(at_once);
         assert_eq!(pool.idle.len(), READ_CONNECTIONS);
     }
 }

@@ -15,7 +15,7 @@ use rusqlite::Connection;
 
 use super::Snapshot;
 use super::interrupt::Interrupt;
-use super::pool::{Pool, Slot};
+use super::pool::{Pool, Pools, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
 use super::query_activity::QueryActivity;
 use crate::limits::{DELETION_POLL, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
@@ -36,7 +36,7 @@ const DELETION_PATIENCE: Duration = Duration::from_millis(200);
 /// The queries of one database.
 pub(in crate::store) struct Queries {
     connector: Connector,
-    pool: Pool,
+    pools: Pools,
     activity: QueryActivity,
     /// Messages are being deleted: the index takes account of it in a moment.
     deleting: AtomicBool,
@@ -56,7 +56,7 @@ impl Queries {
         let interrupt = Interrupt { gate: Arc::default(), closing: Arc::default(), metrics, started };
         Self {
             connector: Connector { path: path.to_owned(), epochs: Arc::new(Epochs::new()), interrupt },
-            pool: Pool::new(),
+            pools: Pools::new(),
             activity: QueryActivity::new(started),
             deleting: AtomicBool::new(false),
         }
@@ -70,7 +70,7 @@ impl Queries {
         asked: Instant,
         query: impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.in_turn(asked, |slot, deadline| {
+        self.in_turn(&self.pools.queries, asked, |slot, deadline| {
             let epoch = self.epochs().current();
             if let Some(index) = epoch.index {
                 match self.with_index(&mut slot.with_index, index, deadline, &query) {
@@ -92,17 +92,18 @@ impl Queries {
         })
     }
 
-    /// The same for a query that asks for no index.
-    pub(in crate::store) fn without_index<T>(
+    /// The same for the feed, which asks for no index and waits for no search.
+    pub(in crate::store) fn for_feed<T>(
         &self,
         asked: Instant,
         query: impl Fn(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.in_turn(asked, |slot, deadline| self.ask_messages(slot, deadline, query))
+        self.in_turn(&self.pools.feed, asked, |slot, deadline| self.ask_messages(slot, deadline, query))
     }
 
     fn in_turn<T>(
         &self,
+        pool: &Pool,
         asked: Instant,
         work: impl FnOnce(&mut Slot, Instant) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -111,7 +112,7 @@ impl Queries {
         if Instant::now() >= deadline {
             return Err(StoreError::TooSlow);
         }
-        let mut slot = self.pool.borrow(deadline).ok_or(StoreError::TooSlow)?;
+        let mut slot = pool.borrow(deadline).ok_or(StoreError::TooSlow)?;
         // Behind the turn: whoever still waits for one keeps no log from restarting.
         let _running = self.gate().pass(deadline).ok_or(StoreError::TooSlow)?;
         if self.connector.is_closing() {
@@ -164,19 +165,32 @@ impl Queries {
 
     /// Ok if the database answers and has its schema.
     pub(in crate::store) fn ping(&self) -> Result<(), StoreError> {
-        let mut slot = self.pool.for_probes();
+        self.at_once(&self.pools.probes, |connection| {
+            connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
+            Ok(())
+        })
+    }
+
+    /// Runs a query for a scrape, which takes next to no time and which nobody else waits for.
+    pub(in crate::store) fn for_scrape<T>(
+        &self,
+        query: impl Fn(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.at_once(&self.pools.scrapes, query)
+    }
+
+    /// Runs what is over in a moment, or given up.
+    fn at_once<T>(
+        &self,
+        pool: &Pool,
+        query: impl Fn(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + PROBE_TIMEOUT / 2;
+        let mut slot = pool.borrow(deadline).ok_or(StoreError::TooSlow)?;
         if self.connector.is_closing() {
             return Err(StoreError::Stopping);
         }
-        self.connector.run(
-            &mut slot.without_index,
-            |_, _| Ok(()),
-            Instant::now() + PROBE_TIMEOUT / 2,
-            |connection| {
-                connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
-                Ok(())
-            },
-        )
+        self.connector.run(&mut slot.without_index, |_, _| Ok(()), deadline, query)
     }
 
     /// What keeps queries back while a log has to restart.
@@ -197,7 +211,7 @@ impl Queries {
     /// any more.
     pub(in crate::store) fn rest_if_not_asked(&self) {
         if self.activity.takes_memory_back(Instant::now()) {
-            self.pool.shrink();
+            self.pools.shrink();
             os::give_back_free_memory();
         }
     }
@@ -220,14 +234,14 @@ impl Queries {
 
     fn next_epoch(&self, condemned: Option<String>) {
         self.epochs().end(condemned);
-        self.pool.clear();
+        self.pools.clear();
         self.epochs().wake_indexer();
     }
 
     /// Closes every connection. Queries that are running are given up; those that come are refused.
     pub(in crate::store) fn close(&self) {
         self.connector.interrupt.closing.store(true, SeqCst);
-        self.pool.close(Instant::now() + CLOSE_PATIENCE);
+        self.pools.close(Instant::now() + CLOSE_PATIENCE);
     }
 }
 

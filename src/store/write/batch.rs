@@ -13,8 +13,6 @@ use crate::store::database::transaction::data_version;
 pub(super) struct InsertedBatch {
     /// Of each message.
     pub(super) outcomes: Vec<Inserted>,
-    /// The row number of the last one that was created.
-    pub(super) newest: Option<i64>,
     /// SQLite's count of the commits of others, where asking for it takes no lock of its own.
     pub(super) data_version: i64,
 }
@@ -28,8 +26,7 @@ pub(super) fn insert_batch<'a>(
     let created_at = now_rfc3339();
     let rows = messages.map(|message| (message, created_at.as_str()));
     let outcomes = insert_all(connection, epoch, rows)?;
-    let newest = outcomes.contains(&Inserted::Created).then(|| connection.last_insert_rowid());
-    Ok(InsertedBatch { outcomes, newest, data_version: data_version(connection)? })
+    Ok(InsertedBatch { outcomes, data_version: data_version(connection)? })
 }
 
 /// Puts messages into the table, each with the time at which it was stored. To be called in a transaction; when that
@@ -40,6 +37,7 @@ pub(in crate::store) fn insert_all<'a>(
     rows: impl Iterator<Item = (&'a Message, &'a str)>,
 ) -> rusqlite::Result<Vec<Inserted>> {
     let end = OrderEnd::read(connection)?;
+    end.settle(connection)?;
     if epoch == EpochState::Due {
         begin_epoch(connection, end)?;
     }

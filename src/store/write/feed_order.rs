@@ -3,6 +3,8 @@
 //! - SQLite gives the number behind the last row, and so the number of a last row that was deleted once more. The
 //!   transaction that deletes keeps a floor (the trigger `messages_floor`), under which nothing is stored again: one
 //!   look for each batch, nothing for each message.
+//! - Others who insert know nothing of the floor. What they have put under it would be missed by a cursor above it, so
+//!   the next batch makes such cursors unfit ([`OrderEnd::settle`]).
 //! - Whoever has opened the database to write to it begins an epoch with its first batch (`messages_epochs`).
 
 use std::path::Path;
@@ -26,14 +28,26 @@ pub(in crate::store) struct OrderEnd {
     /// The last row, 0 where there is none.
     last: i64,
     floor: i64,
+    /// The last row that stood when the floor was raised.
+    standing: i64,
+    /// Others have put rows between that one and the floor.
+    has_intruders: bool,
 }
 
 impl OrderEnd {
     pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached(
-            "SELECT ifnull((SELECT max(rowid) FROM messages), 0), floor FROM messages_feed",
+            "SELECT ifnull((SELECT max(rowid) FROM messages), 0), floor, standing, \
+                EXISTS (SELECT 1 FROM messages WHERE rowid > standing AND rowid <= floor) FROM messages_feed",
         )?;
-        statement.query_row([], |row| Ok(Self { last: row.get(0)?, floor: row.get(1)? }))
+        statement.query_row([], |row| {
+            Ok(Self {
+                last: row.get(0)?,
+                floor: row.get(1)?,
+                standing: row.get(2)?,
+                has_intruders: row.get(3)?,
+            })
+        })
     }
 
     /// The highest number that was ever given, as far as it matters.
@@ -46,14 +60,30 @@ impl OrderEnd {
     pub(super) fn explicit(self) -> Option<i64> {
         if self.last < self.floor { self.floor.checked_add(1) } else { None }
     }
+
+    /// Makes every cursor unfit that may stand behind a row that others have put under the floor. To be called in the
+    /// transaction that inserts.
+    pub(super) fn settle(self, connection: &Connection) -> rusqlite::Result<()> {
+        if !self.has_intruders {
+            return Ok(());
+        }
+        connection.execute("DELETE FROM messages_epochs WHERE first_row > ?1", [self.standing])?;
+        begin_epoch_at(connection, self.standing.saturating_add(1))?;
+        let settled = connection.execute("UPDATE messages_feed SET standing = ?1", [self.last])?;
+        if settled == 1 { Ok(()) } else { Err(ignored("the end of the feed")) }
+    }
 }
 
 /// Begins an epoch behind all that is there. To be called in the transaction that inserts. One in which nothing was
 /// stored is replaced.
 pub(super) fn begin_epoch(connection: &Connection, end: OrderEnd) -> rusqlite::Result<()> {
+    begin_epoch_at(connection, end.head().saturating_add(1))
+}
+
+fn begin_epoch_at(connection: &Connection, first_row: i64) -> rusqlite::Result<()> {
     let begun = connection
         .prepare_cached("INSERT OR REPLACE INTO messages_epochs VALUES (?1, random())")?
-        .execute([end.head().saturating_add(1)])?;
+        .execute([first_row])?;
     if begun == 1 { Ok(()) } else { Err(ignored("an epoch of the feed")) }
 }
 
@@ -86,9 +116,8 @@ mod tests {
             (0, 3, 3, Some(4)),
             (-5, 0, 0, Some(1)),
             (i64::MAX, 0, i64::MAX, None),
-            (3, i64::MAX, i64::MAX, None),
         ] {
-            let end = OrderEnd { last, floor };
+            let end = OrderEnd { last, floor, standing: last, has_intruders: false };
             assert_eq!((end.head(), end.explicit()), (head, explicit), "{end:?}");
         }
     }

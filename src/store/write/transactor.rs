@@ -14,7 +14,6 @@ use rusqlite::Connection;
 
 use super::batch::{InsertedBatch, insert_batch};
 use super::checkpointer::Checkpointer;
-use super::feed_order::OrderEnd;
 use super::lag;
 use super::last_close::LastConnection;
 use super::last_commit::LastCommit;
@@ -137,12 +136,6 @@ impl Transactor {
     /// True if another process has committed since this was asked last, or may have.
     pub(super) fn others_have_committed(&mut self) -> bool {
         self.open.as_mut().is_some_and(WriteConnection::others_have_committed)
-    }
-
-    /// Where the order of the feed ends, whoever has committed last.
-    pub(super) fn head(&self) -> Option<i64> {
-        let end = OrderEnd::read(&self.open.as_ref()?.connection);
-        end.ok().map(OrderEnd::head)
     }
 
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.

@@ -93,7 +93,7 @@ pub(super) fn serve(
         }
         if transactor.others_have_committed() {
             indexer.committed_by_others();
-            signal.committed_by_others(transactor.head().unwrap_or_else(|| signal.head()));
+            signal.committed_by_others();
         }
         // After probes as well: each writes to the log, and for a month there may be nothing else.
         transactor.checkpoint_if_due();
@@ -120,9 +120,9 @@ fn commit<'a>(
     signal: &CommitSignal,
     messages: impl Iterator<Item = &'a Message> + Clone,
 ) -> Result<Vec<Inserted>, StoreError> {
-    let InsertedBatch { outcomes, newest, .. } = transactor.commit(messages)?;
-    if let Some(newest) = newest {
-        signal.committed(newest);
+    let InsertedBatch { outcomes, .. } = transactor.commit(messages)?;
+    if outcomes.contains(&Inserted::Created) {
+        signal.committed();
     }
     Ok(outcomes)
 }
