@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::fixtures::{SetOnDrop, message};
-use crate::footprint::{Footprint, rows};
+use crate::fixtures::{SetOnDrop, eventually, message};
+use crate::footprint::{Footprint, metrics, rows};
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::wellbehaved::{Experience, post_steadily};
@@ -167,8 +167,12 @@ fn warm_up(service: &Service) -> u64 {
     stored.into_inner()
 }
 
-/// The footprint once nobody is connected.
+/// The footprint once nobody is connected and the index has caught up, which leaves its caches filled.
 fn settled(service: &Service) -> Footprint {
+    eventually("the index knows every message", || {
+        let left = metrics(service, "store_unindexed_messages{");
+        left.iter().all(|(_, messages)| *messages == 0.0).then_some(())
+    });
     let mut last = Footprint::of(service.pid());
     let deadline = Instant::now() + RECOVERY;
     loop {
