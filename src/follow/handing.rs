@@ -12,7 +12,7 @@ use super::checkpoint_error::CheckpointError;
 use super::dead_letters;
 use super::end::End;
 use super::own_file;
-use super::report::Reporter;
+use super::report::{Reporter, named};
 use super::stop::Stop;
 use super::target::{Delivery, Target};
 use crate::log::{Level, Line};
@@ -115,7 +115,7 @@ impl Handing {
         self.sync()?;
         let wait = OF_A_TARGET.wait(attempt, after, chance());
         if attempt == 1 {
-            let line = self.report.batch(Level::Warning, "not_confirmed", batch).text("reason", reason);
+            let line = named(Line::event(Level::Warning, "not_confirmed"), batch).text("reason", reason);
             self.report.line(line.thousandths("retry_in_seconds", millis(wait)));
         }
         self.report.trouble(reason);
@@ -125,14 +125,15 @@ impl Handing {
 
     fn tell_of_recovery(&self, batch: &MessageBatch<'_>, attempts: u32, began: Instant) {
         if attempts > 1 {
-            let line = self.report.batch(Level::Info, "recovered", batch).number("attempts", attempts.into());
+            let line =
+                named(Line::event(Level::Info, "recovered"), batch).number("attempts", attempts.into());
             self.report.line(line.thousandths("seconds", millis(began.elapsed())));
         }
     }
 
     /// Tells of the batch that ends the follower.
     fn give_up(&self, batch: &MessageBatch<'_>, attempts: u32, reason: &str) {
-        let line = self.report.batch(Level::Error, "given_up", batch).number("attempts", attempts.into());
+        let line = named(Line::event(Level::Error, "given_up"), batch).number("attempts", attempts.into());
         self.report.line(line.text("reason", reason));
     }
 
@@ -162,7 +163,7 @@ impl Handing {
                 })
             },
         )?;
-        let line = self.report.batch(Level::Error, "dead_letter", batch).number("attempts", attempts.into());
+        let line = named(Line::event(Level::Error, "dead_letter"), batch).number("attempts", attempts.into());
         self.report.line(line.text("reason", reason).text("file", &file.to_string_lossy()));
         Ok(())
     }

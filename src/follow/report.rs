@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::batch::{FeedMessage, MessageBatch};
 use super::handing::Settled;
 use crate::escape::escaped;
-use crate::log::{Level, Line};
+use crate::log::Line;
 use crate::notify::Notifier;
 use crate::timestamp::unix_millis;
 
@@ -28,11 +28,6 @@ impl Reporter {
     /// A line of its own on stderr.
     pub fn line(&self, line: Line) {
         (self.say)(&format!("{}\n", line.into_json()));
-    }
-
-    /// A line about a batch.
-    pub fn batch(&self, level: Level, event: &str, batch: &MessageBatch<'_>) -> Line {
-        named(Line::event(level, event), batch)
     }
 
     /// The supervisor may count on the follower from here on.
