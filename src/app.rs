@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::client::TrustedProxies;
+use crate::config::Statuses;
 use crate::hosts::AllowedHosts;
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -15,6 +16,8 @@ pub struct App {
     pub secrets: CurrentSecrets,
     pub allowed_hosts: AllowedHosts,
     pub trusted_proxies: TrustedProxies,
+    #[expect(dead_code, reason = "POST /whatsapp comes with the store's door for it")]
+    pub whatsapp_statuses: Statuses,
     pub store: Store,
     pub metrics: Arc<Metrics>,
     pub log: Log,

@@ -19,7 +19,7 @@ use crate::limits::{
     LONGEST_RETENTION_DAYS,
 };
 use crate::log::Level;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, WhatsappSecrets};
 use crate::signature::Keys;
 pub use environment::ConfigError;
 use environment::{Environment, Lookup, Secret, can_be_meant};
@@ -52,6 +52,13 @@ pub fn at_home(address: SocketAddr) -> Vec<SocketAddrAny> {
     hosts.iter().map(|host| SocketAddr::new(*host, address.port()).into()).collect()
 }
 
+/// What becomes of the statuses that WhatsApp sends for each message that went out: sent, delivered, read, failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statuses {
+    Keep,
+    Drop,
+}
+
 /// All settings, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -69,6 +76,7 @@ pub struct Config {
     pub log_level: Level,
     pub workers: usize,
     pub max_body_bytes: usize,
+    pub whatsapp_statuses: Statuses,
     pub max_connections: usize,
     pub request_timeout: Duration,
     pub idle_timeout: Duration,
@@ -82,17 +90,12 @@ impl Config {
 
     fn read(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let env = Environment { lookup };
-        let current = env.secret("WEBHOOK_SECRET")?;
-        let previous = env.secret("WEBHOOK_SECRET_PREVIOUS")?;
-        let keys = [&current, &previous].into_iter().flatten();
-        let padded_secrets = keys.filter_map(Secret::padded).map(str::to_owned).collect();
-        let [current, previous] = [current, previous].map(|secret| secret.unwrap_or_default().bytes());
-        let api_token = env.secret("API_TOKEN")?.map(Secret::token).transpose()?;
+        let (secrets, padded_secrets) = secrets(&env)?;
         let retention_takes = format!(
             "it takes a whole number of days from 1 to {LONGEST_RETENTION_DAYS}; unset, messages are kept for ever"
         );
         Ok(Self {
-            secrets: Secrets { keys: Keys::new(&current, &previous), api_token },
+            secrets,
             padded_secrets,
             database: database(&env)?,
             retention_days: env.parsed("RETENTION_DAYS", "", &retention_takes, retention_days)?,
@@ -103,6 +106,7 @@ impl Config {
             log_level: env.log_level("LOG_LEVEL", "LOG_LEVEL_FILE")?,
             workers: env.number("WORKERS", DEFAULT_WORKERS, LARGEST_WORKERS)?,
             max_body_bytes: env.number("MAX_BODY_BYTES", DEFAULT_MAX_BODY_BYTES, LARGEST_MAX_BODY_BYTES)?,
+            whatsapp_statuses: env.parsed("WHATSAPP_STATUSES", "keep", STATUSES_TAKES, statuses)?,
             max_connections: env.number(
                 "MAX_CONNECTIONS",
                 DEFAULT_MAX_CONNECTIONS,
@@ -142,6 +146,31 @@ impl Config {
     }
 }
 
+/// The secrets, and the settings of those that begin or end in white space.
+fn secrets(env: &Environment<'_>) -> Result<(Secrets, Vec<String>), ConfigError> {
+    let all = [
+        env.secret("WEBHOOK_SECRET")?,
+        env.secret("WEBHOOK_SECRET_PREVIOUS")?,
+        env.secret("WHATSAPP_APP_SECRET")?,
+        env.secret("WHATSAPP_APP_SECRET_PREVIOUS")?,
+        env.secret("WHATSAPP_VERIFY_TOKEN")?,
+    ];
+    let padded = all.iter().flatten().filter_map(Secret::padded).map(str::to_owned).collect();
+    let has_whatsapp = all[2..].iter().any(Option::is_some) || env.get("WHATSAPP_STATUSES").is_some();
+    let [current, previous, app, previous_app, verify_token] = all;
+    let keys = |current: Option<Secret>, previous: Option<Secret>| {
+        Keys::new(&current.unwrap_or_default().bytes(), &previous.unwrap_or_default().bytes())
+    };
+    let verify_token = verify_token.map(Secret::verify_token).transpose()?;
+    let whatsapp = WhatsappSecrets { keys: keys(app, previous_app), verify_token };
+    let secrets = Secrets {
+        keys: keys(current, previous),
+        api_token: env.secret("API_TOKEN")?.map(Secret::token).transpose()?,
+        whatsapp: has_whatsapp.then_some(whatsapp),
+    };
+    Ok((secrets, padded))
+}
+
 fn database(env: &Environment<'_>) -> Result<PathBuf, ConfigError> {
     env.parsed("DATABASE_URL", "sqlite:///data/app.db", DATABASE_TAKES, database_path)
 }
@@ -152,6 +181,7 @@ fn listen(env: &Environment<'_>) -> Result<ListenAddr, ConfigError> {
 
 const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters and without a blank at its end";
 const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (other names are not looked up: where to listen is an address)";
+const STATUSES_TAKES: &str = "it takes keep or drop";
 const MODE_TAKES: &str = "it takes an octal mode such as 0660, which lets the owner write: the service looks after itself by its own socket";
 const HOSTS_TAKES: &str = "it takes names and addresses as they stand in Host, without a port, such as localhost,127.0.0.1,[::1], separated by commas";
 const PROXIES_TAKES: &str = "it takes addresses and networks such as 127.0.0.1,10.0.0.0/8,fd00::/8 and the word unix, separated by commas";
@@ -160,6 +190,14 @@ fn retention_days(text: &str) -> Option<Option<u32>> {
     match text {
         "" => Some(None),
         text => text.parse().ok().filter(|days| (1..=LONGEST_RETENTION_DAYS).contains(days)).map(Some),
+    }
+}
+
+fn statuses(text: &str) -> Option<Statuses> {
+    match text {
+        "keep" => Some(Statuses::Keep),
+        "drop" => Some(Statuses::Drop),
+        _ => None,
     }
 }
 
@@ -217,6 +255,20 @@ mod tests {
         assert_eq!(config.log_level, Level::Info);
         assert_eq!(config.retention_days, None);
         assert_eq!(read(&[("RETENTION_DAYS", "30")]).unwrap().retention_days, Some(30));
+    }
+
+    #[test]
+    fn the_routes_of_whatsapp_are_there_when_a_setting_of_theirs_is_set() {
+        let whatsapp = |variables: &[(&str, &str)]| read(variables).unwrap().secrets.whatsapp;
+        assert!(whatsapp(&[("WHATSAPP_APP_SECRET", ""), ("WHATSAPP_STATUSES", "")]).is_none());
+        for name in ["WHATSAPP_APP_SECRET_PREVIOUS", "WHATSAPP_VERIFY_TOKEN", "WHATSAPP_APP_SECRET"] {
+            let whatsapp = whatsapp(&[(name, "x")]).unwrap();
+            assert_eq!(whatsapp.keys.is_some(), name == "WHATSAPP_APP_SECRET");
+            assert_eq!(whatsapp.verify_token.is_some(), name == "WHATSAPP_VERIFY_TOKEN");
+        }
+        assert!(whatsapp(&[("WHATSAPP_STATUSES", "keep")]).is_some());
+        assert_eq!(read(&[]).unwrap().whatsapp_statuses, Statuses::Keep);
+        assert_eq!(read(&[("WHATSAPP_STATUSES", "drop")]).unwrap().whatsapp_statuses, Statuses::Drop);
     }
 
     #[test]
@@ -286,6 +338,10 @@ mod tests {
             ("WORKERS", "many"),
             ("MAX_BODY_BYTES", "-1"),
             ("IDLE_TIMEOUT_SECONDS", "1.5"),
+            ("WHATSAPP_STATUSES", "Drop"),
+            ("WHATSAPP_APP_SECRET_FILE", "/does/not/exist"),
+            ("WHATSAPP_APP_SECRET_PREVIOUS_FILE", "/dev/null"),
+            ("WHATSAPP_VERIFY_TOKEN_FILE", "/dev/null"),
             ("RETENTION_DAYS", "0"),
             ("RETENTION_DAYS", "30d"),
             ("RETENTION_DAYS", "36501"),

@@ -29,6 +29,7 @@ labels! {
     /// The routes of the service, and one name for everything else.
     Route {
         Webhook = "/webhook",
+        Whatsapp = "/whatsapp",
         Messages = "/messages",
         Feed = "/feed",
         Stats = "/stats",
@@ -60,6 +61,7 @@ labels! {
         Probe = "probe",
         Ingest = "ingest",
         Immediate = "immediate",
+        Bulk = "bulk",
         Feed = "feed",
         Scrape = "scrape",
         Read = "read",
@@ -88,8 +90,8 @@ impl CloseCause {
 }
 
 /// Statuses that the service can answer with.
-pub const STATUSES: [u16; 19] =
-    [200, 307, 400, 401, 404, 405, 408, 410, 413, 414, 415, 417, 421, 422, 431, 500, 503, 505, 0];
+pub const STATUSES: [u16; 20] =
+    [200, 307, 400, 401, 403, 404, 405, 408, 410, 413, 414, 415, 417, 421, 422, 431, 500, 503, 505, 0];
 
 /// Shown for every route from the start, so that the first one is a rise from 0: a series that begins
 /// at 1 has no rate.

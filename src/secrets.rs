@@ -1,25 +1,54 @@
-//! The keys of webhooks stand here with the API token, as they hold now: a reload replaces them while requests go on.
+//! The secrets that requests are judged by stand here as they hold now: a reload replaces them while requests go on.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::signature::Keys;
 
-/// The keys and the token. `Debug` shows neither.
+/// Keys and tokens. `Debug` shows none.
 #[derive(Clone, Default)]
 pub struct Secrets {
     /// Secret and previous secret; `None` while no secret is set.
     pub keys: Option<Keys>,
     /// What `Authorization: Bearer` must carry on queries and scrapes, if anything.
     pub api_token: Option<Vec<u8>>,
+    /// `None` where no setting of WhatsApp's is set: then its routes are not there.
+    pub whatsapp: Option<WhatsappSecrets>,
+}
+
+/// What Meta is known by (contract, section 14).
+#[derive(Clone, Default)]
+pub struct WhatsappSecrets {
+    /// App secret and previous app secret; `None` while no app secret is set.
+    pub keys: Option<Keys>,
+    /// What `hub.verify_token` must carry; nothing is verified while it is not set.
+    pub verify_token: Option<String>,
 }
 
 impl Secrets {
+    /// Why nothing can be taken in, where no key is set: those of one sender are enough to be ready.
+    pub fn lack(&self) -> Option<&'static str> {
+        match (&self.keys, &self.whatsapp) {
+            (Some(_), _) | (None, Some(WhatsappSecrets { keys: Some(_), .. })) => None,
+            (None, Some(_)) => Some("neither WEBHOOK_SECRET nor WHATSAPP_APP_SECRET is set"),
+            (None, None) => Some("WEBHOOK_SECRET is not set"),
+        }
+    }
+
     /// True if all that was set before is set still. A reload that takes something away is a mistake: it
     /// would turn senders away, or open to everybody what was guarded.
     pub fn hold_what(&self, before: &Self) -> bool {
-        (self.keys.is_some() || before.keys.is_none())
-            && (self.api_token.is_some() || before.api_token.is_none())
+        let whatsapp = |secrets: &Self| secrets.whatsapp.clone().unwrap_or_default();
+        let (now, then) = (whatsapp(self), whatsapp(before));
+        holds(&self.keys, &before.keys)
+            && holds(&self.api_token, &before.api_token)
+            && holds(&self.whatsapp, &before.whatsapp)
+            && holds(&now.keys, &then.keys)
+            && holds(&now.verify_token, &then.verify_token)
     }
+}
+
+fn holds<T>(now: &Option<T>, before: &Option<T>) -> bool {
+    now.is_some() || before.is_none()
 }
 
 impl std::fmt::Debug for Secrets {
@@ -52,7 +81,13 @@ mod tests {
     use super::*;
 
     fn secrets(secret: &[u8], token: Option<&[u8]>) -> Secrets {
-        Secrets { keys: Keys::new(secret, b""), api_token: token.map(<[u8]>::to_vec) }
+        Secrets { keys: Keys::new(secret, b""), api_token: token.map(<[u8]>::to_vec), whatsapp: None }
+    }
+
+    fn of_whatsapp(secret: &[u8], verify_token: Option<&str>) -> Secrets {
+        let verify_token = verify_token.map(str::to_owned);
+        let whatsapp = Some(WhatsappSecrets { keys: Keys::new(secret, b""), verify_token });
+        Secrets { whatsapp, ..Secrets::default() }
     }
 
     #[test]
@@ -62,6 +97,23 @@ mod tests {
         assert!(both.hold_what(&secrets(b"", None)));
         assert!(!secrets(b"", Some(b"token")).hold_what(&both));
         assert!(!secrets(b"one", None).hold_what(&both));
+        let both = of_whatsapp(b"one", Some("token"));
+        assert!(of_whatsapp(b"two", Some("other")).hold_what(&both));
+        assert!(both.hold_what(&of_whatsapp(b"", None)) && both.hold_what(&secrets(b"", None)));
+        for less in
+            [of_whatsapp(b"", Some("token")), of_whatsapp(b"one", None), secrets(b"one", Some(b"token"))]
+        {
+            assert!(!less.hold_what(&both));
+        }
+        assert!(!secrets(b"", None).hold_what(&of_whatsapp(b"", None)), "the routes would go");
+    }
+
+    #[test]
+    fn a_key_of_either_sender_is_enough_to_take_something_in() {
+        assert_eq!(secrets(b"one", None).lack(), None);
+        assert_eq!(of_whatsapp(b"one", None).lack(), None);
+        assert!(secrets(b"", Some(b"token")).lack().is_some_and(|lack| !lack.contains("WHATSAPP")));
+        assert!(of_whatsapp(b"", Some("token")).lack().is_some_and(|lack| lack.contains("WHATSAPP")));
     }
 
     #[test]

@@ -24,8 +24,8 @@ impl Running {
     }
 
     fn status(&self) -> String {
-        if self.app.secrets.get().keys.is_none() {
-            return "Not ready: WEBHOOK_SECRET is not set".to_owned();
+        if let Some(lack) = self.app.secrets.get().lack() {
+            return format!("Not ready: {lack}");
         }
         let stored = self.app.metrics.messages_stored.load(Relaxed);
         let connections = self.app.metrics.connections.load(Relaxed);

@@ -42,6 +42,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         secrets: CurrentSecrets::new(config.secrets.clone()),
         allowed_hosts: config.allowed_hosts.clone(),
         trusted_proxies: config.trusted_proxies.clone(),
+        whatsapp_statuses: config.whatsapp_statuses,
         store,
         metrics,
         log: log.clone(),
@@ -102,6 +103,10 @@ fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds) {
             .text("listen", address)
             .text("database", &config.database.to_string_lossy())
             .boolean("secret_set", config.secrets.keys.is_some())
+            .boolean(
+                "whatsapp_secret_set",
+                config.secrets.whatsapp.as_ref().is_some_and(|w| w.keys.is_some()),
+            )
             .number("max_connections", bounds.max_connections as u64),
     );
 }

@@ -49,6 +49,9 @@ const FILE_TAKES: &str = "it takes the path of a file, without control character
 /// What a field of a header carries whoever sends it (RFC 9110, section 5.5), in a head of usual size.
 const TOKEN_TAKES: &str = "it takes up to 4096 visible ASCII characters and blanks between them; no client can send anything else in a header";
 const MAX_TOKEN_BYTES: usize = 4096;
+/// What a text field of one line takes in a browser, and what comes back of it in a query.
+const VERIFY_TOKEN_TAKES: &str =
+    "it takes up to 4096 bytes of text without control characters; Meta's dashboard can be told nothing else";
 /// What the file of a setting may hold: more than any secret or token has. A device has no end.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
@@ -177,15 +180,26 @@ impl Secret {
         let is_sent_whole = self.bytes.trim_ascii().len() == self.bytes.len()
             && self.bytes.len() <= MAX_TOKEN_BYTES
             && self.bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
-        if is_sent_whole {
-            return Ok(self.bytes);
-        }
+        if is_sent_whole { Ok(self.bytes) } else { Err(self.refused(TOKEN_TAKES)) }
+    }
+
+    /// What Meta was told and sends back in a query.
+    pub(super) fn verify_token(self) -> Result<String, ConfigError> {
+        let text = String::from_utf8(self.bytes.clone()).ok().filter(|text| {
+            // What is no UTF-8 in a query becomes U+FFFD, which is nobody's token.
+            text.len() <= MAX_TOKEN_BYTES && !text.contains(|c: char| c.is_control() || c == '\u{fffd}')
+        });
+        text.ok_or_else(|| self.refused(VERIFY_TOKEN_TAKES))
+    }
+
+    /// Names the setting, and the file if it comes from one, and never what it holds.
+    fn refused(self, takes: &str) -> ConfigError {
         let takes = match self.file {
-            Some(_) => format!("in the file: {TOKEN_TAKES}"),
-            None => TOKEN_TAKES.to_owned(),
+            Some(_) => format!("in the file: {takes}"),
+            None => takes.to_owned(),
         };
         let value = self.file.map(|path| path.to_string_lossy().into_owned());
-        Err(ConfigError { variable: self.setting, value, takes })
+        ConfigError { variable: self.setting, value, takes }
     }
 
     /// The setting, where the secret begins or ends in white space, which is kept and seldom meant.
@@ -231,6 +245,19 @@ mod tests {
         {
             let line = token(bad.as_bytes()).unwrap_err().to_string();
             assert!(line.ends_with(TOKEN_TAKES), "{bad:?} is in no line: {line}");
+        }
+        assert!(token(b"\xff").is_err());
+    }
+
+    #[test]
+    fn a_verify_token_is_what_a_query_can_carry() {
+        let token = |bytes: &[u8]| Secret { bytes: bytes.to_vec(), ..Secret::default() }.verify_token();
+        for good in ["t0ken", " two words ", "clé+&=%/?#", "🔑", &"x".repeat(4096)] {
+            assert_eq!(token(good.as_bytes()).unwrap(), good);
+        }
+        for bad in ["t\r", "a\tb", "a\0b", "a\nb", "\u{7f}", "a\u{85}b", "a\u{fffd}", &"x".repeat(4097)] {
+            let line = token(bad.as_bytes()).unwrap_err().to_string();
+            assert!(line.ends_with(VERIFY_TOKEN_TAKES), "{bad:?} is in no line: {line}");
         }
         assert!(token(b"\xff").is_err());
     }

@@ -21,8 +21,8 @@ fn first_obstacle(app: &App) -> Option<String> {
     if app.stopping.load(Relaxed) {
         return Some("the service is stopping".to_owned());
     }
-    if app.secrets.get().keys.is_none() {
-        return Some("WEBHOOK_SECRET is not set".to_owned());
+    if let Some(lack) = app.secrets.get().lack() {
+        return Some(lack.to_owned());
     }
     app.store.ready().err().map(|error| error.to_string())
 }

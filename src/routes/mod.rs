@@ -1,6 +1,6 @@
 //! The dispatcher leads a request to its answer by one table.
 //!
-//! Path, methods, metric label, queue and whether a token is asked for all come from
+//! Path, methods, metric label, queue, the bound of a body and whether a token is asked for all come from
 //! [`TABLE`]; so do 307, 401, 404, 405 with `Allow`, and `HEAD`. A handler is a plain function that knows
 //! no socket and no SQL.
 
@@ -13,11 +13,13 @@ mod problem;
 mod scrape;
 mod stats;
 pub mod webhook;
+mod whatsapp;
 
 use ctutils::CtEq as _;
 
 use crate::app::App;
-use crate::http::{Request, Response};
+use crate::http::{Body, Request, Response};
+use crate::limits::DEFAULT_MAX_BODY_BYTES;
 use crate::message::Message;
 use crate::metrics::{Priority, Route};
 
@@ -66,6 +68,7 @@ pub struct Resolved {
     /// What it takes to answer: method, path and headers alone tell.
     pub priority: Priority,
     decision: Decision,
+    unavailable: Unavailable,
 }
 
 #[derive(Clone, Copy)]
@@ -76,11 +79,14 @@ enum Decision {
     NotFound,
     /// Sent to a host that is none of `ALLOWED_HOSTS`.
     Misdirected,
-    MethodNotAllowed(&'static [&'static str]),
+    MethodNotAllowed,
     InvalidToken,
 }
 
 type Handler = fn(&App, &Request) -> Answer;
+
+/// The 503 of a route, for this reason.
+type Unavailable = fn(&str) -> Reply;
 
 /// Who may ask.
 #[derive(Clone, Copy, PartialEq)]
@@ -92,7 +98,10 @@ enum Access {
 
 use Access::{Anybody, Guarded};
 
-/// A path, and what is to be done about it.
+/// A larger body is taken apart by itself. One of so many bytes is checked and parsed in a few tenths of a millisecond.
+const LARGE_BODY_BYTES: usize = DEFAULT_MAX_BODY_BYTES;
+
+/// A path with a method, and what is to be done about them.
 struct Endpoint {
     /// Its label is the path.
     route: Route,
@@ -101,19 +110,31 @@ struct Endpoint {
     priority: Priority,
     access: Access,
     handler: Handler,
+    unavailable: Unavailable,
+    /// Bytes of body where it is not `MAX_BODY_BYTES` that says so.
+    max_body_bytes: Option<usize>,
 }
 
 /// What `GET` answers, `HEAD` does: the server leaves the body out.
 const fn get(route: Route, priority: Priority, access: Access, handler: Handler) -> Endpoint {
-    Endpoint { route, methods: &["GET", "HEAD"], priority, access, handler }
+    let methods = &["GET", "HEAD"];
+    Endpoint { route, methods, priority, access, handler, unavailable, max_body_bytes: None }
 }
 
-const fn post(route: Route, priority: Priority, access: Access, handler: Handler) -> Endpoint {
-    Endpoint { route, methods: &["POST"], priority, access, handler }
+/// Whoever posts is known by a signature.
+const fn post(
+    route: Route,
+    max_body_bytes: Option<usize>,
+    handler: Handler,
+    unavailable: Unavailable,
+) -> Endpoint {
+    let (methods, priority) = (&["POST"], Priority::Ingest);
+    Endpoint { route, methods, priority, access: Anybody, handler, unavailable, max_body_bytes }
 }
 
-const TABLE: [Endpoint; 10] = [
-    post(Route::Webhook, Priority::Ingest, Anybody, webhook::post),
+const TABLE: [Endpoint; 11] = [
+    post(Route::Webhook, None, webhook::post, webhook::unavailable),
+    get(Route::Whatsapp, Priority::Immediate, Anybody, whatsapp::get),
     get(Route::Messages, Priority::Read, Guarded, messages::get),
     get(Route::Feed, Priority::Feed, Guarded, feed::get),
     get(Route::Stats, Priority::Read, Guarded, stats::get),
@@ -125,35 +146,60 @@ const TABLE: [Endpoint; 10] = [
     get(Route::Docs, Priority::Immediate, Anybody, page::docs),
 ];
 
-/// The row of a path, also of one with a slash too many at its end.
-fn find(path: &str) -> Option<&'static Endpoint> {
-    let exact = |path: &str| TABLE.iter().find(|endpoint| endpoint.route.label() == path);
+/// The route of a path, also of one with a slash too many at its end, whatever is asked of it.
+pub fn route_of(app: &App, path: &str) -> Route {
+    let is_there = |route| route != Route::Whatsapp || app.secrets.get().whatsapp.is_some();
+    find(path).filter(|route| is_there(*route)).unwrap_or(Route::Unmatched)
+}
+
+fn is_large(body: &Body) -> bool {
+    matches!(body, Body::Whole(bytes) if bytes.len() > LARGE_BODY_BYTES)
+}
+
+fn find(path: &str) -> Option<Route> {
+    let exact = |path: &str| TABLE.iter().map(|row| row.route).find(|route| route.label() == path);
     exact(path).or_else(|| exact(path.strip_suffix('/')?))
 }
 
-/// The metric label of a path, whatever is asked of it.
-pub fn route_of(path: &str) -> Route {
-    find(path).map_or(Route::Unmatched, |endpoint| endpoint.route)
+fn rows(route: Route) -> impl Iterator<Item = &'static Endpoint> {
+    TABLE.iter().filter(move |row| row.route == route)
+}
+
+fn row(route: Route, method: &str) -> Option<&'static Endpoint> {
+    rows(route).find(|row| row.methods.contains(&method))
+}
+
+/// Bytes that the body of a request may have, where that is not for `MAX_BODY_BYTES` to say.
+pub fn max_body_bytes(app: &App, method: &str, path: &str) -> Option<usize> {
+    row(route_of(app, path), method)?.max_body_bytes
 }
 
 /// Finds out what is to be done about a request. Takes no time, and nothing that anybody waits for.
 pub fn resolve(app: &App, request: &Request) -> Resolved {
-    let rejected = |route, decision| Resolved { route, priority: Priority::Immediate, decision };
+    let rejected = |route, decision| Resolved { route, priority: Priority::Immediate, decision, unavailable };
     // Probes come from wherever they are, and give nothing away.
     if !request.path.starts_with("/health/") && !app.allowed_hosts.allow(request.authority()) {
-        return rejected(route_of(&request.path), Decision::Misdirected);
+        return rejected(route_of(app, &request.path), Decision::Misdirected);
     }
-    let Some(&Endpoint { route, methods, priority, access, handler }) = find(&request.path) else {
-        return rejected(Route::Unmatched, Decision::NotFound);
-    };
+    let route = route_of(app, &request.path);
+    if route == Route::Unmatched {
+        return rejected(route, Decision::NotFound);
+    }
     if route.label() != request.path {
-        rejected(route, Decision::Redirect(route.label()))
-    } else if !methods.contains(&request.method.as_str()) {
-        rejected(route, Decision::MethodNotAllowed(methods))
-    } else if access == Guarded && !token_is_right(app, request) {
-        rejected(route, Decision::InvalidToken)
-    } else {
-        Resolved { route, priority, decision: Decision::Handle(handler) }
+        return rejected(route, Decision::Redirect(route.label()));
+    }
+    match row(route, &request.method) {
+        None => rejected(route, Decision::MethodNotAllowed),
+        Some(row) if row.access == Guarded && !token_is_right(app, request) => {
+            rejected(route, Decision::InvalidToken)
+        }
+        Some(&Endpoint { priority, handler, unavailable, .. }) => {
+            let priority = match priority {
+                Priority::Ingest if is_large(&request.body) => Priority::Bulk,
+                other => other,
+            };
+            Resolved { route, priority, decision: Decision::Handle(handler), unavailable }
+        }
     }
 }
 
@@ -164,7 +210,8 @@ pub fn answer(app: &App, request: &Request, resolved: Resolved) -> Answer {
         Decision::Redirect(path) => problem::moved(path, &request.query),
         Decision::Misdirected => problem::detail(421, "this host is not served here; see ALLOWED_HOSTS"),
         Decision::NotFound => problem::detail(404, "Not Found"),
-        Decision::MethodNotAllowed(allow) => {
+        Decision::MethodNotAllowed => {
+            let allow: Vec<_> = rows(resolved.route).flat_map(|row| row.methods).copied().collect();
             problem::detail(405, "Method Not Allowed").header("Allow", allow.join(", "))
         }
         Decision::InvalidToken => problem::detail(401, "invalid token").header("WWW-Authenticate", "Bearer"),
@@ -172,20 +219,23 @@ pub fn answer(app: &App, request: &Request, resolved: Resolved) -> Answer {
     response.into()
 }
 
-/// The answer to a request that no handler saw or none has answered.
-pub fn unavailable(priority: Priority, reason: &str) -> Reply {
-    if priority == Priority::Ingest {
-        webhook::unavailable(reason)
-    } else {
-        problem::unavailable(reason).into()
+impl Resolved {
+    /// The answer to a request that no handler saw or none has answered.
+    pub fn unavailable(&self, reason: &str) -> Reply {
+        (self.unavailable)(reason)
     }
 }
 
-/// The answer to a request that was rejected before it was resolved.
-pub fn rejected(route: Route, error: RequestError) -> Reply {
-    match error {
-        RequestError::Overloaded if route == Route::Webhook => webhook::unavailable(OVERLOADED),
-        error => problem::rejected(error).into(),
+fn unavailable(reason: &str) -> Reply {
+    problem::unavailable(reason).into()
+}
+
+/// The answer to a request of this method that was rejected before it was resolved.
+pub fn rejected(route: Route, method: Option<&str>, error: RequestError) -> Reply {
+    let row = method.and_then(|method| row(route, method));
+    match (error, row) {
+        (RequestError::Overloaded, Some(row)) => (row.unavailable)(OVERLOADED),
+        (error, _) => problem::rejected(error).into(),
     }
 }
 
@@ -206,15 +256,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_path_has_one_row() {
-        for Endpoint { route, .. } in &TABLE {
-            assert_eq!(TABLE.iter().filter(|other| other.route == *route).count(), 1);
+    fn every_path_has_one_row_for_a_method() {
+        for Endpoint { route, methods, .. } in &TABLE {
+            for method in *methods {
+                assert_eq!(rows(*route).filter(|row| row.methods.contains(method)).count(), 1);
+            }
             assert!(route.label().starts_with('/'));
         }
-        assert_eq!(route_of("/nowhere"), Route::Unmatched);
-        assert_eq!(route_of("/webhook/"), Route::Webhook);
+        assert_eq!(find("/nowhere"), None);
+        assert_eq!(find("/webhook/"), Some(Route::Webhook));
         for unknown in ["", "//evil.example/", "/messages//", "/messages/x/", "/docs/.", "/Messages"] {
-            assert_eq!(route_of(unknown), Route::Unmatched, "{unknown:?}");
+            assert_eq!(find(unknown), None, "{unknown:?}");
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn get(app: &App, _: &Request) -> Answer {
 /// What `/health/ready` answers, as far as it is known without waiting for the writer.
 fn readiness(page: &mut Exposition, app: &App) {
     let (stopping, degraded) = (app.stopping.load(Relaxed), app.metrics.degraded.load(Relaxed));
-    let ready = app.secrets.get().keys.is_some() && !stopping && !degraded;
+    let ready = app.secrets.get().lack().is_none() && !stopping && !degraded;
     let help = "1 if a secret is set, the last commit succeeded, and the service is not stopping.";
     gauge(page, "service_ready", help, u32::from(ready));
     // So that the next scrape knows of a disk that fails while nobody sends anything, or is mended.

@@ -128,7 +128,7 @@ pub fn read_request(pieces: &[&[u8]], max_body_bytes: usize) -> Result<Option<Re
     for piece in pieces {
         reader.push(piece);
         pushed += piece.len();
-        match reader.advance(max_body_bytes) {
+        match reader.advance(|_| max_body_bytes) {
             request_reader::Step::Request(head, body) => {
                 let consumed = pushed - reader.len();
                 return Ok(Some(ReadRequest { consumed, method: head.method, path: head.path, body }));

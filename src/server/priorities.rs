@@ -1,7 +1,7 @@
 //! The priorities decide which of the waiting requests a free thread takes up.
 //!
-//! - Probes come first, then webhooks, then what costs next to nothing, then scrapes: each may wait for
-//!   those before it, and none for those behind it.
+//! - Probes come first, then webhooks, then what costs next to nothing, then large bodies, then scrapes: each may wait
+//!   for those before it, and none for those behind it.
 //! - Queries have threads of their own, as has the feed, which no search keeps waiting; these run at a lower priority: Linux lets a thread lower its
 //!   priority, and never raise it again.
 //! - Of the other threads at least one is left to webhooks and one to probes, however many of the others wait.
@@ -11,6 +11,9 @@ use crate::metrics::Priority;
 
 /// Scrapes at work at once: they are for a machine, which waits, and take a millisecond of a processor each.
 const MAX_SCRAPES: usize = 1;
+
+/// Large bodies at work at once: what is made of one while it is taken apart is several times as large.
+const MAX_BULK: usize = 1;
 
 /// As many as the feed has read connections.
 const FEED_THREADS: usize = 1;
@@ -31,7 +34,9 @@ impl Role {
     /// The queues from which it takes requests, the first one first.
     fn queues(self) -> &'static [Priority] {
         match self {
-            Self::Prompt => &[Priority::Probe, Priority::Ingest, Priority::Immediate, Priority::Scrape],
+            Self::Prompt => {
+                &[Priority::Probe, Priority::Ingest, Priority::Immediate, Priority::Bulk, Priority::Scrape]
+            }
             Self::Queries => &[Priority::Read],
             Self::Feed => &[Priority::Feed],
         }
@@ -65,19 +70,21 @@ impl Threads {
 /// Requests by their priority.
 pub(super) type Counts = [usize; Priority::ALL.len()];
 
+/// What looks after the service.
+const FOR_MACHINES: [Priority; 2] = [Priority::Probe, Priority::Scrape];
+/// What the service is there for.
+const FOR_SENDERS: [Priority; 3] = [Priority::Ingest, Priority::Immediate, Priority::Bulk];
+
 /// The queue from which a free thread takes the next request, if it is to take any. The thread itself is
 /// not among those at work.
 pub(super) fn next(role: Role, waiting: &Counts, at_work: &Counts, threads: Threads) -> Option<Priority> {
+    let leaves_one_to = |these: &[Priority]| leaves_one(at_work, threads, these);
     let may_begin = |priority: Priority| match priority {
         Priority::Read | Priority::Feed => true,
-        Priority::Ingest | Priority::Immediate => {
-            leaves_one(at_work, threads, [Priority::Probe, Priority::Scrape])
-        }
-        Priority::Probe => leaves_one(at_work, threads, [Priority::Ingest, Priority::Immediate]),
-        Priority::Scrape => {
-            at_work[Priority::Scrape as usize] < MAX_SCRAPES
-                && leaves_one(at_work, threads, [Priority::Ingest, Priority::Immediate])
-        }
+        Priority::Ingest | Priority::Immediate => leaves_one_to(&FOR_MACHINES),
+        Priority::Bulk => at_work[Priority::Bulk as usize] < MAX_BULK && leaves_one_to(&FOR_MACHINES),
+        Priority::Probe => leaves_one_to(&FOR_SENDERS),
+        Priority::Scrape => at_work[Priority::Scrape as usize] < MAX_SCRAPES && leaves_one_to(&FOR_SENDERS),
     };
     let is_due = |priority: &Priority| waiting[*priority as usize] > 0 && may_begin(*priority);
     role.queues().iter().copied().find(is_due)
@@ -94,7 +101,7 @@ pub(super) fn is_worth_waking(next: Priority, waiting: &Counts, at_work: &Counts
 }
 
 /// True if these have a thread at work, or one is free for them when one more of the others begins.
-fn leaves_one(at_work: &Counts, threads: Threads, these: [Priority; 2]) -> bool {
+fn leaves_one(at_work: &Counts, threads: Threads, these: &[Priority]) -> bool {
     let busy = |priority: Priority| at_work[priority as usize];
     let all_busy: usize = Role::Prompt.queues().iter().map(|priority| busy(*priority)).sum();
     these.iter().any(|priority| busy(*priority) > 0) || all_busy + 1 < threads.prompt
@@ -102,7 +109,7 @@ fn leaves_one(at_work: &Counts, threads: Threads, these: [Priority; 2]) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use super::Priority::{Feed, Immediate, Ingest, Probe, Read, Scrape};
+    use super::Priority::{Bulk, Feed, Immediate, Ingest, Probe, Read, Scrape};
     use super::*;
 
     fn counts(of: &[(Priority, usize)]) -> Counts {
@@ -117,7 +124,7 @@ mod tests {
     fn a_free_thread_takes_what_comes_first_and_leaves_one_to_each_kind() {
         let all = [(Probe, 1), (Ingest, 1), (Immediate, 1), (Scrape, 1), (Read, 1)];
         // Waiting, at work, threads for what is prompt, what such a thread takes.
-        let cases: [(&[_], &[_], usize, Option<Priority>); 16] = [
+        let cases: [(&[_], &[_], usize, Option<Priority>); 22] = [
             (&[], &[], 6, None),
             (&[(Read, 9)], &[], 6, None),
             (&all, &[], 6, Some(Probe)),
@@ -137,6 +144,14 @@ mod tests {
             (&[(Ingest, 9), (Immediate, 9)], &[(Ingest, 3), (Immediate, 2)], 6, None),
             (&[(Ingest, 9), (Scrape, 1)], &[(Ingest, 5)], 6, Some(Scrape)),
             (&[(Ingest, 9), (Probe, 1)], &[(Ingest, 1)], 2, Some(Probe)),
+            // A large body waits for the one before it, and for whatever is small.
+            (&[(Bulk, 9)], &[], 2, Some(Bulk)),
+            (&[(Bulk, 9)], &[(Bulk, 1)], 6, None),
+            (&[(Bulk, 9), (Ingest, 1), (Scrape, 1)], &[], 6, Some(Ingest)),
+            (&[(Bulk, 9), (Scrape, 1)], &[], 6, Some(Bulk)),
+            (&[(Bulk, 9), (Ingest, 1)], &[(Bulk, 1)], 6, Some(Ingest)),
+            // It is a webhook: the last thread is the probe's.
+            (&[(Ingest, 9), (Probe, 1)], &[(Bulk, 1)], 2, Some(Probe)),
         ];
         for (waiting, at_work, prompt, taken) in cases {
             let threads = Threads { prompt, queries: 2 };

@@ -246,7 +246,7 @@ mod tests {
         assert_eq!(protocol.activity(), (Activity::Receiving, later), "time begins with the first byte");
         // The next request begins to arrive behind this one.
         protocol.receive(b"GET", later);
-        assert!(matches!(protocol.reader.advance(100), Step::Request(..)));
+        assert!(matches!(protocol.reader.advance(|_| 100), Step::Request(..)));
         protocol.begin_sending(response(b"head", b"body"), AfterResponse::Receive, later);
         let mut sent = Vec::new();
         while let Some((bytes, more)) = protocol.unsent() {
@@ -259,7 +259,7 @@ mod tests {
         protocol.receive_again(later);
         assert_eq!(protocol.activity().0, Activity::Receiving);
         protocol.receive(&GET[3..], later);
-        assert!(matches!(protocol.reader.advance(100), Step::Request(..)));
+        assert!(matches!(protocol.reader.advance(|_| 100), Step::Request(..)));
         protocol.receive_again(later);
         assert!(protocol.is_idle() && protocol.activity().0 == Activity::Idle && protocol.held() < 1024);
     }

@@ -72,10 +72,11 @@ impl RejectedRequest {
     pub(super) fn render_and_log(&self, app: &App, peer: Client) -> RenderedResponse {
         let request_id = request_id::of(&self.headers);
         let line = self.line.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
-        let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(path));
+        let route = line.map_or(Route::Unmatched, |(_, path)| routes::route_of(app, path));
+        let reply = routes::rejected(route, line.map(|(method, _)| method), self.error);
         let (headers, received) = (&self.headers, Instant::now());
         let record = AccessRecord { route, request_id: &request_id, line, peer, headers, received };
-        record.render_and_log(app, &routes::rejected(route, self.error), Next::Close)
+        record.render_and_log(app, &reply, Next::Close)
     }
 }
 

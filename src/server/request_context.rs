@@ -83,7 +83,7 @@ impl RequestContext {
             SourceId::Direct(number) => completions.buffered().is_full_for(number),
             SourceId::Proxy(_) => completions.buffered().is_full(),
         };
-        let is_large = matches!(self.priority(), Priority::Read | Priority::Feed);
+        let is_large = matches!(self.priority(), Priority::Read | Priority::Feed | Priority::Bulk);
         if is_large && self.completions.as_ref().is_some_and(is_full) {
             return self.shed();
         }
@@ -184,7 +184,7 @@ impl RequestContext {
     /// There is no room for it.
     pub(super) fn shed(self: Box<Self>) {
         self.app.metrics.shed(self.priority()).fetch_add(1, Relaxed);
-        let reply = routes::unavailable(self.priority(), routes::OVERLOADED);
+        let reply = self.resolved.unavailable(routes::OVERLOADED);
         self.send_to_all(reply);
     }
 
@@ -228,7 +228,7 @@ impl RequestContext {
 impl Drop for RequestContext {
     fn drop(&mut self) {
         if self.completions.is_some() {
-            let reply = routes::unavailable(self.priority(), "the request was given up");
+            let reply = self.resolved.unavailable("the request was given up");
             self.send(&reply);
         }
     }
@@ -243,6 +243,7 @@ pub(super) mod tests {
     use super::super::completions::{Completion, CompletionQueue};
     use super::*;
     use crate::client::{Client, TrustedProxies};
+    use crate::config::Statuses;
     use crate::hosts::AllowedHosts;
     use crate::http::Headers;
     use crate::log::{Level, Log};
@@ -265,7 +266,17 @@ pub(super) mod tests {
         let (trusted_proxies, stopping) = (TrustedProxies::default(), AtomicBool::new(false));
         let allowed_hosts = AllowedHosts::default();
         let watchdog_id = String::new();
-        Arc::new(App { secrets, allowed_hosts, trusted_proxies, store, metrics, log, watchdog_id, stopping })
+        Arc::new(App {
+            secrets,
+            allowed_hosts,
+            trusted_proxies,
+            whatsapp_statuses: Statuses::Keep,
+            store,
+            metrics,
+            log,
+            watchdog_id,
+            stopping,
+        })
     }
 
     fn context(app: &Arc<App>, method: &str, path: &str) -> (Box<RequestContext>, CompletionQueue) {

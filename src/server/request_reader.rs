@@ -30,6 +30,16 @@ pub(super) struct RequestReader {
 
 impl RequestReader {
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.bytes.capacity()
+            && let Some(RequestHead { framing: DeclaredBody::Length(length), .. }) = self.head
+        {
+            // To twice the size, as it grows by itself, but not beyond what was declared; nor to that at once, for
+            // who declares much may send little.
+            let declared = usize::try_from(length).unwrap_or(usize::MAX);
+            let capacity = declared.min(2 * self.bytes.capacity()).max(needed);
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
@@ -57,8 +67,8 @@ impl RequestReader {
         }
     }
 
-    /// Makes a request out of what was received, as far as that goes.
-    pub(super) fn advance(&mut self, max_body_bytes: usize) -> Step {
+    /// Makes a request out of what was received, as far as that goes. The head says how large its body may be.
+    pub(super) fn advance(&mut self, max_body_bytes: impl Fn(&RequestHead) -> usize) -> Step {
         let head = match self.head.take() {
             Some(head) => Ok(Some(head)),
             None => self.advance_head(),
@@ -68,7 +78,7 @@ impl RequestReader {
             Ok(None) => return Step::More,
             Err(rejected) => return Step::Rejected(rejected),
         };
-        match self.advance_body(head.framing, max_body_bytes) {
+        match self.advance_body(head.framing, || max_body_bytes(&head)) {
             Ok(Some(body)) => {
                 self.chunked = None;
                 Step::Request(head, body)
@@ -82,17 +92,27 @@ impl RequestReader {
         }
     }
 
-    fn advance_body(&mut self, framing: DeclaredBody, max_bytes: usize) -> Result<Option<Body>, HeadError> {
+    fn advance_body(
+        &mut self,
+        framing: DeclaredBody,
+        max_bytes: impl Fn() -> usize,
+    ) -> Result<Option<Body>, HeadError> {
         Ok(match framing {
             DeclaredBody::Undeclared => Some(Body::Whole(Vec::new())),
-            DeclaredBody::Length(length) if length > max_bytes as u64 => Some(Body::TooLarge),
+            DeclaredBody::Length(length) if length > max_bytes() as u64 => Some(Body::TooLarge),
+            // What is large is not copied, where nothing came behind it.
+            DeclaredBody::Length(length)
+                if self.bytes.len() as u64 == length && self.bytes.len() > SMALL_BUFFER_BYTES =>
+            {
+                Some(Body::Whole(std::mem::take(&mut self.bytes)))
+            }
             DeclaredBody::Length(length) if self.bytes.len() as u64 >= length => {
                 // Copied, so that a body holds its own bytes and not what came behind it.
                 Some(Body::Whole(self.bytes.drain(..length as usize).collect()))
             }
             DeclaredBody::Length(_) => None,
             DeclaredBody::Chunked => {
-                let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_bytes));
+                let chunked = self.chunked.get_or_insert_with(|| ChunkedBody::new(max_bytes()));
                 let (taken, body) = chunked.feed(&self.bytes)?;
                 self.bytes.drain(..taken);
                 body

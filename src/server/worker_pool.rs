@@ -36,7 +36,7 @@ const LONG_QUERY: Duration = Duration::from_millis(100);
 fn bound(priority: Priority) -> usize {
     match priority {
         Priority::Ingest | Priority::Immediate | Priority::Feed => 8192,
-        Priority::Read | Priority::Probe | Priority::Scrape => 1024,
+        Priority::Read | Priority::Probe | Priority::Scrape | Priority::Bulk => 1024,
     }
 }
 

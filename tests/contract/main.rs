@@ -56,5 +56,6 @@ mod webhook_content;
 mod webhook_fields;
 mod webhook_signature;
 mod webhook_validation;
+mod whatsapp_handshake;
 
 use support::*;

@@ -12,8 +12,9 @@ use crate::service::Service;
 use crate::setup::Setup;
 use crate::skip::has;
 
-const ROUTES: [&str; 11] = [
+const ROUTES: [&str; 12] = [
     "/webhook",
+    "/whatsapp",
     "/messages",
     "/feed",
     "/stats",

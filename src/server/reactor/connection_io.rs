@@ -18,7 +18,7 @@ use super::Reactor;
 use crate::http::{Body, Request};
 use crate::limits::SMALL_BUFFER_BYTES;
 use crate::metrics::{CloseCause, Priority};
-use crate::routes::RequestError;
+use crate::routes::{self, RequestError};
 
 /// Steps of one connection before the others get their turn. Each reads 16 KiB at the most, makes one request of
 /// what was read, or sends one answer; 32 KiB taken apart byte by byte, as chunks may want it, take a fifth of a
@@ -85,7 +85,10 @@ impl Reactor {
         let Some(connection) = self.connections.get_mut(key) else {
             return Turn::Stop;
         };
-        let step = connection.protocol.reader.advance(self.bounds.max_body_bytes);
+        let (app, usual) = (&self.app, self.bounds.max_body_bytes);
+        let max_body_bytes =
+            |head: &RequestHead| routes::max_body_bytes(app, &head.method, &head.path).unwrap_or(usual);
+        let step = connection.protocol.reader.advance(max_body_bytes);
         let made = match &step {
             Step::Request(head, body) => held(head, body),
             _ => 0,
@@ -143,7 +146,8 @@ impl Reactor {
         let to = connection.id;
         let request = Request { method, path, query, target_authority, headers, body, peer, id, received };
         let context = RequestContext::new(&self.app, request, next, to, source, self.completions.sender());
-        // These answers are large; the others are small, or take no memory.
+        // These answers are large; the others are small, or take no memory. For the room that a body takes was asked
+        // while it came.
         let is_large = matches!(context.priority(), Priority::Read | Priority::Feed | Priority::Scrape);
         if is_large && !self.make_room_for_bytes(source) {
             context.shed();
