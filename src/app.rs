@@ -16,7 +16,6 @@ pub struct App {
     pub secrets: CurrentSecrets,
     pub allowed_hosts: AllowedHosts,
     pub trusted_proxies: TrustedProxies,
-    #[expect(dead_code, reason = "POST /whatsapp comes with the store's door for it")]
     pub whatsapp_statuses: Statuses,
     pub store: Store,
     pub metrics: Arc<Metrics>,

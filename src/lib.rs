@@ -134,6 +134,7 @@ mod url;
 mod validation_error;
 mod version;
 mod waker;
+mod whatsapp;
 
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {

@@ -160,11 +160,16 @@ impl Histogram {
     }
 }
 
+/// Kinds of items of WhatsApp, and what may become of one; both are named above.
+pub const ITEM_KINDS: usize = 3;
+pub const ITEM_RESULTS: usize = 4;
+
 /// Everything that is counted. One for the process, shared by all threads.
 #[derive(Debug, Default)]
 pub struct Metrics {
     requests: [[AtomicU64; STATUSES.len()]; Route::ALL.len()],
     webhooks: [AtomicU64; WebhookResult::ALL.len()],
+    whatsapp_items: [[AtomicU64; ITEM_RESULTS]; ITEM_KINDS],
     closed: [AtomicU64; CloseCause::ALL.len()],
     shed: [AtomicU64; Priority::ALL.len()],
     pub histograms: Histograms,
@@ -227,6 +232,11 @@ impl Metrics {
 
     pub fn webhooks(&self, result: WebhookResult) -> &AtomicU64 {
         &self.webhooks[result as usize]
+    }
+
+    /// Items of WhatsApp, by the numbers of their kind and of what became of them.
+    pub fn whatsapp_items(&self, kind: usize, result: usize) -> &AtomicU64 {
+        &self.whatsapp_items[kind][result]
     }
 
     /// Connections that were closed.

@@ -39,7 +39,6 @@ impl Keys {
     }
 
     /// The same for a header in which the prefix has to stand, as the name of the method.
-    #[cfg_attr(not(test), expect(dead_code, reason = "POST /whatsapp comes with the store's door for it"))]
     pub fn verify_prefixed(&self, body: &[u8], signature: &str) -> bool {
         without_prefix(signature).is_some_and(|hex_digits| self.verify_hex(body, hex_digits))
     }

@@ -13,7 +13,7 @@ mod problem;
 mod scrape;
 mod stats;
 pub mod webhook;
-mod whatsapp;
+pub mod whatsapp;
 
 use ctutils::CtEq as _;
 
@@ -21,7 +21,11 @@ use crate::app::App;
 use crate::http::{Body, Request, Response};
 use crate::limits::DEFAULT_MAX_BODY_BYTES;
 use crate::message::Message;
-use crate::metrics::{Priority, Route};
+use crate::metrics::{Priority, Route, WebhookResult};
+use crate::store::{StoreError, Stored};
+use crate::whatsapp::{Delivery, Item};
+
+use whatsapp::{DeliveryFacts, DeliveryResult};
 
 pub use problem::{OVERLOADED, RequestError, internal_error};
 
@@ -29,21 +33,74 @@ pub use problem::{OVERLOADED, RequestError, internal_error};
 pub enum Answer {
     /// This.
     Now(Reply),
-    /// Whatever [`webhook::committed`] says once this message was committed, or was not.
-    AfterCommit(Message),
+    /// Whatever [`Committing::committed`] says once this was committed, or was not.
+    AfterCommit(ToCommit, Committing),
     /// Whatever [`feed::resume`] says once something was committed, or [`feed::nothing`] when the time is over.
     AfterNews(feed::FeedWait),
 }
 
-/// An answer, and what the log and the metrics want to know of a webhook.
+/// What the writer is to commit.
+pub enum ToCommit {
+    Message(Message),
+    Delivery(Delivery),
+}
+
+impl ToCommit {
+    /// About as many bytes as it holds, beyond those of the body that it was made of.
+    pub fn held(&self) -> usize {
+        match self {
+            // As much as its body.
+            Self::Message(_) => 0,
+            // An item may repeat what it shares with others, and has its text once more.
+            Self::Delivery(delivery) => {
+                delivery.items.iter().map(|item| size_of::<Item>() + item.original.len()).sum()
+            }
+        }
+    }
+}
+
+/// What is known of it until then.
+pub enum Committing {
+    Message { message_id: String },
+    Delivery(DeliveryFacts),
+}
+
+impl Committing {
+    /// The answer once the writer has spoken.
+    pub fn committed(self, result: &Result<Stored, StoreError>) -> Reply {
+        match self {
+            Self::Message { message_id } => webhook::committed(message_id, result),
+            Self::Delivery(facts) => whatsapp::committed(facts, result),
+        }
+    }
+}
+
+/// An answer, and what the log and the metrics want to know of what was posted.
 pub struct Reply {
     pub response: Response,
-    pub webhook: Option<webhook::Facts>,
+    pub posted: Option<Posted>,
+}
+
+/// What was posted.
+pub enum Posted {
+    Webhook(webhook::Facts),
+    Whatsapp(DeliveryFacts),
+}
+
+impl Reply {
+    /// True if somebody who is not the sender has posted this, or knows its secret no longer.
+    pub fn is_of_an_invalid_signature(&self) -> bool {
+        match &self.posted {
+            Some(Posted::Webhook(facts)) => facts.result == WebhookResult::InvalidSignature,
+            Some(Posted::Whatsapp(facts)) => facts.result == DeliveryResult::InvalidSignature,
+            None => false,
+        }
+    }
 }
 
 impl From<Response> for Reply {
     fn from(response: Response) -> Self {
-        Self { response, webhook: None }
+        Self { response, posted: None }
     }
 }
 
@@ -132,9 +189,10 @@ const fn post(
     Endpoint { route, methods, priority, access: Anybody, handler, unavailable, max_body_bytes }
 }
 
-const TABLE: [Endpoint; 11] = [
+const TABLE: [Endpoint; 12] = [
     post(Route::Webhook, None, webhook::post, webhook::unavailable),
     get(Route::Whatsapp, Priority::Immediate, Anybody, whatsapp::get),
+    post(Route::Whatsapp, Some(whatsapp::MAX_BODY_BYTES), whatsapp::post, whatsapp::unavailable),
     get(Route::Messages, Priority::Read, Guarded, messages::get),
     get(Route::Feed, Priority::Feed, Guarded, feed::get),
     get(Route::Stats, Priority::Read, Guarded, stats::get),

@@ -13,10 +13,12 @@ use crate::metrics::{
 use crate::procfs::Process;
 use crate::store::sqlite_version;
 use crate::version::{COMMIT, VERSION};
+use crate::whatsapp::{ItemResult, Kind};
 
 pub(super) fn get(app: &App, _: &Request) -> Answer {
     let mut page = Exposition::default();
     counters(&mut page, &app.metrics);
+    whatsapp(&mut page, &app.metrics);
     readiness(&mut page, app);
     requests(&mut page, &app.metrics);
     connections(&mut page, &app.metrics);
@@ -54,6 +56,18 @@ fn counters(page: &mut Exposition, metrics: &Metrics) {
             if count > 0 || STATUSES_FROM_THE_START.contains(status) {
                 page.sample(name, &[("path", route.label()), ("status", &status.to_string())], count as f64);
             }
+        }
+    }
+}
+
+/// Whether the route is there or not.
+fn whatsapp(page: &mut Exposition, metrics: &Metrics) {
+    let name = "whatsapp_items_total";
+    page.family(name, "counter", "What WhatsApp sent, element by element, by kind and by what became of it.");
+    for kind in Kind::ALL {
+        for result in ItemResult::ALL {
+            let count = metrics.whatsapp_items(*kind as usize, *result as usize).load(Relaxed);
+            page.sample(name, &[("kind", kind.label()), ("result", result.label())], count as f64);
         }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! What passes is for the writer to commit; [`committed`] is the answer after that.
 
-use super::{Answer, Reply, problem};
+use super::{Answer, Committing, Posted, Reply, ToCommit, problem};
 use crate::app::App;
 use crate::http::{Body, Request, Response};
 use crate::message::Message;
 use crate::metrics::WebhookResult;
-use crate::store::{Inserted, StoreError};
+use crate::store::{Inserted, StoreError, Stored};
 
 /// What the log line and the metrics say of a webhook.
 pub struct Facts {
@@ -17,7 +17,10 @@ pub struct Facts {
 }
 
 pub(super) fn post(app: &App, request: &Request) -> Answer {
-    check(app, request).map_or_else(Answer::Now, Answer::AfterCommit)
+    check(app, request).map_or_else(Answer::Now, |message| {
+        let message_id = message.message_id().to_owned();
+        Answer::AfterCommit(ToCommit::Message(message), Committing::Message { message_id })
+    })
 }
 
 /// Checks in the contract's order; the first failure answers.
@@ -41,7 +44,7 @@ fn check(app: &App, request: &Request) -> Result<Message, Reply> {
     }
     Message::parse(body).map_err(|rejected| {
         let facts = Facts { message_id: rejected.message_id, result: WebhookResult::ValidationError };
-        Reply { response: problem::invalid(&rejected.errors), webhook: Some(facts) }
+        Reply { response: problem::invalid(&rejected.errors), posted: Some(Posted::Webhook(facts)) }
     })
 }
 
@@ -52,13 +55,15 @@ fn is_encoded(codings: &str) -> bool {
 }
 
 /// The answer once the writer has spoken.
-pub fn committed(message_id: Option<String>, result: &Result<Inserted, StoreError>) -> Reply {
+pub(super) fn committed(message_id: String, result: &Result<Stored, StoreError>) -> Reply {
     let (response, result) = match result {
-        Ok(Inserted::Created) => (stored(), WebhookResult::Created),
-        Ok(Inserted::Duplicate) => (stored(), WebhookResult::Duplicate),
+        Ok(Stored::Message(Inserted::Created)) => (stored(), WebhookResult::Created),
+        Ok(Stored::Message(Inserted::Duplicate) | Stored::Delivery(_)) => {
+            (stored(), WebhookResult::Duplicate)
+        }
         Err(error) => (problem::storage(error), WebhookResult::Unavailable),
     };
-    Reply { response, webhook: Some(Facts { message_id, result }) }
+    Reply { response, posted: Some(Posted::Webhook(Facts { message_id: Some(message_id), result })) }
 }
 
 /// The answer to a webhook that was not looked at, or could not be.
@@ -71,5 +76,5 @@ fn stored() -> Response {
 }
 
 fn failed(response: Response, result: WebhookResult) -> Reply {
-    Reply { response, webhook: Some(Facts { message_id: None, result }) }
+    Reply { response, posted: Some(Posted::Webhook(Facts { message_id: None, result })) }
 }

@@ -1,82 +1,119 @@
-//! `GET /whatsapp` answers the handshake by which Meta finds out whose webhook it is (contract, section 14).
+//! `POST /whatsapp` takes whatever Meta has signed, and refuses nothing after that (contract, section 14).
 //!
-//! The answer repeats what was sent. That it is plain text, and taken for nothing else, keeps a browser from running it.
+//! What a body holds is for the writer to commit; [`committed`] is the answer after that.
 
-use ctutils::CtEq as _;
+mod handshake;
 
-use super::{Answer, problem};
+use super::{Answer, Committing, Posted, Reply, ToCommit, problem};
 use crate::app::App;
-use crate::http::{Request, Response};
-use crate::url::query_parameters;
+use crate::config::Statuses;
+use crate::http::{Body, Request, Response};
+use crate::store::{StoreError, Stored};
+use crate::whatsapp::{self, Delivery, ItemCounts, ItemResult};
 
-/// Characters of `hub.challenge`. Meta sends some ten.
-const MAX_CHALLENGE_CHARS: usize = 256;
+pub(super) use handshake::get;
 
-pub(super) fn get(app: &App, request: &Request) -> Answer {
+/// Bytes of a body: Meta says three megabytes.
+pub(super) const MAX_BODY_BYTES: usize = 4 << 20;
+const _: () = assert!(MAX_BODY_BYTES <= crate::limits::LARGEST_MAX_BODY_BYTES);
+
+/// What the log line and the metrics say of a body.
+#[derive(Debug, Clone, Default)]
+pub struct DeliveryFacts {
+    pub result: DeliveryResult,
+    /// What the body holds; nothing where it was not looked at.
+    pub items: usize,
+    /// What became of them, as far as it is certain.
+    pub counts: ItemCounts,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeliveryResult {
+    Stored,
+    InvalidSignature,
+    TooLarge,
+    #[default]
+    Unavailable,
+}
+
+impl DeliveryResult {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::InvalidSignature => "invalid_signature",
+            Self::TooLarge => "too_large",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+pub(super) fn post(app: &App, request: &Request) -> Answer {
+    let mut delivery = match check(app, request) {
+        Ok(delivery) => delivery,
+        Err(reply) => return Answer::Now(reply),
+    };
+    let items = delivery.items.len();
+    let mut counts = ItemCounts::default();
+    if app.whatsapp_statuses == Statuses::Drop {
+        delivery.items.retain(|item| {
+            let is_dropped = item.is_usual_status();
+            if is_dropped {
+                counts.add(item.kind, ItemResult::Dropped);
+            }
+            !is_dropped
+        });
+    }
+    let facts = DeliveryFacts { result: DeliveryResult::Unavailable, items, counts };
+    if delivery.items.is_empty() {
+        return Answer::Now(stored(facts));
+    }
+    Answer::AfterCommit(ToCommit::Delivery(delivery), Committing::Delivery(facts))
+}
+
+/// Checks in the contract's order; the first failure answers.
+fn check(app: &App, request: &Request) -> Result<Delivery, Reply> {
+    let Body::Whole(body) = &request.body else {
+        return Err(failed(problem::detail(413, "request body too large"), DeliveryResult::TooLarge));
+    };
     let secrets = app.secrets.get();
-    let token = secrets.whatsapp.as_ref().and_then(|whatsapp| whatsapp.verify_token.as_deref());
-    let Some(token) = token else {
-        return problem::unavailable("WHATSAPP_VERIFY_TOKEN is not set").into();
+    let Some(keys) = secrets.whatsapp.as_ref().and_then(|whatsapp| whatsapp.keys.as_ref()) else {
+        return Err(unavailable("WHATSAPP_APP_SECRET is not set"));
     };
-    match challenge(&request.query, token) {
-        Some(challenge) => Response::with_type(200, "text/plain", challenge.into_bytes()).into(),
-        // Which of them it was is not said.
-        None => {
-            problem::detail(403, "hub.mode, hub.verify_token or hub.challenge is not as it has to be").into()
+    let signature = request.headers.only("X-Hub-Signature-256");
+    if !signature.is_some_and(|signature| keys.verify_prefixed(body, signature)) {
+        return Err(failed(problem::detail(401, "invalid signature"), DeliveryResult::InvalidSignature));
+    }
+    Ok(whatsapp::split(body))
+}
+
+/// The answer once the writer has spoken of what was not dropped.
+pub(super) fn committed(mut facts: DeliveryFacts, result: &Result<Stored, StoreError>) -> Reply {
+    match result {
+        Ok(Stored::Delivery(counts)) => {
+            facts.counts += counts;
+            stored(facts)
         }
+        // What was handed to the writer was no message.
+        Ok(Stored::Message(_)) => stored(facts),
+        Err(error) => reply(problem::storage(error), facts),
     }
 }
 
-/// What is to be repeated to whoever sends the right token. Each parameter counts only where it was sent once.
-fn challenge(query: &str, token: &str) -> Option<String> {
-    let only = |name: &str| {
-        let mut values = query_parameters(query).filter(|(key, _)| key == name).map(|(_, value)| value);
-        let first = values.next()?;
-        values.next().is_none().then_some(first)
-    };
-    let is_right =
-        only("hub.verify_token").is_some_and(|sent| sent.as_bytes().ct_eq(token.as_bytes()).to_bool());
-    let is_fit = |challenge: &String| {
-        (1..=MAX_CHALLENGE_CHARS).contains(&challenge.len())
-            && challenge.bytes().all(|byte| byte.is_ascii_graphic())
-    };
-    (is_right && only("hub.mode")? == "subscribe").then(|| only("hub.challenge"))?.filter(is_fit)
+/// The answer to a body that was not looked at, or could not be.
+pub(super) fn unavailable(reason: &str) -> Reply {
+    failed(problem::unavailable(reason), DeliveryResult::Unavailable)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn stored(facts: DeliveryFacts) -> Reply {
+    let response = Response::json(200, br#"{"status":"ok"}"#.as_slice());
+    reply(response, DeliveryFacts { result: DeliveryResult::Stored, ..facts })
+}
 
-    #[test]
-    fn a_challenge_is_repeated_to_whoever_sends_the_token() {
-        let right = "hub.mode=subscribe&hub.verify_token=to+k%2Ben&hub.challenge=1158201444";
-        assert_eq!(challenge(right, "to k+en").as_deref(), Some("1158201444"));
-        assert_eq!(challenge(&format!("a=b&{right}&c&"), "to k+en").as_deref(), Some("1158201444"));
-        let decoded = right.replace("1158201444", "%3Cb%3E%2Fa%2b~");
-        assert_eq!(challenge(&decoded, "to k+en").as_deref(), Some("<b>/a+~"));
-        let longest = "x".repeat(MAX_CHALLENGE_CHARS);
-        assert!(challenge(&right.replace("1158201444", &longest), "to k+en").is_some());
-        for (part, wrong) in [
-            ("subscribe", "Subscribe"),
-            ("subscribe", "unsubscribe"),
-            ("hub.mode=subscribe&", ""),
-            ("hub.mode", "hub_mode"),
-            ("hub.mode=", "hub.mode=subscribe&hub.mode="),
-            ("to+k%2Ben", "to+k+en"),
-            ("to+k%2Ben", "to+k%2Be"),
-            ("to+k%2Ben", ""),
-            ("hub.verify_token", "hub.verify_token=to+k%2Ben&hub.verify_token"),
-            ("&hub.challenge=1158201444", ""),
-            ("hub.challenge=", "hub.challenge=1&hub.challenge="),
-            ("1158201444", ""),
-            ("1158201444", "1+1"),
-            ("1158201444", "%0D%0A"),
-            ("1158201444", "%C3%A9"),
-            ("1158201444", "%00"),
-            ("1158201444", "%7F"),
-            ("1158201444", &"x".repeat(MAX_CHALLENGE_CHARS + 1)),
-        ] {
-            assert_eq!(challenge(&right.replacen(part, wrong, 1), "to k+en"), None, "{part} {wrong}");
-        }
-    }
+fn failed(response: Response, result: DeliveryResult) -> Reply {
+    reply(response, DeliveryFacts { result, ..DeliveryFacts::default() })
+}
+
+fn reply(response: Response, facts: DeliveryFacts) -> Reply {
+    Reply { response, posted: Some(Posted::Whatsapp(facts)) }
 }

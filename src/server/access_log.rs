@@ -8,8 +8,9 @@ use crate::app::App;
 use crate::client::Client;
 use crate::http::Headers;
 use crate::log::{Level, Line};
-use crate::metrics::{Route, WebhookResult};
-use crate::routes::{self, Reply};
+use crate::metrics::{Metrics, Route, WebhookResult};
+use crate::routes::{self, Posted, Reply};
+use crate::whatsapp::{ItemCounts, ItemResult, Kind};
 
 /// What is known of a request when it is answered.
 pub(super) struct AccessRecord<'a> {
@@ -41,10 +42,14 @@ impl AccessRecord<'_> {
         let took = self.received.elapsed();
         let status = reply.response.status;
         app.metrics.request(self.route, status, took);
-        if let Some(facts) = &reply.webhook {
-            app.metrics.webhooks(facts.result).fetch_add(1, Relaxed);
+        match &reply.posted {
+            Some(Posted::Webhook(facts)) => {
+                app.metrics.webhooks(facts.result).fetch_add(1, Relaxed);
+            }
+            Some(Posted::Whatsapp(facts)) => count_items(&app.metrics, &facts.counts),
+            None => {}
         }
-        let level = match level(status, reply.webhook.as_ref().map(|facts| facts.result)) {
+        let level = match level(status, reply.is_of_an_invalid_signature()) {
             Level::Info if self.request_id == app.watchdog_id => Level::Debug,
             level => level,
         };
@@ -59,21 +64,39 @@ impl AccessRecord<'_> {
             .maybe_text("path", self.line.map(|(_, path)| path))
             .number("status", status.into())
             .thousandths("latency_ms", took.as_micros() as u64);
-        app.log.write(&match (self.route, &reply.webhook) {
-            (Route::Webhook, facts) => line
-                .maybe_text("message_id", facts.as_ref().and_then(|facts| facts.message_id.as_deref()))
-                .boolean("dup", facts.as_ref().is_some_and(|facts| facts.result == WebhookResult::Duplicate))
-                .maybe_text("result", facts.as_ref().map(|facts| facts.result.label())),
-            _ => line,
+        app.log.write(&match &reply.posted {
+            Some(Posted::Webhook(facts)) => line
+                .maybe_text("message_id", facts.message_id.as_deref())
+                .boolean("dup", facts.result == WebhookResult::Duplicate)
+                .text("result", facts.result.label()),
+            Some(Posted::Whatsapp(facts)) => line
+                .number("items", facts.items as u64)
+                .number("created", facts.counts.results(ItemResult::Created))
+                .number("dup", facts.counts.results(ItemResult::Duplicate))
+                .number("unmapped", facts.counts.results(ItemResult::Unmapped))
+                .text("result", facts.result.label()),
+            None if self.route == Route::Webhook => {
+                line.maybe_text("message_id", None).boolean("dup", false).maybe_text("result", None)
+            }
+            None => line,
         });
     }
 }
 
+fn count_items(metrics: &Metrics, counts: &ItemCounts) {
+    for kind in Kind::ALL {
+        for result in ItemResult::ALL {
+            let count = counts.of(*kind, *result);
+            metrics.whatsapp_items(*kind as usize, *result as usize).fetch_add(count, Relaxed);
+        }
+    }
+}
+
 /// Contract, section 8.
-fn level(status: u16, result: Option<WebhookResult>) -> Level {
+fn level(status: u16, is_of_an_invalid_signature: bool) -> Level {
     match status {
         500.. => Level::Error,
-        _ if result == Some(WebhookResult::InvalidSignature) => Level::Error,
+        _ if is_of_an_invalid_signature => Level::Error,
         400.. => Level::Warning,
         _ => Level::Info,
     }

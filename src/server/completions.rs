@@ -13,7 +13,7 @@ use slab::Slab;
 use super::buffered_bytes::BufferedBytes;
 use super::request_context::RequestContext;
 use super::response_writer::RenderedResponse;
-use crate::store::{Inserted, Outcome, OutcomeSender, StoreError, Waiter, outcomes};
+use crate::store::{Outcome, OutcomeSender, StoreError, Stored, Waiter, outcomes};
 use crate::waker::Waker;
 
 /// What comes back.
@@ -23,7 +23,7 @@ pub(super) enum Completion {
     /// From the pool: it waits for messages to come.
     Waiting(Box<RequestContext>),
     /// From the writer: what became of a message.
-    Outcome { context: Box<RequestContext>, result: Result<Inserted, StoreError> },
+    Outcome { context: Box<RequestContext>, result: Result<Stored, StoreError> },
 }
 
 impl Completion {
@@ -114,6 +114,24 @@ impl CompletionSender {
     pub(super) fn buffered(&self) -> &BufferedBytes {
         &self.0.buffered
     }
+
+    /// Counts so many bytes more until what comes back is dropped.
+    pub(super) fn hold(&self, bytes: usize) -> HeldBytes {
+        self.0.buffered.recount(0, bytes);
+        HeldBytes { sender: self.clone(), bytes }
+    }
+}
+
+/// Bytes held for a request, beside those of its connection.
+pub(super) struct HeldBytes {
+    sender: CompletionSender,
+    bytes: usize,
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.sender.buffered().recount(self.bytes, 0);
+    }
 }
 
 impl CompletionQueue {
@@ -155,7 +173,9 @@ impl CompletionQueue {
         let outcomes: Vec<Outcome> = self.outcomes.try_iter().collect();
         if let AtWriter::Contexts(contexts) = &mut *self.shared.at_writer() {
             completions.extend(outcomes.into_iter().filter_map(|Outcome { ticket, result }| {
-                contexts.try_remove(ticket).map(|context| Completion::Outcome { context, result })
+                contexts
+                    .try_remove(ticket)
+                    .map(|context| Completion::Outcome { context, result: result.map(Stored::Message) })
             }));
         }
         completions

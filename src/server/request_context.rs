@@ -9,15 +9,15 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::access_log::AccessRecord;
-use super::completions::{CompletionSender, ConnectionId, OutgoingResponse};
+use super::completions::{CompletionSender, ConnectionId, HeldBytes, OutgoingResponse};
 use super::response_writer::Next;
 use super::sources::SourceId;
 use crate::app::App;
 use crate::http::{Body, Request};
 use crate::metrics::Priority;
 use crate::routes::feed::{self, FeedWait};
-use crate::routes::{self, Answer, Reply, Resolved, webhook};
-use crate::store::{Inserted, StoreError};
+use crate::routes::{self, Answer, Committing, Reply, Resolved, ToCommit};
+use crate::store::{StoreError, Stored};
 
 /// A request on its way to its answer, which is counted and logged as it leaves.
 pub(super) struct RequestContext {
@@ -25,8 +25,10 @@ pub(super) struct RequestContext {
     request: Request,
     resolved: Resolved,
     next: Next,
-    /// Of a webhook on its way through the writer.
-    message_id: Option<String>,
+    /// Of what is on its way through the writer.
+    committing: Option<Committing>,
+    /// Of what was made of it for the writer.
+    held_at_writer: Option<HeldBytes>,
     /// Of one that waits for messages to come, or has waited.
     waiting: Option<Box<FeedWaiter>>,
     to: ConnectionId,
@@ -59,7 +61,8 @@ impl RequestContext {
             request,
             resolved,
             next,
-            message_id: None,
+            committing: None,
+            held_at_writer: None,
             waiting: None,
             to,
             source,
@@ -93,12 +96,16 @@ impl RequestContext {
         }));
         match answer {
             Ok(Answer::Now(reply)) => self.send_to_all(reply),
-            Ok(Answer::AfterCommit(message)) => {
+            Ok(Answer::AfterCommit(to_commit, committing)) => {
                 self.request.body = Body::Whole(Vec::new());
-                self.message_id = Some(message.message_id().to_owned());
+                self.committing = Some(committing);
+                self.held_at_writer = self.completions.as_ref().map(|to| to.hold(to_commit.held()));
                 let (app, completions) = (Arc::clone(&self.app), self.completions.clone());
                 if let Some(waiter) = completions.and_then(|completions| completions.wait_for_commit(self)) {
-                    app.store.insert(message, waiter);
+                    match to_commit {
+                        ToCommit::Message(message) => app.store.insert(message, waiter),
+                        ToCommit::Delivery(delivery) => app.store.deliver(delivery, waiter),
+                    }
                 }
             }
             Ok(Answer::AfterNews(wait)) => self.wait_for_news(wait),
@@ -175,9 +182,9 @@ impl RequestContext {
     /// The writer has spoken.
     pub(super) fn committed(
         mut self: Box<Self>,
-        result: &Result<Inserted, StoreError>,
+        result: &Result<Stored, StoreError>,
     ) -> Option<OutgoingResponse> {
-        let reply = webhook::committed(self.message_id.take(), result);
+        let reply = self.committing.take()?.committed(result);
         self.completions.take().map(|_| self.render_and_log(&reply))
     }
 
@@ -358,7 +365,8 @@ pub(super) mod tests {
 
     fn to_be_stored(_: &App, _: &Request, _: Resolved) -> Answer {
         let body = br#"{"message_id":"m1","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}"#;
-        Answer::AfterCommit(Message::parse(body).unwrap())
+        let committing = Committing::Message { message_id: "m1".to_owned() };
+        Answer::AfterCommit(ToCommit::Message(Message::parse(body).unwrap()), committing)
     }
 
     #[test]

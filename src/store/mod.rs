@@ -233,3 +233,10 @@ impl Drop for Store {
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
 }
+pub enum Stored {
+    Message(Inserted),
+    Delivery(crate::whatsapp::ItemCounts),
+}
+impl Store {
+    pub fn deliver(&self, _: crate::whatsapp::Delivery, _: Waiter) {}
+}

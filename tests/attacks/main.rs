@@ -20,5 +20,6 @@ mod slow;
 mod support;
 mod swarm;
 mod wellbehaved;
+mod whatsapp;
 
 use support::*;

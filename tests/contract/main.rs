@@ -56,6 +56,9 @@ mod webhook_content;
 mod webhook_fields;
 mod webhook_signature;
 mod webhook_validation;
+mod whatsapp_bodies;
 mod whatsapp_handshake;
+mod whatsapp_outcomes;
+mod whatsapp_route;
 
 use support::*;

@@ -4,10 +4,11 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::fixtures::{eventually, message};
+use crate::fixtures::message;
 use crate::http_client::{Answer, encode};
 use crate::service::Service;
 use crate::setup::Setup;
+use crate::whatsapp_bodies::reload;
 
 const TOKEN: &str = "my t0ken+&=é";
 
@@ -105,7 +106,7 @@ fn where_no_setting_of_theirs_is_set_the_routes_are_as_unknown_as_any() {
 }
 
 #[test]
-fn one_setting_of_theirs_is_enough_for_the_route() {
+fn one_setting_of_theirs_is_enough_for_both_routes() {
     for (name, value) in [
         ("WHATSAPP_APP_SECRET", "x"),
         ("WHATSAPP_APP_SECRET_PREVIOUS", "x"),
@@ -114,11 +115,11 @@ fn one_setting_of_theirs_is_enough_for_the_route() {
     ] {
         let service = Setup::new().with(name, value).start();
         let answer = service.request("DELETE", "/whatsapp", &[]);
-        assert_eq!(answer.expect(405).header("Allow"), Some("GET, HEAD"), "{name}");
-        let moved = service.request("GET", "/whatsapp/?a=b", &[]);
+        assert_eq!(answer.expect(405).header("Allow"), Some("GET, HEAD, POST"), "{name}");
+        let moved = service.request("POST", "/whatsapp/?a=b", &[]);
         assert_eq!(moved.expect(307).header("Location"), Some("/whatsapp?a=b"));
         let described = service.get("/openapi.json").json()["paths"]["/whatsapp"].clone();
-        assert!(described["get"].is_object(), "{name}: {described}");
+        assert!(described["get"].is_object() && described["post"].is_object(), "{name}: {described}");
     }
 }
 
@@ -170,14 +171,6 @@ fn white_space_around_their_secrets_is_kept_and_said_once() {
         said.filter_map(|line| names.iter().find(|name| line.contains(&format!("\"{name}\"")))).collect();
     assert_eq!(said, names.iter().collect::<Vec<_>>());
     assert!(!log.contains("spaced"));
-}
-
-#[track_caller]
-fn reload(service: &Service, event: &str) {
-    let count = || service.stdout.json().iter().filter(|line| line["event"] == event).count();
-    let before = count();
-    service.signal("HUP");
-    eventually(event, || (count() > before).then_some(()));
 }
 
 #[test]
