@@ -7,8 +7,8 @@ use crate::app::App;
 use crate::exposition::{CONTENT_TYPE, Exposition};
 use crate::http::{Request, Response};
 use crate::metrics::{
-    CloseCause, Histogram, HistogramReading, Metrics, Priority, Route, STATUSES, STATUSES_FROM_THE_START,
-    WebhookResult,
+    CloseCause, Histogram, HistogramReading, ITEM_KINDS, ITEM_RESULTS, Metrics, Priority, Route, STATUSES,
+    STATUSES_FROM_THE_START, WebhookResult,
 };
 use crate::procfs::Process;
 use crate::store::sqlite_version;
@@ -17,6 +17,7 @@ use crate::version::{COMMIT, VERSION};
 pub(super) fn get(app: &App, _: &Request) -> Answer {
     let mut page = Exposition::default();
     counters(&mut page, &app.metrics);
+    whatsapp(&mut page, &app.metrics);
     readiness(&mut page, app);
     requests(&mut page, &app.metrics);
     connections(&mut page, &app.metrics);
@@ -54,6 +55,18 @@ fn counters(page: &mut Exposition, metrics: &Metrics) {
             if count > 0 || STATUSES_FROM_THE_START.contains(status) {
                 page.sample(name, &[("path", route.label()), ("status", &status.to_string())], count as f64);
             }
+        }
+    }
+}
+
+/// Whether the route is there or not.
+fn whatsapp(page: &mut Exposition, metrics: &Metrics) {
+    let name = "whatsapp_items_total";
+    page.family(name, "counter", "What WhatsApp sent, element by element, by kind and by what became of it.");
+    for (kind, kind_label) in ITEM_KINDS.iter().enumerate() {
+        for (result, result_label) in ITEM_RESULTS.iter().enumerate() {
+            let count = metrics.whatsapp_items(kind, result).load(Relaxed);
+            page.sample(name, &[("kind", kind_label), ("result", result_label)], count as f64);
         }
     }
 }

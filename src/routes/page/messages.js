@@ -21,7 +21,8 @@ async function page() {
     const known = total; // another list may be on its way
     const last = Math.min(end ?? known, known);
     const offset = Math.max(0, last - ROWS);
-    const found = await askJson('messages?' + new URLSearchParams({ ...filter, limit: Math.max(1, last - offset), offset }));
+    const wanted = { ...filter, limit: Math.max(1, last - offset), offset, original: 1 };
+    const found = await askJson('messages?' + new URLSearchParams(wanted));
     if (found.total === known || tries === 3) return { rows: found.data.slice(0, last - offset).reverse(), offset, last };
     total = found.total;
   }
@@ -60,12 +61,22 @@ function nothing() {
 }
 
 function rowsView(rows) {
-  return table(['Time', 'From', 'To', 'Text'], rows.map(row => [
-    el('time', { title: 'sent as ' + row.ts }, clock(row.ts)),
-    sender(row.from), el('bdi', {}, row.to),
-    [row.text ? el('p', { class: 'text', dir: 'auto' }, row.text) : el('p', { class: 'soft' }, row.text === null ? 'no text' : 'empty text'),
-      el('bdi', { class: 'tag' }, row.message_id)],
-  ]));
+  return table(['Time', 'From', 'To', 'Text'], rows.map(row => {
+    const { kind, name } = beside(row);
+    return [
+      el('time', { title: 'sent as ' + row.ts }, clock(row.ts)),
+      [sender(row.from), name && el('bdi', { class: 'tag name' }, name)], el('bdi', {}, row.to),
+      [row.text ? el('p', { class: 'text', dir: 'auto' }, row.text) : el('p', { class: 'soft' }, row.text === null ? 'no text' : 'empty text'),
+        kind && el('bdi', { class: 'tag kind' }, kind), el('bdi', { class: 'tag' }, row.message_id)],
+    ];
+  }));
+}
+
+// What WhatsApp has sent beside a message. It may be of any shape: only what is a text is shown.
+function beside(row) {
+  const value = row.original?.value;
+  const text = one => typeof one === 'string' && one ? one.slice(0, 100) : undefined;
+  return { kind: text(value?.messages?.[0]?.type), name: text(value?.contacts?.[0]?.profile?.name) };
 }
 
 function sender(name) {

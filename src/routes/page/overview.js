@@ -137,22 +137,25 @@ async function live() {
   const early = looks[Math.max(0, looks.length - 1 - RECENT)];
   const seconds = (now.at - early.at) / 1000;
   const result = name => `webhook_requests_total{result="${name}"}`;
-  const rate = (...names) => {
-    const value = seconds ? names.reduce((sum, name) => sum + grown(result(name), early, now), 0) / seconds : 0;
+  const status = code => `http_requests_total{path="/whatsapp",status="${code}"}`;
+  const rate = (...series) => {
+    const value = seconds ? series.reduce((sum, one) => sum + grown(one, early, now), 0) / seconds : 0;
     return value && value < 10 ? value.toFixed(1) : number(Math.round(value));
   };
-  put(byId('rate'), rate('created'));
-  const pulse = looks.slice(1).map((look, at) => 1000 * grown(result('created'), looks[at], look) / (look.at - looks[at].at));
+  const created = 'store_messages_total';
+  put(byId('rate'), rate(created));
+  const pulse = looks.slice(1).map((look, at) => 1000 * grown(created, looks[at], look) / (look.at - looks[at].at));
   draw(byId('pulse'), [...Array(LOOKS - pulse.length).fill(0), ...pulse]);
 
-  const route = part => `http_request_duration_seconds_${part}{path="/webhook"}`;
-  const answers = grown(route('count'), early, now);
+  const spent = part => ['/webhook', '/whatsapp'].reduce((sum, path) =>
+    sum + grown(`http_request_duration_seconds_${part}{path="${path}"}`, early, now), 0);
+  const answers = spent('count');
   const size = name => now[`store_${name}_bytes`] || 0;
   const rows = {
-    'Duplicates': rate('duplicate') + ' a second',
-    'Refused (401, 413, 422)': rate('invalid_signature', 'validation_error', 'too_large') + ' a second',
-    'Put off (503)': rate('unavailable') + ' a second',
-    'Answered within': answers ? (1000 * grown(route('sum'), early, now) / answers).toPrecision(2) + ' ms on average' : '–',
+    'Duplicates': rate(result('duplicate'), 'whatsapp_items_total{kind="message",result="duplicate"}') + ' a second',
+    'Refused (401, 413, 422)': rate(...['invalid_signature', 'validation_error', 'too_large'].map(result), status(401), status(413)) + ' a second',
+    'Put off (503)': rate(result('unavailable'), status(503)) + ' a second',
+    'Answered within': answers ? (1000 * spent('sum') / answers).toPrecision(2) + ' ms on average' : '–',
     'Waiting to be stored': number(now.store_queue_depth || 0),
     'Open connections': number(now.http_connections || 0),
     'Memory': bytes(now.process_resident_memory_bytes || 0),
