@@ -160,16 +160,17 @@ impl Histogram {
     }
 }
 
-/// Kinds of items of WhatsApp, and what may become of one; both are named above.
-pub const ITEM_KINDS: usize = 3;
-pub const ITEM_RESULTS: usize = 4;
+/// Kinds of items of WhatsApp (contract, section 14).
+pub const ITEM_KINDS: [&str; 3] = ["message", "status", "other"];
+/// What may become of one.
+pub const ITEM_RESULTS: [&str; 4] = ["created", "duplicate", "unmapped", "dropped"];
 
 /// Everything that is counted. One for the process, shared by all threads.
 #[derive(Debug, Default)]
 pub struct Metrics {
     requests: [[AtomicU64; STATUSES.len()]; Route::ALL.len()],
     webhooks: [AtomicU64; WebhookResult::ALL.len()],
-    whatsapp_items: [[AtomicU64; ITEM_RESULTS]; ITEM_KINDS],
+    whatsapp_items: [[AtomicU64; ITEM_RESULTS.len()]; ITEM_KINDS.len()],
     closed: [AtomicU64; CloseCause::ALL.len()],
     shed: [AtomicU64; Priority::ALL.len()],
     pub histograms: Histograms,
@@ -234,7 +235,7 @@ impl Metrics {
         &self.webhooks[result as usize]
     }
 
-    /// Items of WhatsApp, by the numbers of their kind and of what became of them.
+    /// Items of WhatsApp, by the places of kind and result in [`ITEM_KINDS`] and [`ITEM_RESULTS`].
     pub fn whatsapp_items(&self, kind: usize, result: usize) -> &AtomicU64 {
         &self.whatsapp_items[kind][result]
     }

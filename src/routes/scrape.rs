@@ -7,13 +7,12 @@ use crate::app::App;
 use crate::exposition::{CONTENT_TYPE, Exposition};
 use crate::http::{Request, Response};
 use crate::metrics::{
-    CloseCause, Histogram, HistogramReading, Metrics, Priority, Route, STATUSES, STATUSES_FROM_THE_START,
-    WebhookResult,
+    CloseCause, Histogram, HistogramReading, ITEM_KINDS, ITEM_RESULTS, Metrics, Priority, Route, STATUSES,
+    STATUSES_FROM_THE_START, WebhookResult,
 };
 use crate::procfs::Process;
 use crate::store::sqlite_version;
 use crate::version::{COMMIT, VERSION};
-use crate::whatsapp::{ItemResult, Kind};
 
 pub(super) fn get(app: &App, _: &Request) -> Answer {
     let mut page = Exposition::default();
@@ -64,10 +63,10 @@ fn counters(page: &mut Exposition, metrics: &Metrics) {
 fn whatsapp(page: &mut Exposition, metrics: &Metrics) {
     let name = "whatsapp_items_total";
     page.family(name, "counter", "What WhatsApp sent, element by element, by kind and by what became of it.");
-    for kind in Kind::ALL {
-        for result in ItemResult::ALL {
-            let count = metrics.whatsapp_items(*kind as usize, *result as usize).load(Relaxed);
-            page.sample(name, &[("kind", kind.label()), ("result", result.label())], count as f64);
+    for (kind, kind_label) in ITEM_KINDS.iter().enumerate() {
+        for (result, result_label) in ITEM_RESULTS.iter().enumerate() {
+            let count = metrics.whatsapp_items(kind, result).load(Relaxed);
+            page.sample(name, &[("kind", kind_label), ("result", result_label)], count as f64);
         }
     }
 }

@@ -289,3 +289,22 @@ fn stored_messages_and_their_results_are_counted_apart() {
     service.resulted("created", 1.0);
     service.resulted("unavailable", 0.0);
 }
+
+#[test]
+fn every_count_of_whatsapp_is_there_from_the_start_whether_its_routes_are_or_not() {
+    for setup in [Setup::new(), Setup::new().with("WHATSAPP_VERIFY_TOKEN", "t0ken")] {
+        let text = setup.start().get("/metrics").text();
+        let mut expected = Vec::new();
+        for kind in ["message", "status", "other"] {
+            for result in ["created", "duplicate", "unmapped", "dropped"] {
+                expected.push(format!("whatsapp_items_total{{kind=\"{kind}\",result=\"{result}\"}} 0"));
+            }
+        }
+        for status in ["200", "500", "503"] {
+            expected.push(format!("http_requests_total{{path=\"/whatsapp\",status=\"{status}\"}} 0"));
+        }
+        for line in expected {
+            assert!(text.lines().any(|found| found == line), "{line}");
+        }
+    }
+}

@@ -38,6 +38,7 @@ fn send(service: &Service) {
         service.post(&message_with("m0", &json!({ "ts": "yesterday" }))).expect(422);
     }
     service.post_bytes(&[b' '; 65_537]).expect(413);
+    service.get("/whatsapp").expect(403);
     // A database that is away: nothing can be stored until it is back.
     let (here, away) = (service.path("app.db"), service.path("away.db"));
     fs::rename(&here, &away).expect("the folder is ours");
@@ -51,7 +52,7 @@ fn watched() -> Option<(Service, Prometheus)> {
     if !has(&["prometheus"]) {
         return None;
     }
-    let service = Setup::new().with("API_TOKEN", TOKEN).start();
+    let service = Setup::new().with("API_TOKEN", TOKEN).with("WHATSAPP_VERIFY_TOKEN", TOKEN).start();
     let mut prometheus = Prometheus::of(&service);
     // From here on every rise is seen.
     prometheus.until("up{job=\"lyftr-webhook\"}", 1.0);
