@@ -119,7 +119,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>, u64)> {
     let (empty, _) = filled(|_| "{}".to_owned(), 2_000_000);
     let (zeros, _) = filled(|_| "0".to_owned(), 2_000_000);
     let digits = "9".repeat(5_000);
-    let (numbers, _) = filled(|_| digits.clone(), 1_000);
+    let (numbers, _) = filled(|_| digits.clone(), 800);
     let long = "x".repeat(3_000_000);
     let large_context =
         format!(r#""contacts":[{{"wa_id":"14155550123","profile":{{"name":"{}"}}}}],"#, &long[..1_000_000]);
