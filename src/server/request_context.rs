@@ -104,7 +104,7 @@ impl RequestContext {
                 if let Some(waiter) = completions.and_then(|completions| completions.wait_for_commit(self)) {
                     match to_commit {
                         ToCommit::Message(message) => app.store.insert(message, waiter),
-                        ToCommit::Delivery(delivery) => app.store.deliver(delivery, waiter),
+                        ToCommit::Delivery(delivery) => app.store.insert_delivery(delivery, waiter),
                     }
                 }
             }

@@ -238,5 +238,5 @@ pub enum Stored {
     Delivery(crate::whatsapp::ItemCounts),
 }
 impl Store {
-    pub fn deliver(&self, _: crate::whatsapp::Delivery, _: Waiter) {}
+    pub fn insert_delivery(&self, _: crate::whatsapp::Delivery, _: Waiter) {}
 }

@@ -20,6 +20,7 @@ mod package;
 mod page;
 mod page_reach;
 mod page_trust;
+mod page_whatsapp;
 mod post_targets;
 mod prometheus;
 mod proxies;

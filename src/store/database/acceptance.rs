@@ -11,7 +11,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::migrations::{self, Object, Own, Shapes, VERSION};
+use super::migrations::{self, NEWEST, Object, Own, Shapes};
 use super::{foreign_index, trial};
 
 /// The columns of `messages`, which earlier implementations of the contract share (section 9).
@@ -19,7 +19,7 @@ const COLUMNS: [&str; 6] = ["created_at", "from_msisdn", "message_id", "text", "
 
 /// What a database is.
 pub(super) enum Verdict {
-    /// Messages can be stored in it. Migrations are due from this version on: all from 0, none from [`VERSION`].
+    /// Messages can be stored in it. Migrations are due from this version on: all from 0, none from [`migrations::VERSION`].
     Ours(i64),
     /// None that messages can be stored in, and why.
     Foreign(String),
@@ -32,8 +32,8 @@ pub(super) fn examine(connection: &Connection) -> rusqlite::Result<Verdict> {
     let schema = migrations::objects(connection)?;
     let shapes = Shapes::new()?;
     let own = shapes.recognise(&schema);
-    if version > VERSION && !matches!(own, Own::None) {
-        return refuse(format!("its schema version is {version}, this program knows {VERSION}: upgrade it"));
+    if version > NEWEST && !matches!(own, Own::None) {
+        return refuse(format!("its schema version is {version}, this program knows {NEWEST}: upgrade it"));
     }
     if let Own::Strange(Object { kind, name, table, .. }) = &own {
         let what = if kind == "table" || kind == "view" { String::new() } else { format!(" on {table}") };

@@ -11,14 +11,18 @@ use rusqlite::{Connection, Row};
 /// one transaction with the change of `PRAGMA user_version`. Names are our own (`messages_…`): earlier
 /// implementations have taken `idx_ts` and its like. A statement may meet what a later one makes, where a
 /// file has only a part of it.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "CREATE TABLE IF NOT EXISTS messages (
         message_id TEXT PRIMARY KEY, from_msisdn TEXT NOT NULL, to_msisdn TEXT NOT NULL,
         ts TEXT NOT NULL, text TEXT, created_at TEXT NOT NULL);",
     include_str!("migration_2.sql"),
     include_str!("migration_3.sql"),
     include_str!("migration_4.sql"),
+    ITEMS,
 ];
+
+/// The last one is lazy: the transaction that stores the first item makes their table ([`ensure_items`]).
+const ITEMS: &str = include_str!("migration_5.sql");
 
 /// Indexes of an earlier version of this service: every message paid for them as it came. What is derived
 /// from messages is in a file of its own now (store/index).
@@ -27,8 +31,11 @@ const FORMER: [&str; 2] = [
     "CREATE INDEX messages_by_sender ON messages (from_msisdn, rtrim(ts, 'Z.0'), message_id)",
 ];
 
-/// The version of a file that this program has brought up to date.
-pub(in crate::store) const VERSION: i64 = MIGRATIONS.len() as i64;
+/// The version that a start brings a file to.
+pub(in crate::store) const VERSION: i64 = NEWEST - 1;
+
+/// The version of a file that holds items. Both are up to date.
+pub(in crate::store) const NEWEST: i64 = MIGRATIONS.len() as i64;
 
 /// Brings a database from this version up to date. To be called in a transaction.
 pub(super) fn apply(connection: &Connection, from: i64) -> rusqlite::Result<()> {
@@ -38,10 +45,37 @@ pub(super) fn apply(connection: &Connection, from: i64) -> rusqlite::Result<()> 
         }
     }
     let from = usize::try_from(from).unwrap_or(0);
-    for sql in MIGRATIONS.iter().skip(from) {
+    for sql in MIGRATIONS.iter().take(VERSION as usize).skip(from) {
         connection.execute_batch(sql)?;
     }
-    connection.pragma_update(None, "user_version", VERSION)
+    // Items that are there, though a part beside them or the number was lost.
+    if has_items(connection)? { make_items(connection) } else { name(connection, VERSION) }
+}
+
+fn name(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "user_version", version)
+}
+
+fn make_items(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(ITEMS)?;
+    name(connection, NEWEST)
+}
+
+/// True if the table of items is there. A file is without it until something was to be kept in it.
+pub(in crate::store) fn has_items(connection: &Connection) -> rusqlite::Result<bool> {
+    let found = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'messages_items'";
+    connection.prepare_cached(found)?.exists([])
+}
+
+/// Makes the table of items where there is none. To be called in the transaction that stores one, on a file that a
+/// start has brought up to date. True if it was made: the schema has another number then.
+#[cfg_attr(not(test), expect(dead_code, reason = "the write path of items follows"))]
+pub(in crate::store) fn ensure_items(connection: &Connection) -> rusqlite::Result<bool> {
+    let is_missing = !has_items(connection)?;
+    if is_missing {
+        make_items(connection)?;
+    }
+    Ok(is_missing)
 }
 
 /// A table, an index, a trigger or a view of a database.
@@ -166,6 +200,7 @@ mod tests {
     fn what_is_there_says_which_migrations_were_applied() {
         let current = migrated("");
         assert_eq!(recognised(&current), "whole 4");
+        let items = |change: &str| format!("{ITEMS}; {change}");
         let cases = [
             ("", "whole 4"),
             ("PRAGMA user_version = 77", "whole 4"),
@@ -174,6 +209,19 @@ mod tests {
             ("DROP TABLE messages_store", "part"),
             ("DROP TRIGGER messages_floor", "part"),
             ("DROP TABLE messages_epochs", "part"),
+            (ITEMS, "whole 5"),
+            (&items("DROP INDEX messages_items_unmapped"), "part"),
+            (&items("DROP TABLE messages_items"), "whole 4"),
+            (&items("DROP TRIGGER messages_floor"), "part"),
+            (&items("DROP TABLE messages_epochs"), "part"),
+            (&items("ALTER TABLE messages_items ADD COLUMN more"), "strange table messages_items"),
+            (&items("CREATE INDEX mine ON messages_items (created_at)"), "strange index mine"),
+            (
+                &items("CREATE TRIGGER t AFTER INSERT ON messages_items BEGIN SELECT 1; END"),
+                "strange trigger t",
+            ),
+            ("CREATE TABLE messages_items (id)", "strange table messages_items"),
+            ("CREATE VIEW messages_items AS SELECT 1", "strange view messages_items"),
             ("CREATE TRIGGER t AFTER INSERT ON messages_changes BEGIN SELECT 1; END", "strange trigger t"),
             ("CREATE UNIQUE INDEX i ON messages_changes (ts)", "strange index i"),
             ("ALTER TABLE messages_store ADD COLUMN more", "strange table messages_store"),
@@ -215,6 +263,35 @@ mod tests {
             let kept = "SELECT COUNT(*) FROM messages_forgotten";
             assert_eq!(connection.query_row(kept, [], |row| row.get::<_, i64>(0)), Ok(1));
         }
+    }
+
+    #[test]
+    fn the_table_of_items_is_made_once_and_outlives_whatever_else_is_lost() {
+        let version = |connection: &Connection| -> i64 {
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+        };
+        let item =
+            "INSERT INTO messages_items VALUES (7, x'01', x'02', 'other', NULL, 'unmapped', '', x'7b7d')";
+        for lost in
+            ["", "DROP INDEX messages_items_unmapped", "DROP TABLE messages_store", "PRAGMA user_version = 0"]
+        {
+            let connection = migrated("");
+            assert_eq!((version(&connection), has_items(&connection)), (4, Ok(false)));
+            assert_eq!(ensure_items(&connection), Ok(true));
+            connection.execute_batch(item).unwrap();
+            assert_eq!(ensure_items(&connection), Ok(false), "it is there");
+            connection.execute_batch(lost).unwrap();
+            apply(&connection, 0).unwrap();
+            assert_eq!((recognised(&connection).as_str(), version(&connection)), ("whole 5", 5), "{lost}");
+            let kept = "SELECT COUNT(*) FROM messages_items INDEXED BY messages_items_unmapped \
+                 WHERE mapping = 'unmapped'";
+            assert_eq!(connection.query_row(kept, [], |row| row.get::<_, i64>(0)), Ok(1));
+        }
+        let connection = migrated("");
+        ensure_items(&connection).unwrap();
+        connection.execute_batch("DROP TABLE messages_items").unwrap();
+        apply(&connection, 0).unwrap();
+        assert_eq!((recognised(&connection).as_str(), version(&connection)), ("whole 4", 4));
     }
 
     #[test]

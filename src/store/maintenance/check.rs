@@ -63,7 +63,7 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
     if version > 0 || figures.is_ok() {
         say(&figures.map_err(failed)?);
     }
-    if version == VERSION {
+    if version >= VERSION {
         say(order(&connection).map_err(failed)?);
         is_sound = derived::agrees(&connection, database, say).map_err(failed)?;
     }
