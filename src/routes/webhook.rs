@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::http::{Body, Request, Response};
 use crate::message::Message;
 use crate::metrics::WebhookResult;
-use crate::store::{Inserted, StoreError};
+use crate::store::{Inserted, StoreError, Stored};
 
 /// What the log line and the metrics say of a webhook.
 pub struct Facts {
@@ -52,10 +52,12 @@ fn is_encoded(codings: &str) -> bool {
 }
 
 /// The answer once the writer has spoken.
-pub fn committed(message_id: Option<String>, result: &Result<Inserted, StoreError>) -> Reply {
+pub fn committed(message_id: Option<String>, result: &Result<Stored, StoreError>) -> Reply {
     let (response, result) = match result {
-        Ok(Inserted::Created) => (stored(), WebhookResult::Created),
-        Ok(Inserted::Duplicate) => (stored(), WebhookResult::Duplicate),
+        Ok(Stored::Message(Inserted::Created)) => (stored(), WebhookResult::Created),
+        Ok(Stored::Message(Inserted::Duplicate) | Stored::Delivery(_)) => {
+            (stored(), WebhookResult::Duplicate)
+        }
         Err(error) => (problem::storage(error), WebhookResult::Unavailable),
     };
     Reply { response, webhook: Some(Facts { message_id, result }) }

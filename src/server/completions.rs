@@ -13,7 +13,7 @@ use slab::Slab;
 use super::buffered_bytes::BufferedBytes;
 use super::request_context::RequestContext;
 use super::response_writer::RenderedResponse;
-use crate::store::{Inserted, Outcome, OutcomeSender, StoreError, Waiter, outcomes};
+use crate::store::{Outcome, OutcomeSender, StoreError, Stored, Waiter, outcomes};
 use crate::waker::Waker;
 
 /// What comes back.
@@ -23,7 +23,7 @@ pub(super) enum Completion {
     /// From the pool: it waits for messages to come.
     Waiting(Box<RequestContext>),
     /// From the writer: what became of a message.
-    Outcome { context: Box<RequestContext>, result: Result<Inserted, StoreError> },
+    Outcome { context: Box<RequestContext>, result: Result<Stored, StoreError> },
 }
 
 impl Completion {

@@ -17,7 +17,7 @@ use crate::http::{Body, Request};
 use crate::metrics::Priority;
 use crate::routes::feed::{self, FeedWait};
 use crate::routes::{self, Answer, Reply, Resolved, webhook};
-use crate::store::{Inserted, StoreError};
+use crate::store::{StoreError, Stored};
 
 /// A request on its way to its answer, which is counted and logged as it leaves.
 pub(super) struct RequestContext {
@@ -175,7 +175,7 @@ impl RequestContext {
     /// The writer has spoken.
     pub(super) fn committed(
         mut self: Box<Self>,
-        result: &Result<Inserted, StoreError>,
+        result: &Result<Stored, StoreError>,
     ) -> Option<OutgoingResponse> {
         let reply = webhook::committed(self.message_id.take(), result);
         self.completions.take().map(|_| self.render_and_log(&reply))

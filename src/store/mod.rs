@@ -11,6 +11,8 @@
 
 mod checkpoint;
 mod database;
+#[cfg(test)]
+mod delivery_tests;
 mod error;
 mod index;
 mod maintenance;
@@ -29,6 +31,7 @@ use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::timestamp::InstantKey;
 use crate::waker::Waker;
+use crate::whatsapp::Delivery;
 
 pub use database::database_path::DatabasePath;
 pub use database::insertion::Inserted;
@@ -43,6 +46,7 @@ pub use maintenance::restore::restore;
 pub use read::feed::{FeedRange, FeedRows, FeedStart, Unfit};
 pub use read::page::{Page, StoredMessage};
 pub use read::stats::Stats;
+pub use write::batch::Stored;
 pub use write::waiter::{Outcome, OutcomeSender, Waiter, outcomes};
 
 use database::lock::Lock;
@@ -132,6 +136,13 @@ impl Store {
         self.writer.insert(message, waiter);
     }
 
+    /// Queues a body, which is stored in one transaction. `waiter` hears what became of its items, always and exactly
+    /// once.
+    #[cfg_attr(not(test), expect(dead_code, reason = "POST /whatsapp follows"))]
+    pub fn insert_delivery(&self, delivery: Delivery, waiter: Waiter) {
+        self.writer.deliver(delivery, waiter);
+    }
+
     /// One page and the exact total, from one snapshot.
     /// Given up when too much time has passed since `asked`.
     pub fn page(&self, query: &PageQuery, asked: Instant) -> Result<Page, StoreError> {
@@ -184,7 +195,7 @@ impl Store {
         self.writer.probe_commit_soon();
     }
 
-    /// Messages that wait for the writer.
+    /// Messages and items that wait for the writer.
     pub fn queue_depth(&self) -> usize {
         self.writer.queue_depth()
     }
