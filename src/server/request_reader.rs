@@ -144,3 +144,66 @@ impl RequestReader {
         self.head.take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHUNK: usize = 16 << 10;
+
+    fn posting(length: usize) -> RequestReader {
+        let mut reader = RequestReader::default();
+        reader.push(format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+        assert!(matches!(reader.advance(|_| usize::MAX), Step::More));
+        reader
+    }
+
+    #[test]
+    fn a_large_body_takes_what_has_come_and_not_much_more_and_is_not_copied() {
+        let length = 3_000_000;
+        let mut reader = posting(length);
+        for sent in (0..length).step_by(CHUNK) {
+            let chunk = vec![b'x'; CHUNK.min(length - sent)];
+            reader.push(&chunk);
+            let held = reader.bytes.capacity();
+            assert!(held <= length && held <= 2 * (sent + chunk.len()).max(CHUNK), "{held} at {sent}");
+            let place = reader.bytes.as_ptr();
+            if let Step::Request(_, body) = reader.advance(|_| usize::MAX) {
+                let Body::Whole(bytes) = body else { panic!("there is no bound") };
+                assert_eq!((bytes.as_ptr(), bytes.len(), sent + chunk.len()), (place, length, length));
+                assert_eq!(reader.bytes.capacity(), 0);
+                return;
+            }
+        }
+        panic!("it never is whole");
+    }
+
+    #[test]
+    fn what_comes_behind_a_body_is_the_next_request() {
+        for length in [3, 100_000] {
+            let mut reader = posting(length);
+            reader.push(&[&vec![b'x'; length], &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..]].concat());
+            let step = reader.advance(|_| usize::MAX);
+            assert!(matches!(step, Step::Request(_, Body::Whole(bytes)) if bytes == vec![b'x'; length]));
+            assert!(
+                matches!(reader.advance(|_| 0), Step::Request(RequestHead { method, .. }, _) if method == "GET")
+            );
+        }
+    }
+
+    #[test]
+    fn the_head_says_how_large_its_body_may_be() {
+        for (path, is_taken) in [("/small", false), ("/large", true)] {
+            for framing in [
+                "Content-Length: 5\r\n\r\nHello",
+                "Transfer-Encoding: chunked\r\n\r\n5\r\nHello\r\n0\r\n\r\n",
+            ] {
+                let mut reader = RequestReader::default();
+                reader.push(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{framing}").as_bytes());
+                let step = reader.advance(|head| if head.path == "/large" { 5 } else { 4 });
+                let Step::Request(_, body) = step else { panic!("{path} {framing} is whole") };
+                assert_eq!(body, if is_taken { Body::Whole(b"Hello".to_vec()) } else { Body::TooLarge });
+            }
+        }
+    }
+}
