@@ -1,7 +1,6 @@
 //! Deliveries are stored whole and once, whatever they come together with, as a list in memory says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 use rusqlite::Connection;
@@ -67,14 +66,14 @@ fn number(database: &Connection, sql: &str) -> i64 {
 
 /// What is to be in the file.
 #[derive(Default)]
-struct Model {
+struct StoredList {
     items: BTreeSet<(u16, u8, u8)>,
     messages: BTreeSet<u16>,
     gone_messages: BTreeSet<u16>,
     gone_items: BTreeSet<(u16, u8, u8)>,
 }
 
-impl Model {
+impl StoredList {
     fn store(&mut self, (id, content, kind): (u16, u8, Kind)) -> ItemResult {
         let key = (id, content, kind as u8);
         let is_gone =
@@ -138,7 +137,7 @@ fn deliveries_are_what_a_list_says_whatever_they_come_together_with() {
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
-    let mut model = Model::default();
+    let mut model = StoredList::default();
     let mut opened = Opened::new(&path);
     for round in 0..60 {
         let mut expected = Vec::new();
