@@ -9,7 +9,7 @@
 //! | 6 | [`routes`]: decides, a file for each path; knows no socket and no SQL |
 //! | 5 | [`app`]: what a route may reach · [`follow`]: hands messages on; knows no store and no server |
 //! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`http_client`]: asks a server |
-//! | 3 | [`secrets`] · [`throttle`]: how queries make way for webhooks · [`http_head`]: how a message is framed |
+//! | 3 | [`whatsapp`]: what a body holds · [`secrets`] · [`throttle`]: how queries make way for webhooks · [`http_head`]: how a message is framed |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`advice`] [`client`] [`clock`] [`consumers`] [`cursor`] [`feed_cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
 //! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |

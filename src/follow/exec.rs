@@ -23,7 +23,7 @@ use signal_hook::low_level::pipe;
 use super::batch::MessageBatch;
 use super::output_lines::OutputLines;
 use super::stop::Stop;
-use super::target::Delivery;
+use super::target::Handover;
 use crate::advice;
 
 /// The status by which a command refuses a batch for good (sysexits.h, `EX_DATAERR`).
@@ -52,9 +52,9 @@ impl ExecTarget {
         Ok(Self { command, say, stop, ended })
     }
 
-    pub fn hand_on(&self, batch: &MessageBatch<'_>, timeout: Duration) -> Delivery {
+    pub fn hand_on(&self, batch: &MessageBatch<'_>, timeout: Duration) -> Handover {
         let Some((program, arguments)) = self.command.split_first() else {
-            return Delivery::Closed("there is no command".to_owned());
+            return Handover::Closed("there is no command".to_owned());
         };
         let mut command = Command::new(program);
         command.args(arguments).process_group(0);
@@ -97,15 +97,15 @@ fn advice_on_start(error: &io::Error) -> String {
     advice.to_owned()
 }
 
-fn retry(reason: String) -> Delivery {
-    Delivery::Retry { reason, after: None }
+fn retry(reason: String) -> Handover {
+    Handover::Retry { reason, after: None }
 }
 
 /// What a command means by how it has ended.
-fn delivery(status: &WaitIdStatus) -> Delivery {
+fn delivery(status: &WaitIdStatus) -> Handover {
     match (status.exit_status(), status.terminating_signal()) {
-        (Some(0), _) => Delivery::Confirmed,
-        (Some(EX_DATAERR), _) => Delivery::DeadLetter("the command ended with status 65".to_owned()),
+        (Some(0), _) => Handover::Confirmed,
+        (Some(EX_DATAERR), _) => Handover::DeadLetter("the command ended with status 65".to_owned()),
         (Some(status), _) => retry(format!("the command ended with status {status}")),
         (None, Some(signal)) => retry(format!("the command was ended by signal {signal}")),
         (None, None) => retry("the command ended in an unknown way".to_owned()),

@@ -14,7 +14,7 @@ use super::end::End;
 use super::own_file;
 use super::report::{Reporter, named};
 use super::stop::Stop;
-use super::target::{Delivery, Target};
+use super::target::{Handover, Target};
 use crate::log::{Level, Line};
 
 /// What became of a batch in the end.
@@ -49,24 +49,24 @@ impl Handing {
             }
             attempt += 1;
             match self.target.hand_on(batch, self.timeout) {
-                Delivery::Confirmed => {
+                Handover::Confirmed => {
                     self.tell_of_recovery(batch, attempt, began);
                     break Settled::Confirmed;
                 }
-                Delivery::DeadLetter(reason) => {
+                Handover::DeadLetter(reason) => {
                     self.bury(batch, attempt, &reason)?;
                     break Settled::DeadLetter;
                 }
-                Delivery::Retry { reason, .. } if self.attempts.is_some_and(|most| attempt >= most) => {
+                Handover::Retry { reason, .. } if self.attempts.is_some_and(|most| attempt >= most) => {
                     self.bury(batch, attempt, &reason)?;
                     break Settled::DeadLetter;
                 }
-                Delivery::Retry { reason, after } => self.wait_for_retry(batch, attempt, &reason, after)?,
-                Delivery::Gone(reason) => {
+                Handover::Retry { reason, after } => self.wait_for_retry(batch, attempt, &reason, after)?,
+                Handover::Gone(reason) => {
                     self.give_up(batch, attempt, &reason);
                     return Err(End::Gone(reason));
                 }
-                Delivery::Closed(reason) => {
+                Handover::Closed(reason) => {
                     self.give_up(batch, attempt, &reason);
                     return Err(End::Output(reason));
                 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::batch::MessageBatch;
 use super::standard_webhooks::{ForwardSecret, hashed_id, unsigned_headers, webhook_id};
-use super::target::Delivery;
+use super::target::Handover;
 use crate::http::Headers;
 use crate::http_client::{ClientRequest, HttpClient, Url};
 use crate::version::VERSION;
@@ -26,7 +26,7 @@ impl PostTarget {
     }
 
     /// One attempt, from looking the name up to the head of the answer.
-    pub fn hand_on(&mut self, batch: &MessageBatch<'_>, timeout: Duration) -> Delivery {
+    pub fn hand_on(&mut self, batch: &MessageBatch<'_>, timeout: Duration) -> Handover {
         let deadline = Instant::now() + timeout;
         let now = SystemTime::now();
         let Payload { content_type, id, body } = Payload::of(batch);
@@ -41,7 +41,7 @@ impl PostTarget {
         let request = ClientRequest { method: "POST", target: &self.path, headers: &headers, body: &body };
         match self.client.send(&request, deadline) {
             Ok(response) => judge(response.status, &response.headers, now),
-            Err(error) => Delivery::Retry { reason: error.to_string(), after: None },
+            Err(error) => Handover::Retry { reason: error.to_string(), after: None },
         }
     }
 }
@@ -74,12 +74,12 @@ impl<'a> Payload<'a> {
 }
 
 /// What an answer means. Its body is not shown: it may repeat what a message says.
-fn judge(status: u16, headers: &Headers, now: SystemTime) -> Delivery {
+fn judge(status: u16, headers: &Headers, now: SystemTime) -> Handover {
     let said = format!("the target answered {status}");
     let reason = match status {
-        200..=299 => return Delivery::Confirmed,
+        200..=299 => return Handover::Confirmed,
         410 => {
-            return Delivery::Gone(format!(
+            return Handover::Gone(format!(
                 "{said}: it wants no more messages; end this follower, or name another --post"
             ));
         }
@@ -97,7 +97,7 @@ fn judge(status: u16, headers: &Headers, now: SystemTime) -> Delivery {
         413 => format!("{said}; let it take larger bodies, or lower --batch"),
         _ => said,
     };
-    Delivery::Retry { reason, after: retry_after(headers, now) }
+    Handover::Retry { reason, after: retry_after(headers, now) }
 }
 
 /// How long whoever answered wants to be left alone: seconds or a date (RFC 9110, section 10.2.3). More seconds than
@@ -130,9 +130,9 @@ mod tests {
     fn every_status_says_what_becomes_of_the_batch() {
         let judged = |status| judge(status, &Headers::default(), SystemTime::now());
         for status in [200, 201, 202, 204, 299] {
-            assert_eq!(judged(status), Delivery::Confirmed, "{status}");
+            assert_eq!(judged(status), Handover::Confirmed, "{status}");
         }
-        assert!(matches!(judged(410), Delivery::Gone(reason) if reason.contains("410")));
+        assert!(matches!(judged(410), Handover::Gone(reason) if reason.contains("410")));
         for (status, said) in [
             (300, "redirects are not followed"),
             (304, "redirects are not followed"),
@@ -153,10 +153,10 @@ mod tests {
             (599, "599"),
             (999, "999"),
         ] {
-            let Delivery::Retry { reason, after: None } = judged(status) else { panic!("{status}") };
+            let Handover::Retry { reason, after: None } = judged(status) else { panic!("{status}") };
             assert!(reason.contains(&status.to_string()) && reason.contains(said), "{reason}");
         }
-        let Delivery::Retry { reason, .. } =
+        let Handover::Retry { reason, .. } =
             judge(308, &headers(&[("Location", &"/new".repeat(1000))]), SystemTime::now())
         else {
             panic!("308 confirms nothing");
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(retry_after(&headers(&[("Retry-After", "1"), ("Retry-After", "2")]), now), None);
         for status in [429, 503, 500, 301] {
             let judged = judge(status, &headers(&[("Retry-After", "7")]), now);
-            assert!(matches!(judged, Delivery::Retry { after: Some(after), .. } if after.as_secs() == 7));
+            assert!(matches!(judged, Handover::Retry { after: Some(after), .. } if after.as_secs() == 7));
         }
     }
 

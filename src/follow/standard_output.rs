@@ -11,7 +11,7 @@ use rustix::fs::{FileType, fdatasync, fstat};
 use rustix::stdio;
 
 use super::batch::MessageBatch;
-use super::target::Delivery;
+use super::target::Handover;
 use crate::advice;
 
 /// Where a descriptor that may only be written to is opened for reading.
@@ -33,7 +33,7 @@ impl StandardOutput {
         Self { write, is_file, is_inside_a_line: is_file && ends_inside_a_line().unwrap_or(false) }
     }
 
-    pub fn hand_on(&mut self, batch: &MessageBatch<'_>) -> Delivery {
+    pub fn hand_on(&mut self, batch: &MessageBatch<'_>) -> Handover {
         let mut lines = batch.ndjson();
         if self.is_inside_a_line {
             lines.insert(0, b'\n');
@@ -44,11 +44,11 @@ impl StandardOutput {
         match (self.write)(&lines).and_then(|()| sync()) {
             Ok(()) => {
                 self.is_inside_a_line = false;
-                Delivery::Confirmed
+                Handover::Confirmed
             }
             Err(error) => {
                 let advice = advice::on_file(&error);
-                Delivery::Closed(format!(
+                Handover::Closed(format!(
                     "cannot write {} to stdout: {error}; {advice}; the next start begins with it",
                     batch.first.id
                 ))

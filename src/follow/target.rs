@@ -9,7 +9,7 @@ use super::standard_output::StandardOutput;
 
 /// What became of one attempt to hand a batch on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delivery {
+pub enum Handover {
     Confirmed,
     /// It will never be taken, for this reason.
     DeadLetter(String),
@@ -33,7 +33,7 @@ pub enum Target {
 
 impl Target {
     /// One attempt, which is given up after `timeout`.
-    pub fn hand_on(&mut self, batch: &MessageBatch<'_>, timeout: Duration) -> Delivery {
+    pub fn hand_on(&mut self, batch: &MessageBatch<'_>, timeout: Duration) -> Handover {
         match self {
             Self::Stdout(stdout) => stdout.hand_on(batch),
             Self::Exec(exec) => exec.hand_on(batch, timeout),

@@ -173,9 +173,7 @@ impl CompletionQueue {
         let outcomes: Vec<Outcome> = self.outcomes.try_iter().collect();
         if let AtWriter::Contexts(contexts) = &mut *self.shared.at_writer() {
             completions.extend(outcomes.into_iter().filter_map(|Outcome { ticket, result }| {
-                contexts
-                    .try_remove(ticket)
-                    .map(|context| Completion::Outcome { context, result: result.map(Stored::Message) })
+                contexts.try_remove(ticket).map(|context| Completion::Outcome { context, result })
             }));
         }
         completions

@@ -11,6 +11,8 @@
 
 mod checkpoint;
 mod database;
+#[cfg(test)]
+mod delivery_tests;
 mod error;
 mod index;
 mod maintenance;
@@ -29,6 +31,7 @@ use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::timestamp::InstantKey;
 use crate::waker::Waker;
+use crate::whatsapp::Delivery;
 
 pub use database::database_path::DatabasePath;
 pub use database::insertion::Inserted;
@@ -43,6 +46,7 @@ pub use maintenance::restore::restore;
 pub use read::feed::{FeedRange, FeedRows, FeedStart, Unfit};
 pub use read::page::{Page, StoredMessage};
 pub use read::stats::Stats;
+pub use write::batch::Stored;
 pub use write::waiter::{Outcome, OutcomeSender, Waiter, outcomes};
 
 use database::lock::Lock;
@@ -132,6 +136,12 @@ impl Store {
         self.writer.insert(message, waiter);
     }
 
+    /// Queues a body, which is stored in one transaction. `waiter` hears what became of its items, always and exactly
+    /// once.
+    pub fn insert_delivery(&self, delivery: Delivery, waiter: Waiter) {
+        self.writer.deliver(delivery, waiter);
+    }
+
     /// One page and the exact total, from one snapshot.
     /// Given up when too much time has passed since `asked`.
     pub fn page(&self, query: &PageQuery, asked: Instant) -> Result<Page, StoreError> {
@@ -184,7 +194,7 @@ impl Store {
         self.writer.probe_commit_soon();
     }
 
-    /// Messages that wait for the writer.
+    /// Messages and items that wait for the writer.
     pub fn queue_depth(&self) -> usize {
         self.writer.queue_depth()
     }
@@ -232,11 +242,4 @@ impl Drop for Store {
 /// The bundled SQLite's version.
 pub fn sqlite_version() -> &'static str {
     rusqlite::version()
-}
-pub enum Stored {
-    Message(Inserted),
-    Delivery(crate::whatsapp::ItemCounts),
-}
-impl Store {
-    pub fn insert_delivery(&self, _: crate::whatsapp::Delivery, _: Waiter) {}
 }

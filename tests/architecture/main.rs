@@ -13,7 +13,7 @@ const FLOORS: [(u8, &[&str]); 9] = [
     (6, &["routes"]),
     (5, &["app", "follow"]),
     (4, &["store", "config", "http_client"]),
-    (3, &["secrets", "throttle", "http_head"]),
+    (3, &["whatsapp", "secrets", "throttle", "http_head"]),
     (2, &["message", "filter", "signature", "http", "log", "metrics", "exposition", "procfs"]),
     (
         1,
@@ -58,7 +58,7 @@ const STORE_FLOORS: [&[&str]; 9] = [
     &["index/indexer"],
     &["write"],
     &["maintenance"],
-    &["mod", "oracle"],
+    &["mod", "oracle", "delivery_tests"],
 ];
 
 /// A file is read at one sitting.

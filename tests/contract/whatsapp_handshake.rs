@@ -6,7 +6,6 @@ use serde_json::json;
 
 use crate::fixtures::message;
 use crate::http_client::{Answer, encode};
-use crate::service::Service;
 use crate::setup::Setup;
 use crate::whatsapp_bodies::reload;
 

@@ -69,7 +69,6 @@ pub(in crate::store) fn has_items(connection: &Connection) -> rusqlite::Result<b
 
 /// Makes the table of items where there is none. To be called in the transaction that stores one, on a file that a
 /// start has brought up to date. True if it was made: the schema has another number then.
-#[cfg_attr(not(test), expect(dead_code, reason = "the write path of items follows"))]
 pub(in crate::store) fn ensure_items(connection: &Connection) -> rusqlite::Result<bool> {
     let is_missing = !has_items(connection)?;
     if is_missing {

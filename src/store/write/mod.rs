@@ -4,6 +4,7 @@ pub(in crate::store) mod batch;
 mod checkpointer;
 pub(in crate::store) mod commit_signal;
 pub(in crate::store) mod feed_order;
+pub(in crate::store) mod items;
 mod lag;
 mod last_close;
 mod last_commit;

@@ -45,11 +45,9 @@ pub(in crate::store) fn are_any(connection: &Connection) -> rusqlite::Result<boo
     connection.prepare_cached("SELECT 1 FROM messages_forgotten LIMIT 1")?.exists([])
 }
 
-/// A message with this id was there and is gone.
-pub(super) fn exists(connection: &Connection, salt: &Salt, message_id: &str) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT 1 FROM messages_forgotten WHERE id = ?1")?
-        .exists([salt.hash(message_id.as_bytes())])
+/// Something by this name was there and is gone: a message with this id, or an item.
+pub(super) fn exists(connection: &Connection, salt: &Salt, name: &[u8]) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM messages_forgotten WHERE id = ?1")?.exists([salt.hash(name)])
 }
 
 /// `at` in seconds since the Unix epoch.

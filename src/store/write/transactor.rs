@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 
-use super::batch::{InsertedBatch, insert_batch};
+use super::batch::{Insert, InsertedBatch, insert_batch};
 use super::checkpointer::Checkpointer;
 use super::lag;
 use super::last_close::LastConnection;
@@ -20,10 +20,8 @@ use super::last_commit::LastCommit;
 use super::write_connection::{Schema, WriteConnection};
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_TIMEOUT};
 use crate::log::{Level, Line, Log};
-use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::store::database::files::{FileId, file_id};
-use crate::store::database::insertion::Inserted;
 use crate::store::database::transaction::end;
 use crate::store::database::wal;
 use crate::store::error::StoreError;
@@ -87,21 +85,20 @@ impl Transactor {
     /// One transaction. On `Ok` it is committed and synced.
     pub(super) fn commit<'a>(
         &mut self,
-        messages: impl Iterator<Item = &'a Message> + Clone,
-    ) -> Result<InsertedBatch, StoreError> {
+        inserts: impl Iterator<Item = &'a Insert> + Clone,
+    ) -> Result<InsertedBatch<'a>, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
         let batch = self.attempt(COMMIT_BUSY_TIMEOUT, |open| {
-            insert_batch(&open.connection, open.epoch, messages.clone())
+            insert_batch(&open.connection, open.epoch, inserts.clone())
         })?;
         if let Some(open) = &mut self.open {
             open.has_committed(&batch);
         }
-        let outcomes = &batch.outcomes;
-        let created = outcomes.iter().filter(|outcome| **outcome == Inserted::Created).count();
-        self.metrics.histograms.batch_messages.observe(outcomes.len() as u64);
+        let weight: usize = inserts.map(Insert::weight).sum();
+        self.metrics.histograms.batch_messages.observe(weight as u64);
         self.metrics.histograms.commit_seconds.observe_time(began.elapsed());
-        self.metrics.messages_stored.fetch_add(created as u64, Relaxed);
-        lag::observe(&self.metrics, messages, outcomes, stored_at);
+        self.metrics.messages_stored.fetch_add(batch.created.len() as u64, Relaxed);
+        lag::observe(&self.metrics, &batch.created, stored_at);
         Ok(batch)
     }
 

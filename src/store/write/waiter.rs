@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::store::database::insertion::Inserted;
+use super::batch::Stored;
 use crate::store::error::StoreError;
 use crate::waker::Waker;
 
-/// What became of a message.
+/// What became of a message, or of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// The number that its waiter was given.
     pub ticket: usize,
-    pub result: Result<Inserted, StoreError>,
+    pub result: Result<Stored, StoreError>,
 }
 
 /// Where outcomes go: to a thread that is woken for them. What waits there is bounded by who asks.
@@ -45,7 +45,7 @@ pub struct Waiter {
 
 /// Answers those who wait for a batch. A thread that many of them wait on is woken once, when it can go through
 /// all of their outcomes.
-pub(super) fn answer_all(answers: impl IntoIterator<Item = (Waiter, Result<Inserted, StoreError>)>) {
+pub(super) fn answer_all(answers: impl IntoIterator<Item = (Waiter, Result<Stored, StoreError>)>) {
     let mut told: Option<Arc<Waker>> = None;
     for (mut waiter, result) in answers {
         let waker = waiter.send(result);
@@ -62,12 +62,12 @@ pub(super) fn answer_all(answers: impl IntoIterator<Item = (Waiter, Result<Inser
 }
 
 impl Waiter {
-    pub(super) fn answer(self, result: Result<Inserted, StoreError>) {
+    pub(super) fn answer(self, result: Result<Stored, StoreError>) {
         answer_all([(self, result)]);
     }
 
     /// Who is to be woken for it.
-    fn send(&mut self, result: Result<Inserted, StoreError>) -> Option<Arc<Waker>> {
+    fn send(&mut self, result: Result<Stored, StoreError>) -> Option<Arc<Waker>> {
         let OutcomeSender { outcomes, waker } = self.sender.take()?;
         // Whoever asked may be gone.
         let _ = outcomes.send(Outcome { ticket: self.ticket, result });
@@ -87,6 +87,8 @@ impl Drop for Waiter {
 mod tests {
     use super::*;
 
+    use crate::store::database::insertion::Inserted;
+
     #[test]
     fn a_waiter_that_nobody_answers_hears_that_its_message_may_be_lost() {
         let waker = Arc::new(Waker::new().unwrap());
@@ -94,8 +96,11 @@ mod tests {
         drop(sender.waiter(1));
         assert_eq!(heard.try_recv(), Ok(Outcome { ticket: 1, result: Err(StoreError::Lost) }));
         assert!(waker.is_pending());
-        sender.waiter(2).answer(Ok(Inserted::Created));
-        assert_eq!(heard.try_recv(), Ok(Outcome { ticket: 2, result: Ok(Inserted::Created) }));
+        sender.waiter(2).answer(Ok(Stored::Message(Inserted::Created)));
+        assert_eq!(
+            heard.try_recv(),
+            Ok(Outcome { ticket: 2, result: Ok(Stored::Message(Inserted::Created)) })
+        );
         assert!(heard.try_recv().is_err(), "an answer is given once");
     }
 }

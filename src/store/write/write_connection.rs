@@ -127,9 +127,10 @@ impl WriteConnection {
             && self.wal == wal
     }
 
-    pub(super) fn has_committed(&mut self, batch: &InsertedBatch) {
+    pub(super) fn has_committed(&mut self, batch: &InsertedBatch<'_>) {
         self.epoch = EpochState::Begun;
         self.from_last_batch = Some(batch.data_version);
+        self.schema = batch.schema_version.unwrap_or(self.schema);
     }
 
     /// True if another process has committed since this was asked last, or may have.

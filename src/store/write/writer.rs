@@ -5,7 +5,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,8 +27,9 @@ use crate::metrics::Metrics;
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::read::queries::Queries;
+use crate::whatsapp::Delivery;
 
-/// Messages waiting for the writer; past it they are answered 503.
+/// Messages and items waiting for the writer; past it they are answered 503.
 const WRITER_QUEUE: usize = 8192;
 const _: () = assert!(MAX_BATCH <= WRITER_QUEUE);
 
@@ -38,10 +39,42 @@ const FAILURE_STANDS: Duration = Duration::from_millis(500);
 pub(super) enum WriteCommand {
     /// Boxed, because the queue holds a place of this size for every message that may ever wait.
     Insert(Box<Message>, Waiter),
+    Deliver(Box<WaitingDelivery>, Waiter),
     ProbeCommit(Sender<Result<(), StoreError>>),
     Job(Job),
     /// Answered by being dropped, as soon as it is taken up.
     Ping(Sender<()>),
+}
+
+/// A body that waits for the writer. It counts as its items, until it is taken up.
+pub(super) struct WaitingDelivery {
+    pub(super) delivery: Delivery,
+    /// Kept for its drop.
+    _places: Places,
+}
+
+/// Places in the queue beyond the one that a command takes by itself.
+struct Places {
+    taken: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Places {
+    /// `None` where there are not so many left: `waiting` commands are in the queue. One larger than a batch counts
+    /// as one, which it will be.
+    fn take(taken: &Arc<AtomicUsize>, waiting: usize, items: usize) -> Option<Self> {
+        let count = items.clamp(1, MAX_BATCH) - 1;
+        let left = WRITER_QUEUE.saturating_sub(waiting + 1);
+        let more = |others: usize| others.checked_add(count).filter(|all| *all <= left);
+        taken.fetch_update(SeqCst, SeqCst, more).ok()?;
+        Some(Self { taken: Arc::clone(taken), count })
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.count, SeqCst);
+    }
 }
 
 /// Something small that is done in a transaction of its own.
@@ -82,6 +115,8 @@ impl Jobs {
 /// The handle of the writer thread.
 pub(in crate::store) struct Writer {
     commands: Sender<WriteCommand>,
+    /// By bodies that wait, beyond one place for each.
+    taken_by_items: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<thread::JoinHandle<LastConnection>>>,
     last_commit: LastCommit,
@@ -117,7 +152,8 @@ impl Writer {
             transactor.retire()
         })?;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { commands, stopping, thread, last_commit, last_probed: Mutex::new(None) })
+        let taken_by_items = Arc::default();
+        Ok(Self { commands, taken_by_items, stopping, thread, last_commit, last_probed: Mutex::new(None) })
     }
 
     pub(in crate::store) fn jobs(&self) -> Jobs {
@@ -125,15 +161,30 @@ impl Writer {
     }
 
     pub(in crate::store) fn insert(&self, message: Message, waiter: Waiter) {
-        match self.commands.try_send(WriteCommand::Insert(Box::new(message), waiter)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(WriteCommand::Insert(_, waiter))) => {
-                waiter.answer(Err(StoreError::Overloaded));
-            }
-            Err(TrySendError::Disconnected(WriteCommand::Insert(_, waiter))) => {
-                waiter.answer(Err(StoreError::Stopping));
-            }
-            Err(_) => unreachable!("try_send gives back what it was given"),
+        let taken = self.taken_by_items.load(SeqCst);
+        if taken > 0 && taken + self.commands.len() >= WRITER_QUEUE {
+            return waiter.answer(Err(StoreError::Overloaded));
+        }
+        self.queue(WriteCommand::Insert(Box::new(message), waiter));
+    }
+
+    pub(in crate::store) fn deliver(&self, delivery: Delivery, waiter: Waiter) {
+        let items = delivery.items.len();
+        let Some(places) = Places::take(&self.taken_by_items, self.commands.len(), items) else {
+            return waiter.answer(Err(StoreError::Overloaded));
+        };
+        let waiting = WaitingDelivery { delivery, _places: places };
+        self.queue(WriteCommand::Deliver(Box::new(waiting), waiter));
+    }
+
+    fn queue(&self, command: WriteCommand) {
+        let (command, error) = match self.commands.try_send(command) {
+            Ok(()) => return,
+            Err(TrySendError::Full(command)) => (command, StoreError::Overloaded),
+            Err(TrySendError::Disconnected(command)) => (command, StoreError::Stopping),
+        };
+        if let WriteCommand::Insert(_, waiter) | WriteCommand::Deliver(_, waiter) = command {
+            waiter.answer(Err(error));
         }
     }
 
@@ -184,7 +235,7 @@ impl Writer {
     }
 
     pub(in crate::store) fn queue_depth(&self) -> usize {
-        self.commands.len()
+        self.commands.len() + self.taken_by_items.load(SeqCst)
     }
 
     /// Waits until everything that was queued is committed, and answered. Gives the connection that
@@ -203,6 +254,7 @@ mod tests {
     use super::super::waiter::{Outcome, OutcomeSender, outcomes};
     use crossbeam_channel::Receiver;
 
+    use super::super::batch::Stored;
     use super::*;
     use crate::store::database::insertion::Inserted;
     use crate::store::database::prepare;
@@ -239,13 +291,13 @@ mod tests {
         let (sender, heard) = channel();
         writer.insert(message("m1"), sender.waiter(1));
         panic(&writer);
-        assert_eq!(heard.recv(), Ok(Outcome { ticket: 1, result: Ok(Inserted::Created) }));
+        assert_eq!(heard.recv(), Ok(Outcome { ticket: 1, result: Ok(Stored::Message(Inserted::Created)) }));
         // The connection is opened anew after a pause; until then the answer is an error.
         let results = std::iter::repeat_with(|| {
             writer.insert(message("m2"), sender.waiter(2));
             heard.recv().unwrap().result
         });
-        assert!(results.take(100_000_000).any(|result| result == Ok(Inserted::Created)));
+        assert!(results.take(100_000_000).any(|result| result == Ok(Stored::Message(Inserted::Created))));
         writer.stop();
     }
 

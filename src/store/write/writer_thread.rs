@@ -1,8 +1,8 @@
 //! The writer thread takes what waits, has it committed, then answers every waiter.
 //!
-//! - A waiter hears [`Inserted`] only after the commit that holds its message.
-//! - A failed transaction answers every waiter of its batch with the error; where one message alone
-//!   could be at fault, each is tried once more by itself.
+//! - A waiter hears [`Stored`] only after the commit that holds its message, or all of its body.
+//! - A failed transaction answers every waiter of its batch with the error; where one message or body
+//!   alone could be at fault, each is tried once more by itself.
 //! - A panic answers its batch with [`StoreError::Lost`], and the thread goes on.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -10,14 +10,12 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::batch::InsertedBatch;
+use super::batch::{Insert, InsertedBatch, Stored};
 use super::commit_signal::CommitSignal;
 use super::transactor::Transactor;
 use super::waiter::{Waiter, answer_all};
 use super::writer::{Job, WriteCommand};
 use crate::limits::MAX_BATCH;
-use crate::message::Message;
-use crate::store::database::insertion::Inserted;
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 
@@ -29,7 +27,9 @@ const IDLE_POLL: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 struct Batch {
-    inserts: Vec<(Message, Waiter)>,
+    inserts: Vec<(Insert, Waiter)>,
+    /// Messages, and items of bodies.
+    weight: usize,
     probes: Vec<Sender<Result<(), StoreError>>>,
     jobs: Vec<Job>,
 }
@@ -56,17 +56,25 @@ impl Batch {
         let mut next = first.ok();
         while let Some(command) = next {
             match command {
-                WriteCommand::Insert(message, waiter) => batch.inserts.push((*message, waiter)),
+                WriteCommand::Insert(message, waiter) => batch.push(Insert::Message(*message), waiter),
+                WriteCommand::Deliver(waiting, waiter) => {
+                    batch.push(Insert::Delivery(waiting.delivery), waiter);
+                }
                 WriteCommand::ProbeCommit(probe) => batch.probes.push(probe),
                 WriteCommand::Job(job) => batch.jobs.push(job),
                 WriteCommand::Ping(ping) => drop(ping),
             }
-            if batch.inserts.len() >= MAX_BATCH {
+            if batch.weight >= MAX_BATCH {
                 break;
             }
             next = inbox.try_recv().ok();
         }
         Some(batch)
+    }
+
+    fn push(&mut self, insert: Insert, waiter: Waiter) {
+        self.weight += insert.weight();
+        self.inserts.push((insert, waiter));
     }
 }
 
@@ -79,7 +87,7 @@ pub(super) fn serve(
     signal: &CommitSignal,
 ) {
     while let Some(batch) = Batch::take(inbox, stopping, transactor.holds_queries_up()) {
-        let Batch { inserts, probes, jobs } = batch;
+        let Batch { inserts, probes, jobs, .. } = batch;
         if !inserts.is_empty() {
             commit_all(transactor, signal, inserts);
             indexer.wake();
@@ -100,15 +108,15 @@ pub(super) fn serve(
     }
 }
 
-fn commit_all(transactor: &mut Transactor, signal: &CommitSignal, inserts: Vec<(Message, Waiter)>) {
-    match commit(transactor, signal, inserts.iter().map(|(message, _)| message)) {
+fn commit_all(transactor: &mut Transactor, signal: &CommitSignal, inserts: Vec<(Insert, Waiter)>) {
+    match commit(transactor, signal, inserts.iter().map(|(insert, _)| insert)) {
         Ok(outcomes) => {
             answer_all(inserts.into_iter().zip(outcomes).map(|((_, waiter), outcome)| (waiter, Ok(outcome))));
         }
         Err(StoreError::Refused(_)) if inserts.len() > 1 => {
-            for (message, waiter) in inserts {
-                let outcome = commit(transactor, signal, std::iter::once(&message));
-                waiter.answer(outcome.map(|outcomes| outcomes[0]));
+            for (insert, waiter) in inserts {
+                let outcome = commit(transactor, signal, std::iter::once(&insert));
+                waiter.answer(outcome.and_then(|mut outcomes| outcomes.pop().ok_or(StoreError::Lost)));
             }
         }
         Err(error) => answer_all(inserts.into_iter().map(|(_, waiter)| (waiter, Err(error.clone())))),
@@ -118,10 +126,10 @@ fn commit_all(transactor: &mut Transactor, signal: &CommitSignal, inserts: Vec<(
 fn commit<'a>(
     transactor: &mut Transactor,
     signal: &CommitSignal,
-    messages: impl Iterator<Item = &'a Message> + Clone,
-) -> Result<Vec<Inserted>, StoreError> {
-    let InsertedBatch { outcomes, .. } = transactor.commit(messages)?;
-    if outcomes.contains(&Inserted::Created) {
+    inserts: impl Iterator<Item = &'a Insert> + Clone,
+) -> Result<Vec<Stored>, StoreError> {
+    let InsertedBatch { outcomes, created, .. } = transactor.commit(inserts)?;
+    if !created.is_empty() {
         signal.committed();
     }
     Ok(outcomes)

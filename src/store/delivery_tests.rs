@@ -1,0 +1,233 @@
+//! Deliveries are stored whole and once, whatever they come together with, as a list in memory says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crossbeam_channel::Receiver;
+use rusqlite::Connection;
+
+use super::write::items;
+use super::write::tombstones::{self, Salt};
+use super::*;
+use crate::log::Level;
+use crate::whatsapp::{Item, ItemCounts, ItemKey, ItemResult, Kind, Mapping};
+
+fn message(id: &str) -> Message {
+    let body = format!(r#"{{"message_id":"{id}","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}}"#);
+    Message::parse(body.as_bytes()).unwrap()
+}
+
+/// The item of a message; an id has several contents.
+fn item(id: u16, content: u8, kind: Kind) -> Item {
+    let name = format!("m{id}");
+    let mapping = match (kind, content % 5) {
+        (Kind::Message, 4) => Mapping::Unmapped,
+        (Kind::Message, _) => Mapping::Message(message(&name)),
+        _ => Mapping::NotAMessage,
+    };
+    let [high, low] = id.to_be_bytes();
+    let key = ItemKey { id: [kind as u8, high, low, 0, 0, 0, 0, 0], content: [content; 16] };
+    let original = format!("{{\"{name}\":\r\n{content}}}").into_bytes().into();
+    Item { kind, key, id: Some(name), original, mapping }
+}
+
+struct Opened {
+    store: Store,
+    metrics: Arc<Metrics>,
+    outcomes: (OutcomeSender, Receiver<Outcome>),
+}
+
+impl Opened {
+    fn new(path: &Path) -> Self {
+        let metrics = Arc::<Metrics>::default();
+        let path = DatabasePath::resolve(path).unwrap();
+        let log = Log::start(Level::Error).unwrap();
+        let store = Store::open(&path, None, Arc::clone(&metrics), log).unwrap();
+        Self { store, metrics, outcomes: outcomes(Arc::new(Waker::new().unwrap())) }
+    }
+
+    fn deliver(&self, ticket: usize, items: Vec<Item>) {
+        self.store.insert_delivery(Delivery { items }, self.outcomes.0.waiter(ticket));
+    }
+
+    /// What became of so many, in the order of their tickets.
+    fn heard(&self, count: usize) -> Vec<Result<Stored, StoreError>> {
+        let heard: BTreeMap<usize, _> = (0..count)
+            .map(|_| self.outcomes.1.recv().unwrap())
+            .map(|outcome| (outcome.ticket, outcome.result))
+            .collect();
+        assert_eq!(heard.len(), count, "each is answered once");
+        heard.into_values().collect()
+    }
+}
+
+fn number(database: &Connection, sql: &str) -> i64 {
+    database.query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+/// What is to be in the file.
+#[derive(Default)]
+struct StoredList {
+    items: BTreeSet<(u16, u8, u8)>,
+    messages: BTreeSet<u16>,
+    gone_messages: BTreeSet<u16>,
+    gone_items: BTreeSet<(u16, u8, u8)>,
+}
+
+impl StoredList {
+    fn store(&mut self, (id, content, kind): (u16, u8, Kind)) -> ItemResult {
+        let key = (id, content, kind as u8);
+        let is_gone =
+            self.gone_items.contains(&key) || kind == Kind::Message && self.gone_messages.contains(&id);
+        if is_gone || !self.items.insert(key) {
+            return ItemResult::Duplicate;
+        }
+        match kind {
+            Kind::Message if content % 5 == 4 => ItemResult::Unmapped,
+            Kind::Message if !self.messages.insert(id) => ItemResult::Duplicate,
+            _ => ItemResult::Created,
+        }
+    }
+
+    /// A message goes with its items.
+    fn erase(&mut self, database: &Connection, id: u16) {
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let salt = Salt::read(database).unwrap();
+        let name = format!("m{id}");
+        tombstones::put(database, &salt, name.as_bytes(), 1).unwrap();
+        database.execute("DELETE FROM messages WHERE message_id = ?1", [&name]).unwrap();
+        database.execute("DELETE FROM messages_items WHERE message_id = ?1", [&name]).unwrap();
+        for key in self.items.extract_if(.., |key| key.0 == id) {
+            let kind = [Kind::Message, Kind::Status, Kind::Other][usize::from(key.2)];
+            tombstones::put(database, &salt, &items::forgotten(&item(id, key.1, kind).key), 1).unwrap();
+            self.gone_items.insert(key);
+        }
+        database.execute_batch("COMMIT").unwrap();
+        self.messages.remove(&id);
+        self.gone_messages.insert(id);
+    }
+
+    #[track_caller]
+    fn is_in(&self, database: &Connection) {
+        assert_eq!(number(database, "SELECT COUNT(*) FROM messages"), self.messages.len() as i64);
+        let mut statement =
+            database.prepare("SELECT id_hash, content_hash, original FROM messages_items").unwrap();
+        let found: BTreeSet<(u16, u8, u8)> = statement
+            .query_map([], |row| {
+                let (id, content, original): ([u8; 8], [u8; 16], Vec<u8>) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
+                let number = u16::from_be_bytes([id[1], id[2]]);
+                assert_eq!(original, format!("{{\"m{number}\":\r\n{}}}", content[0]).into_bytes());
+                Ok((number, content[0], id[0]))
+            })
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        assert_eq!(found, self.items);
+    }
+}
+
+#[test]
+fn deliveries_are_what_a_list_says_whatever_they_come_together_with() {
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut below = move |bound: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % bound
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let mut model = StoredList::default();
+    let mut opened = Opened::new(&path);
+    for round in 0..60 {
+        let mut expected = Vec::new();
+        let bodies = 1 + below(6);
+        for ticket in 0..bodies {
+            if below(4) == 0 {
+                let id = below(40) as u16;
+                let is_new = !model.gone_messages.contains(&id) && model.messages.insert(id);
+                let inserted = if is_new { Inserted::Created } else { Inserted::Duplicate };
+                expected.push(Stored::Message(inserted));
+                opened.store.insert(message(&format!("m{id}")), opened.outcomes.0.waiter(ticket as usize));
+                continue;
+            }
+            let chosen: Vec<_> = (0..1 + below(12))
+                .map(|_| {
+                    let kind = [Kind::Message, Kind::Message, Kind::Status, Kind::Other][below(4) as usize];
+                    (below(40) as u16, below(6) as u8, kind)
+                })
+                .collect();
+            let mut counts = ItemCounts::default();
+            chosen.iter().for_each(|one| counts.add(one.2, model.store(*one)));
+            expected.push(Stored::Delivery(Box::new(counts)));
+            let items = chosen.into_iter().map(|(id, content, kind)| item(id, content, kind)).collect();
+            opened.deliver(ticket as usize, items);
+        }
+        let heard: Vec<_> = opened.heard(expected.len()).into_iter().map(Result::unwrap).collect();
+        assert_eq!(heard, expected, "round {round}");
+        let database = Connection::open(&path).unwrap();
+        if below(5) == 0 && !model.items.is_empty() {
+            model.erase(&database, below(40) as u16);
+        }
+        if round > 5 {
+            model.is_in(&database);
+        }
+        drop(database);
+        if below(8) == 0 {
+            drop(opened);
+            opened = Opened::new(&path);
+        }
+    }
+    assert!(model.items.len() > 50 && model.gone_items.len() > 10, "much has happened");
+}
+
+#[test]
+fn a_body_that_a_constraint_refuses_is_kept_out_whole_and_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE messages (message_id TEXT PRIMARY KEY CHECK (message_id <> 'm13'), \
+             from_msisdn TEXT NOT NULL, to_msisdn TEXT NOT NULL, ts TEXT NOT NULL, text TEXT, \
+             created_at TEXT NOT NULL)",
+        )
+        .unwrap();
+    let opened = Opened::new(&path);
+    let bodies = [vec![1, 2], vec![3, 13, 4], vec![5], vec![13]];
+    for (ticket, ids) in bodies.iter().enumerate() {
+        opened.deliver(ticket, ids.iter().map(|id| item(*id, 0, Kind::Message)).collect());
+    }
+    let heard = opened.heard(bodies.len());
+    let created = |result: &Result<Stored, StoreError>| match result {
+        Ok(Stored::Delivery(counts)) => Some(counts.of(Kind::Message, ItemResult::Created)),
+        Err(StoreError::Refused(_)) => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(heard.iter().map(created).collect::<Vec<_>>(), [Some(2), None, Some(1), None]);
+    let database = Connection::open(&path).unwrap();
+    for table in ["messages", "messages_items"] {
+        assert_eq!(number(&database, &format!("SELECT COUNT(*) FROM {table}")), 3, "{table}");
+    }
+}
+
+#[test]
+fn the_first_item_makes_its_table_and_no_connection_is_opened_anew_for_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let opened = Opened::new(&path);
+    opened.store.insert(message("m0"), opened.outcomes.0.waiter(0));
+    opened.heard(1);
+    let version = || number(&Connection::open(&path).unwrap(), "PRAGMA user_version");
+    assert_eq!(version(), 4);
+    let epochs = || number(&Connection::open(&path).unwrap(), "SELECT COUNT(*) FROM messages_epochs");
+    let before = epochs();
+    for id in 1..4 {
+        opened.deliver(0, vec![item(id, 0, Kind::Message)]);
+        assert!(opened.heard(1)[0].is_ok());
+        assert_eq!((version(), epochs()), (5, before), "an epoch begins with every connection");
+    }
+    use std::sync::atomic::Ordering::Relaxed;
+    assert_eq!(opened.metrics.messages_stored.load(Relaxed), 4);
+    assert_eq!(opened.metrics.commit_failures.load(Relaxed), 0);
+}
