@@ -2,6 +2,8 @@
 
 mod item_counts;
 
+use sha2::{Digest, Sha256};
+
 use crate::message::Message;
 
 pub use item_counts::ItemCounts;
@@ -56,4 +58,13 @@ pub enum ItemResult {
     Duplicate,
     Unmapped,
     Dropped,
+}
+
+/// The id half of the key of the item of a message.
+pub fn message_key(message_id: &str) -> [u8; 8] {
+    let hash: [u8; 32] =
+        Sha256::new().chain_update(b"messages\0messages\0").chain_update(message_id).finalize().into();
+    let mut half = [0; 8];
+    half.copy_from_slice(&hash[..8]);
+    half
 }
