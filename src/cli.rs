@@ -78,6 +78,7 @@ Commands:
                  --batch N, --timeout S   messages at a time (1), seconds for each try (30)
                  --attempts N             tries before a batch goes to --dead-letters FILE (for ever)
                  --name NAME              what the service calls it in /metrics (that of the state)
+                 --original               with what WhatsApp sent of each message
                  --from-file FILE         hand dead letters on again, in the place of a feed
 
 Options:

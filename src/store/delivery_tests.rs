@@ -9,7 +9,7 @@ use super::write::items;
 use super::write::tombstones::{self, Salt};
 use super::*;
 use crate::log::Level;
-use crate::whatsapp::{Item, ItemCounts, ItemKey, ItemResult, Kind, Mapping};
+use crate::whatsapp::{Item, ItemCounts, ItemKey, ItemResult, Kind, Mapping, message_key};
 
 fn message(id: &str) -> Message {
     let body = format!(r#"{{"message_id":"{id}","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}}"#);
@@ -230,4 +230,91 @@ fn the_first_item_makes_its_table_and_no_connection_is_opened_anew_for_that() {
     use std::sync::atomic::Ordering::Relaxed;
     assert_eq!(opened.metrics.messages_stored.load(Relaxed), 4);
     assert_eq!(opened.metrics.commit_failures.load(Relaxed), 0);
+}
+
+/// A message with an original of so many bytes.
+fn with_original(id: u16, bytes: usize) -> Item {
+    let name = format!("m{id}");
+    let key = ItemKey { id: message_key(&name), content: [0; 16] };
+    let original = format!("{{\"value\" : \r\n\"{}\"}}", "x".repeat(bytes)).into_bytes().into();
+    Item {
+        kind: Kind::Message,
+        key,
+        id: Some(name.clone()),
+        original,
+        mapping: Mapping::Message(message(&name)),
+    }
+}
+
+fn page(store: &Store, query: &str) -> Page {
+    store.page(&PageQuery::parse(query).unwrap(), Instant::now()).unwrap()
+}
+
+fn feed_page(store: &Store, start: FeedStart, originals: bool) -> FeedRows {
+    store.feed(FeedRange { start, limit: 1000, originals }, Instant::now()).unwrap().unwrap()
+}
+
+#[test]
+fn originals_come_as_they_were_with_those_who_ask_and_where_there_are_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&folder.path().join("app.db"));
+    let originals =
+        |rows: &[StoredMessage]| -> Vec<bool> { rows.iter().map(|row| row.original.is_some()).collect() };
+    opened.store.insert(message("m0"), opened.outcomes.0.waiter(0));
+    opened.heard(1);
+    assert_eq!(originals(&page(&opened.store, "original=1").rows), [false], "there is no table");
+    assert_eq!(feed_page(&opened.store, FeedStart::Beginning, true).rows[0].0.original, None);
+    // The same message once more with another content, and a status of its id.
+    let mut status = with_original(1, 1);
+    status.kind = Kind::Status;
+    (status.key.content, status.mapping) = ([2; 16], Mapping::NotAMessage);
+    let mut again = with_original(1, 2);
+    again.key.content = [1; 16];
+    opened.deliver(0, vec![status, with_original(1, 3), again]);
+    opened.heard(1);
+    let expected = "{\"message_id\":\"m1\",\"from\":\"+1\",\"to\":\"+2\",\"ts\":\"2025-01-15T10:00:00Z\",\
+         \"text\":null,\"original\":{\"value\" : \r\n\"xxx\"}}";
+    let rows = page(&opened.store, "original=1").rows;
+    assert_eq!(originals(&rows), [false, true]);
+    assert_eq!(serde_json::to_string(&rows[1]).unwrap(), expected);
+    let rows = feed_page(&opened.store, FeedStart::Beginning, true).rows;
+    assert_eq!(serde_json::to_string(&rows[1].0).unwrap(), expected);
+    for query in ["", "original=0", "original="] {
+        assert_eq!(originals(&page(&opened.store, query).rows), [false, false]);
+    }
+    assert_eq!(feed_page(&opened.store, FeedStart::Beginning, false).rows[1].0.original, None);
+}
+
+#[test]
+fn a_page_ends_where_originals_are_large_and_the_next_goes_on_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&folder.path().join("app.db"));
+    for id in 10..18 {
+        opened.deliver(0, vec![with_original(id, 3 << 20)]);
+        opened.heard(1);
+    }
+    let all: Vec<String> = (10..18).map(|id| format!("m{id}")).collect();
+    let (mut start, mut seen) = (FeedStart::Beginning, Vec::new());
+    loop {
+        let rows = feed_page(&opened.store, start, true);
+        assert!(rows.rows.len() <= 2);
+        seen.extend(rows.rows.into_iter().map(|(row, _)| row.message_id));
+        start = FeedStart::After(rows.cursor);
+        if !rows.more {
+            break;
+        }
+    }
+    assert_eq!(seen, all);
+    let (mut query, mut seen) = ("limit=100&original=1".to_owned(), Vec::new());
+    loop {
+        let found = page(&opened.store, &query);
+        assert!(found.rows.len() <= 2 && found.total == 8);
+        seen.extend(found.rows.into_iter().map(|row| row.message_id));
+        let Some(next) = found.next else { break };
+        let link = PageQuery::parse(&query).unwrap().next_link(&next);
+        assert!(link.contains("&original=1&"), "{link}");
+        query = link.split_once('?').unwrap().1.to_owned();
+    }
+    assert_eq!(seen, all);
+    assert_eq!(page(&opened.store, "limit=100").rows.len(), 8);
 }

@@ -24,7 +24,7 @@ const OWNERS: [&str; 9] = [
     "parent_user_id",
 ];
 
-pub(super) struct Change<'a> {
+pub(super) struct Envelope<'a> {
     pub(super) field: Cow<'a, str>,
     raw_field: Option<Json<'a>>,
     /// One; but nobody forbids several.
@@ -40,7 +40,7 @@ pub(super) struct Value<'a> {
     rest: Vec<Member<'a>>,
 }
 
-impl<'a> Change<'a> {
+impl<'a> Envelope<'a> {
     /// `None` for what holds no value.
     pub(super) fn read(json: Json<'a>) -> Option<Self> {
         let mut change =

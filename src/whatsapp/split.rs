@@ -9,7 +9,7 @@ use std::cell::OnceCell;
 
 use sha2::{Digest, Sha256};
 
-use super::envelope::{Change, Value};
+use super::envelope::{Envelope, Value};
 use super::json::{Json, Member};
 use super::{Delivery, Item, Kind, Mapping, key, mapping};
 
@@ -76,7 +76,7 @@ impl Splitter<'_> {
     }
 
     fn change(&mut self, json: Json) -> Option<()> {
-        let Some(change) = Change::read(json) else {
+        let Some(change) = Envelope::read(json) else {
             return self.as_it_came(json, Mapping::Unmapped);
         };
         if !change.values.iter().any(|value| value.has_elements()) {
@@ -88,7 +88,7 @@ impl Splitter<'_> {
         self.members(&change.rest)
     }
 
-    fn value(&mut self, change: &Change, value: &Value) -> Option<()> {
+    fn value(&mut self, change: &Envelope, value: &Value) -> Option<()> {
         let contacts = value.contacts();
         let mut used = vec![false; contacts.count()];
         for array in &value.arrays {

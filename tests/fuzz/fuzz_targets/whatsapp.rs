@@ -1,3 +1,4 @@
+//! A body of WhatsApp: whatever it is, each of its items can be mapped again and searched for a person.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
