@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crossbeam_channel::Receiver;
 use rusqlite::Connection;
 
+use super::write::feed_order::EpochState;
 use super::write::items;
 use super::write::tombstones::{self, Salt};
 use super::*;
@@ -17,7 +18,7 @@ fn message(id: &str) -> Message {
 }
 
 /// The item of a message; an id has several contents.
-fn item(id: u16, content: u8, kind: Kind) -> Item {
+pub(super) fn item(id: u16, content: u8, kind: Kind) -> Item {
     let name = format!("m{id}");
     let mapping = match (kind, content % 5) {
         (Kind::Message, 4) => Mapping::Unmapped,
@@ -30,14 +31,14 @@ fn item(id: u16, content: u8, kind: Kind) -> Item {
     Item { kind, key, id: Some(name), original, mapping }
 }
 
-struct Opened {
-    store: Store,
+pub(super) struct Opened {
+    pub(super) store: Store,
     metrics: Arc<Metrics>,
     outcomes: (OutcomeSender, Receiver<Outcome>),
 }
 
 impl Opened {
-    fn new(path: &Path) -> Self {
+    pub(super) fn new(path: &Path) -> Self {
         let metrics = Arc::<Metrics>::default();
         let path = DatabasePath::resolve(path).unwrap();
         let log = Log::start(Level::Error).unwrap();
@@ -45,12 +46,12 @@ impl Opened {
         Self { store, metrics, outcomes: outcomes(Arc::new(Waker::new().unwrap())) }
     }
 
-    fn deliver(&self, ticket: usize, items: Vec<Item>) {
+    pub(super) fn deliver(&self, ticket: usize, items: Vec<Item>) {
         self.store.insert_delivery(Delivery { items }, self.outcomes.0.waiter(ticket));
     }
 
     /// What became of so many, in the order of their tickets.
-    fn heard(&self, count: usize) -> Vec<Result<Stored, StoreError>> {
+    pub(super) fn heard(&self, count: usize) -> Vec<Result<Stored, StoreError>> {
         let heard: BTreeMap<usize, _> = (0..count)
             .map(|_| self.outcomes.1.recv().unwrap())
             .map(|outcome| (outcome.ticket, outcome.result))
@@ -60,7 +61,7 @@ impl Opened {
     }
 }
 
-fn number(database: &Connection, sql: &str) -> i64 {
+pub(super) fn number(database: &Connection, sql: &str) -> i64 {
     database.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
@@ -317,4 +318,41 @@ fn a_page_ends_where_originals_are_large_and_the_next_goes_on_behind_it() {
     }
     assert_eq!(seen, all);
     assert_eq!(page(&opened.store, "limit=100").rows.len(), 8);
+}
+
+#[test]
+fn a_body_for_which_there_is_no_room_leaves_nothing_of_it_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    drop(Opened::new(&path));
+    let connection = database::schema::open_for_writing(&path).unwrap();
+    let pages = number(&connection, "PRAGMA page_count");
+    let store = |most: i64| {
+        number(&connection, &format!("PRAGMA max_page_count = {most}"));
+        let items = vec![with_original(1, 100), with_original(2, 1 << 20)];
+        let body = [write::batch::Insert::Delivery(Delivery { items })];
+        database::transaction::in_transaction(&connection, |connection| {
+            let batch = write::batch::insert_batch(connection, EpochState::Begun, body.iter())?;
+            Ok(batch.created.len())
+        })
+    };
+    let error = store(pages + 20).unwrap_err();
+    assert_eq!(StoreError::from(error), StoreError::DiskFull);
+    assert_eq!(number(&connection, "SELECT COUNT(*) FROM messages"), 0);
+    assert_eq!(number(&connection, "PRAGMA user_version"), 4, "nor is the table");
+    assert_eq!(store(pages + 2000).unwrap(), 2);
+    assert_eq!(number(&connection, "SELECT COUNT(*) FROM messages_items"), 2);
+}
+
+#[test]
+fn a_body_is_not_acknowledged_into_a_file_that_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let opened = Opened::new(&path);
+    opened.deliver(0, vec![item(1, 0, Kind::Message)]);
+    assert!(opened.heard(1)[0].is_ok());
+    std::fs::rename(&path, folder.path().join("away.db")).unwrap();
+    opened.deliver(0, vec![item(2, 0, Kind::Message)]);
+    assert_eq!(opened.heard(1), [Err(StoreError::Replaced)]);
+    std::fs::rename(folder.path().join("away.db"), &path).unwrap();
 }
