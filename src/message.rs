@@ -27,7 +27,7 @@ pub struct Message {
 }
 
 /// What a message is made of by [`Message::from_parts`].
-pub struct Parts {
+pub struct MessageFields {
     pub message_id: String,
     pub from: String,
     pub to: String,
@@ -52,8 +52,8 @@ impl Message {
 
     /// Makes a message of what was read elsewhere. A text is cut at the contract's length; `None` where one of the
     /// others keeps none of its rules. Of a sender who hides their number there may be the user id.
-    pub fn from_parts(parts: Parts) -> Option<Self> {
-        let Parts { message_id, from, to, ts, mut text } = parts;
+    pub fn from_parts(parts: MessageFields) -> Option<Self> {
+        let MessageFields { message_id, from, to, ts, mut text } = parts;
         let is_message = !message_id.is_empty() && is_sender(&from) && is_msisdn(&to) && is_contract_ts(&ts);
         if let Some(text) = &mut text
             && let Some((end, _)) = text.char_indices().nth(MAX_TEXT_CHARS)

@@ -3,7 +3,7 @@
 use super::json::Json;
 use super::text::text;
 use super::{Mapping, digits};
-use crate::message::{Message, Parts, is_user_id};
+use crate::message::{Message, MessageFields, is_user_id};
 use crate::timestamp::ts_of_unix_seconds;
 
 /// Where a number should be of the business, and Meta gives none.
@@ -30,10 +30,10 @@ pub(super) fn map(message: Json, metadata: Option<Json>) -> Mapping {
     parts(message, metadata).and_then(Message::from_parts).map_or(Mapping::Unmapped, Mapping::Message)
 }
 
-fn parts(message: Json, metadata: Option<Json>) -> Option<Parts> {
+fn parts(message: Json, metadata: Option<Json>) -> Option<MessageFields> {
     let to = metadata.and_then(|metadata| metadata.get("display_phone_number")?.string_or_number());
     let to = to.map(|number| digits(&number)).filter(|digits| !digits.is_empty());
-    Some(Parts {
+    Some(MessageFields {
         message_id: message.get("id")?.string()?.into_owned(),
         from: sender(message)?,
         to: format!("+{}", to.as_deref().unwrap_or(NO_NUMBER)),
