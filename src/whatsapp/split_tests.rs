@@ -67,9 +67,9 @@ fn each_sample_becomes_what_was_read_by_a_person() {
 }
 
 /// xorshift64*: the same bodies at every run.
-struct Random(u64);
+struct Dice(u64);
 
-impl Random {
+impl Dice {
     fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
@@ -97,7 +97,7 @@ impl Random {
 }
 
 /// A body, and the elements that are in it.
-fn body(random: &mut Random) -> (String, Vec<String>) {
+fn body(random: &mut Dice) -> (String, Vec<String>) {
     let (mut all, mut changes) = (Vec::new(), Vec::new());
     for _ in 0..random.below(4) {
         let mut members = Vec::new();
@@ -159,7 +159,7 @@ fn body(random: &mut Random) -> (String, Vec<String>) {
 
 #[test]
 fn every_element_comes_out_in_exactly_one_item_byte_for_byte() {
-    let mut random = Random(14);
+    let mut random = Dice(14);
     let mut seen = 0;
     for _ in 0..20_000 {
         let (body, mut elements) = body(&mut random);
