@@ -1,12 +1,27 @@
 //! A delivery is what one body of WhatsApp holds, item by item (contract, section 14).
 
+mod envelope;
 mod item_counts;
-
-use sha2::{Digest, Sha256};
+mod json;
+mod key;
+mod mapping;
+mod names;
+mod split;
+#[cfg(test)]
+mod split_tests;
+mod text;
 
 use crate::message::Message;
+use json::Json;
 
 pub use item_counts::ItemCounts;
+pub use key::message_key;
+pub use mapping::map_again;
+pub use names::names;
+pub use split::split;
+
+/// What WhatsApp says of each message that went out, where all went well or it failed.
+const ROUTINE_STATUSES: [&str; 4] = ["sent", "delivered", "read", "failed"];
 
 /// What one body holds.
 #[derive(Debug)]
@@ -60,11 +75,22 @@ pub enum ItemResult {
     Dropped,
 }
 
-/// The id half of the key of the item of a message.
-pub fn message_key(message_id: &str) -> [u8; 8] {
-    let hash: [u8; 32] =
-        Sha256::new().chain_update(b"messages\0messages\0").chain_update(message_id).finalize().into();
-    let mut half = [0; 8];
-    half.copy_from_slice(&hash[..8]);
-    half
+impl Item {
+    /// Says that a message was sent, delivered, read, or failed, and nothing else: what may be dropped.
+    pub fn is_routine_status(&self) -> bool {
+        let status = || {
+            let statuses = Json::read(&self.original)?.get("value")?.get("statuses")?;
+            statuses
+                .elements()
+                .next()?
+                .get("status")?
+                .string()
+                .map(|status| ROUTINE_STATUSES.contains(&&*status))
+        };
+        self.kind == Kind::Status && status().unwrap_or(false)
+    }
+}
+
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
 }
