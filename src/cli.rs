@@ -65,7 +65,8 @@ Commands:
                  it refuses, and exits 65 if there are any
   erase --sender NUMBER [--vacuum]
                  erase every message from NUMBER, of several where --sender is repeated, from the
-                 database and its index, also while they are in use
+                 database and its index, also while they are in use, and what WhatsApp sent that names
+                 NUMBER, which may be a user id (US.…)
                  --vacuum writes the file anew, so that nothing is left of it in unused places
   follow         hand every message on, at least once and in order, from a service's feed to stdout, or to
                  --exec COMMAND [ARG...]  started for each batch, which it reads as lines of JSON on stdin:

@@ -39,5 +39,9 @@ impl EraseOptions {
 
 pub(super) fn erase(database: &DatabasePath, options: &EraseOptions) -> Result<(), Failure> {
     let erased = shown(None, |progress| store::erase(database, &options.senders, options.vacuum, progress))?;
-    print(&format!("{erased} messages erased\n"))
+    let items = match erased.items {
+        0 => String::new(),
+        items => format!(", and {items} items of WhatsApp"),
+    };
+    print(&format!("{} messages{items} erased\n", erased.messages))
 }

@@ -56,6 +56,7 @@ mod webhook_content;
 mod webhook_fields;
 mod webhook_signature;
 mod webhook_validation;
+mod whatsapp_erase;
 mod whatsapp_file;
 mod whatsapp_handshake;
 
