@@ -42,7 +42,7 @@ fn with_items() -> Setup {
     database.execute_batch(&format!("{ITEMS} PRAGMA user_version = 5")).expect("the file is ours");
     for (number, (kind, original)) in ORIGINALS.iter().enumerate() {
         let insert = "INSERT INTO messages_items (id_hash, content_hash, kind, message_id, mapping, created_at, original) \
-             VALUES (zeroblob(8), CAST(printf('%016d', ?1) AS BLOB), ?2, iif(?1 = 4, 'wamid.other', 'xylophone'), 'none', '2025', CAST(?3 AS BLOB))";
+             VALUES (zeroblob(8), CAST(printf('%016d', ?1) AS BLOB), ?2, iif(?1 >= 4, 'wamid.other', 'xylophone'), 'none', '2025', CAST(?3 AS BLOB))";
         database.execute(insert, (number as i64, kind, original)).expect("the file is ours");
     }
     setup

@@ -111,7 +111,9 @@ pub fn erase(
 
 /// The key of an item is hashed into its tombstone as the id of a message is.
 fn erase_items(connection: &Connection, lock: &Lock, senders: &[String]) -> rusqlite::Result<u64> {
-    let last = patiently(|| items::last(connection))?;
+    let Some(last) = patiently(|| items::last(connection))? else {
+        return Ok(0);
+    };
     let (mut erased, mut after) = (0, 0);
     while let Some((found, through)) = patiently(|| items::find(connection, senders, after, last))? {
         after = through;
