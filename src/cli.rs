@@ -65,7 +65,8 @@ Commands:
                  it refuses, and exits 65 if there are any
   erase --sender NUMBER [--vacuum]
                  erase every message from NUMBER, of several where --sender is repeated, from the
-                 database and its index, also while they are in use
+                 database and its index, also while they are in use, and what WhatsApp sent that names
+                 NUMBER, which may be a user id (US.…)
                  --vacuum writes the file anew, so that nothing is left of it in unused places
   follow         hand every message on, at least once and in order, from a service's feed to stdout, or to
                  --exec COMMAND [ARG...]  started for each batch, which it reads as lines of JSON on stdin:
@@ -78,6 +79,7 @@ Commands:
                  --batch N, --timeout S   messages at a time (1), seconds for each try (30)
                  --attempts N             tries before a batch goes to --dead-letters FILE (for ever)
                  --name NAME              what the service calls it in /metrics (that of the state)
+                 --original               with what WhatsApp sent of each message
                  --from-file FILE         hand dead letters on again, in the place of a feed
 
 Options:

@@ -36,6 +36,8 @@ pub struct PageQuery {
     pub limit: u32,
     pub offset: i64,
     pub after: Option<Cursor>,
+    /// With what WhatsApp sent.
+    pub original: bool,
     /// The filters as sent, for the link to the next page.
     sent: Vec<(&'static str, String)>,
 }
@@ -52,6 +54,7 @@ impl PageQuery {
                 "since" => sent.since = value,
                 "q" => sent.q = value,
                 "after" => sent.after = value,
+                "original" => sent.original = value,
                 _ => {}
             }
         }
@@ -82,6 +85,7 @@ struct Sent {
     since: String,
     q: String,
     after: String,
+    original: String,
 }
 
 impl Sent {
@@ -109,6 +113,7 @@ impl Sent {
             }
             cursor
         });
+        let original = flag("original", Some(&self.original), &mut errors);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -119,9 +124,9 @@ impl Sent {
         };
         let filter =
             Filter { from: given(&from).map(str::to_owned), since, q: given(&self.q).map(Needle::new) };
-        let sent = [("from", from), ("since", self.since), ("q", self.q)];
+        let sent = [("from", from), ("since", self.since), ("q", self.q), ("original", self.original)];
         let sent = sent.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        Ok(PageQuery { filter, limit: limit as u32, offset, after, sent })
+        Ok(PageQuery { filter, limit: limit as u32, offset, after, original, sent })
     }
 }
 
@@ -131,6 +136,19 @@ fn given(text: &str) -> Option<&str> {
 
 fn value_error(name: &str, rule: &str, input: &str) -> ValidationError {
     ValidationError::value_error(&["query", name], rule).with_text(input)
+}
+
+/// `1` is true; `0`, an empty value and none are false.
+pub fn flag(name: &str, sent: Option<&str>, errors: &mut Vec<ValidationError>) -> bool {
+    match sent {
+        Some("1") => true,
+        None | Some("" | "0") => false,
+        Some(text) => {
+            let error = ValidationError::new("literal_error", &["query", name], "Input should be '0' or '1'");
+            errors.push(error.with_ctx(json!({ "expected": "'0' or '1'" })).with_text(text));
+            false
+        }
+    }
 }
 
 /// A whole number between two bounds, both included. On an error the default stands in for it.

@@ -143,4 +143,5 @@ pub mod testing {
     pub use crate::message::Message;
     pub use crate::server::{ReadRequest, read_request};
     pub use crate::timestamp::{InstantKey, is_contract_ts, parse_instant};
+    pub use crate::whatsapp::{Delivery, Item, Kind, Mapping, map_again, message_key, names, split};
 }

@@ -26,6 +26,15 @@ pub struct Message {
     text: Option<String>,
 }
 
+/// What a message is made of by [`Message::from_parts`].
+pub struct MessageFields {
+    pub message_id: String,
+    pub from: String,
+    pub to: String,
+    pub ts: String,
+    pub text: Option<String>,
+}
+
 /// Why a body is no message.
 #[derive(Debug)]
 pub struct Rejected {
@@ -38,13 +47,28 @@ pub struct Rejected {
 impl Message {
     /// Reads a body. Unknown fields are ignored; of a field given twice the last counts.
     pub fn parse(body: &[u8]) -> Result<Self, Rejected> {
-        RawMessage::read(body)?.validate()
+        RawMessage::read(body)?.validate(is_a_number)
     }
 
-    /// Reads a message as it is exported: with the time at which it was stored, where that is known.
+    /// Makes a message of what was read elsewhere. A text is cut at the contract's length; `None` where one of the
+    /// others keeps none of its rules. Of a sender who hides their number there may be the user id.
+    pub fn from_parts(parts: MessageFields) -> Option<Self> {
+        let MessageFields { message_id, from, to, ts, mut text } = parts;
+        let is_message = !message_id.is_empty() && is_sender(&from) && is_msisdn(&to) && is_contract_ts(&ts);
+        if let Some(text) = &mut text
+            && let Some((end, _)) = text.char_indices().nth(MAX_TEXT_CHARS)
+        {
+            text.truncate(end);
+            text.shrink_to_fit();
+        }
+        is_message.then_some(Self { message_id, from, to, ts, text })
+    }
+
+    /// Reads a message as it is exported: with the time at which it was stored, where that is known, and the user id of
+    /// a sender who hides their number.
     pub fn parse_exported(line: &[u8]) -> Result<(Self, Option<String>), Rejected> {
         let raw = RawMessage::read(line)?;
-        match (raw.validate(), optional("created_at", raw.created_at, is_an_instant)) {
+        match (raw.validate(is_a_sender), optional("created_at", raw.created_at, is_an_instant)) {
             (Ok(message), Ok(created_at)) => Ok((message, created_at)),
             (Ok(message), Err(error)) => {
                 Err(Rejected { errors: vec![error], message_id: Some(message.message_id) })
@@ -84,9 +108,9 @@ impl From<ValidationError> for Rejected {
 }
 
 impl RawMessage<'_> {
-    fn validate(&self) -> Result<Message, Rejected> {
+    fn validate(&self, sender: Rule) -> Result<Message, Rejected> {
         let message_id = self.required("message_id", self.message_id, is_not_empty);
-        let from = self.required("from", self.from, is_a_number);
+        let from = self.required("from", self.from, sender);
         let to = self.required("to", self.to, is_a_number);
         let ts = self.required("ts", self.ts, is_a_ts);
         let text = optional("text", self.text, is_short_enough);
@@ -157,6 +181,24 @@ fn is_a_number(text: &str, loc: &[&str]) -> Option<ValidationError> {
     (!is_msisdn(text)).then(error)
 }
 
+fn is_a_sender(text: &str, loc: &[&str]) -> Option<ValidationError> {
+    if is_user_id(text) { None } else { is_a_number(text, loc) }
+}
+
+/// Whom a message can be from: a number, or who hides it.
+pub fn is_sender(text: &str) -> bool {
+    is_msisdn(text) || is_user_id(text)
+}
+
+/// What WhatsApp gives instead of a number: a country, a dot, then letters, digits, dots (`US.13491208655302741918`).
+pub fn is_user_id(text: &str) -> bool {
+    let id = text.split_once('.').filter(|(country, _)| country.len() == 2);
+    let is_form = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
+    id.is_some_and(|(country, id)| {
+        country.bytes().all(|byte| byte.is_ascii_uppercase()) && !id.is_empty() && id.bytes().all(is_form)
+    })
+}
+
 /// A number as the contract writes it: `+` and digits.
 pub fn is_msisdn(text: &str) -> bool {
     text.strip_prefix('+')
@@ -205,6 +247,21 @@ mod tests {
         assert_eq!(message.text(), Some("Hello"));
         let escaped = GOOD.replace("Hello", r"\ud83d\ude00\u0000");
         assert_eq!(Message::parse(escaped.as_bytes()).unwrap().text(), Some("😀\0"));
+    }
+
+    #[test]
+    fn a_user_id_is_a_sender_where_it_was_exported_and_not_in_a_body() {
+        for from in ["US.13491208655302741918", "US.ENT.1a"] {
+            let line = GOOD.replace("+919876543210", from);
+            assert_eq!(Message::parse_exported(line.as_bytes()).unwrap().0.from(), from);
+            assert_eq!(kinds(&line), [("from".to_owned(), "string_pattern_mismatch")]);
+        }
+        for from in ["US.", "us.1", "USA.1", "US1", "US.1-", "é.1"] {
+            assert!(
+                Message::parse_exported(GOOD.replace("+919876543210", from).as_bytes()).is_err(),
+                "{from}"
+            );
+        }
     }
 
     #[test]

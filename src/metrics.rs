@@ -160,17 +160,31 @@ impl Histogram {
     }
 }
 
-/// Kinds of items of WhatsApp (contract, section 14).
-pub const ITEM_KINDS: [&str; 3] = ["message", "status", "other"];
-/// What may become of one.
-pub const ITEM_RESULTS: [&str; 4] = ["created", "duplicate", "unmapped", "dropped"];
+labels! {
+    /// What an item of WhatsApp is (contract, section 14).
+    ItemKind {
+        Message = "message",
+        Status = "status",
+        Other = "other",
+    }
+}
+
+labels! {
+    /// What became of an item.
+    ItemResult {
+        Created = "created",
+        Duplicate = "duplicate",
+        Unmapped = "unmapped",
+        Dropped = "dropped",
+    }
+}
 
 /// Everything that is counted. One for the process, shared by all threads.
 #[derive(Debug, Default)]
 pub struct Metrics {
     requests: [[AtomicU64; STATUSES.len()]; Route::ALL.len()],
     webhooks: [AtomicU64; WebhookResult::ALL.len()],
-    whatsapp_items: [[AtomicU64; ITEM_RESULTS.len()]; ITEM_KINDS.len()],
+    whatsapp_items: [[AtomicU64; ItemResult::ALL.len()]; ItemKind::ALL.len()],
     closed: [AtomicU64; CloseCause::ALL.len()],
     shed: [AtomicU64; Priority::ALL.len()],
     pub histograms: Histograms,
@@ -235,9 +249,8 @@ impl Metrics {
         &self.webhooks[result as usize]
     }
 
-    /// Items of WhatsApp, by the places of kind and result in [`ITEM_KINDS`] and [`ITEM_RESULTS`].
-    pub fn whatsapp_items(&self, kind: usize, result: usize) -> &AtomicU64 {
-        &self.whatsapp_items[kind][result]
+    pub fn whatsapp_items(&self, kind: ItemKind, result: ItemResult) -> &AtomicU64 {
+        &self.whatsapp_items[kind as usize][result as usize]
     }
 
     /// Connections that were closed.

@@ -88,6 +88,12 @@ pub fn to_seconds(time: UtcDateTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
+/// The contract's `ts` of so many seconds since 1970. `None` where no year of four digits has them.
+pub fn ts_of_unix_seconds(seconds: i64) -> Option<String> {
+    let ts = to_seconds(UtcDateTime::from_unix_timestamp(seconds).ok()?) + "Z";
+    is_contract_ts(&ts).then_some(ts)
+}
+
 fn is_leap_second(text: &str) -> bool {
     text.get(17..19) == Some("60")
 }

@@ -19,7 +19,7 @@ _lyftr_webhook() {
 		--exec) mapfile -t COMPREPLY < <(compgen -c -- "$word") ;;
 		--from) mapfile -t COMPREPLY < <(compgen -W 'beginning now' -- "$word") ;;
 		--url | --batch | --name | --timeout | --attempts | --post) ;;
-		*) mapfile -t COMPREPLY < <(compgen -W '--url --state --from --batch --name --timeout --attempts --dead-letters --from-file --post --exec' -- "$word") ;;
+		*) mapfile -t COMPREPLY < <(compgen -W '--url --state --from --batch --name --timeout --attempts --dead-letters --original --from-file --post --exec' -- "$word") ;;
 		esac
 	elif [ "${COMP_WORDS[1]}" = erase ]; then
 		mapfile -t COMPREPLY < <(compgen -W '--sender --vacuum' -- "$word")

@@ -26,6 +26,7 @@ complete -c lyftr-webhook -n '__fish_seen_subcommand_from follow' -l name -x -d 
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from follow' -l timeout -x -d 'Seconds for each attempt'
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from follow' -l attempts -x -d 'How often a batch is tried'
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from follow' -l dead-letters -r -F -d 'Where what is not taken goes'
+complete -c lyftr-webhook -n '__fish_seen_subcommand_from follow' -l original -d 'With what WhatsApp sent of each message'
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from follow' -l from-file -r -F -d 'Hand dead letters on again'
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from follow' -l post -x -d 'The program that takes messages'
 complete -c lyftr-webhook -n '__fish_seen_subcommand_from follow' -l exec -r -d 'The command that takes messages'

@@ -6,7 +6,7 @@ use lexopt::ValueExt;
 use super::Failure;
 use super::progress::shown;
 use super::streams::print;
-use crate::message::is_msisdn;
+use crate::message::is_sender;
 use crate::store::{self, DatabasePath};
 
 /// What follows `erase`.
@@ -19,13 +19,14 @@ pub(super) struct EraseOptions {
 impl EraseOptions {
     /// `None` where help is asked for.
     pub(super) fn parse(parser: &mut lexopt::Parser) -> Result<Option<Self>, lexopt::Error> {
-        const TAKES: &str = "erase takes --sender and a number as it was sent, + and digits";
+        const TAKES: &str =
+            "erase takes --sender and a number as it was sent, + and digits, or a user id of WhatsApp";
         let mut options = Self { senders: Vec::new(), vacuum: false };
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("sender") => {
                     let sender = parser.value().ok().and_then(|value| value.string().ok());
-                    options.senders.push(sender.filter(|sender| is_msisdn(sender)).ok_or(TAKES)?);
+                    options.senders.push(sender.filter(|sender| is_sender(sender)).ok_or(TAKES)?);
                 }
                 Long("help") | Short('h') => return Ok(None),
                 Long("vacuum") => options.vacuum = true,
@@ -38,5 +39,9 @@ impl EraseOptions {
 
 pub(super) fn erase(database: &DatabasePath, options: &EraseOptions) -> Result<(), Failure> {
     let erased = shown(None, |progress| store::erase(database, &options.senders, options.vacuum, progress))?;
-    print(&format!("{erased} messages erased\n"))
+    let items = match erased.items {
+        0 => String::new(),
+        items => format!(", and {items} items of WhatsApp"),
+    };
+    print(&format!("{} messages{items} erased\n", erased.messages))
 }

@@ -68,7 +68,7 @@ pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> R
 }
 
 fn values(message: &StoredMessage) -> [Option<&str>; COLUMNS.len()] {
-    let StoredMessage { message_id, from, to, ts, text, created_at } = message;
+    let StoredMessage { message_id, from, to, ts, text, created_at, .. } = message;
     [Some(message_id), Some(from), Some(to), Some(ts), text.as_ref(), created_at.as_ref()]
         .map(|value| value.map(String::as_str))
 }

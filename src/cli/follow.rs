@@ -70,7 +70,8 @@ fn follow_feed(options: &FeedOptions, handing: Handing, batch: usize) -> Result<
     let token = token.map(|token| String::from_utf8_lossy(&token).into_owned());
     let url = options.url.clone().map_or_else(own_url, Ok)?;
     let waker = Arc::clone(&handing.stop.waker);
-    let feed = Feed::new(&url, &options.name, token.as_deref(), page_limit(batch), waker);
+    let feed = Feed::new(&url, &options.name, token.as_deref(), page_limit(batch), waker)
+        .with_originals(options.originals);
     let mut follower = Follower { feed, handing, batch };
     let end = follower.run(&options.state, options.start);
     follower.handing.report.stopping();

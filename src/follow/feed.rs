@@ -56,6 +56,8 @@ pub struct Feed {
     consumer: String,
     headers: Vec<(&'static str, String)>,
     limit: usize,
+    /// With what WhatsApp sent.
+    originals: bool,
 }
 
 impl Feed {
@@ -65,7 +67,12 @@ impl Feed {
         let headers = token.map(|token| ("Authorization", format!("Bearer {token}"))).into_iter().collect();
         let base = url.path.trim_end_matches('/');
         let path = format!("{}/feed", base.strip_suffix("/feed").unwrap_or(base));
-        Self { client, path, consumer: consumer.to_owned(), headers, limit }
+        Self { client, path, consumer: consumer.to_owned(), headers, limit, originals: false }
+    }
+
+    /// Whether it asks for what WhatsApp sent of each message as well.
+    pub fn with_originals(self, originals: bool) -> Self {
+        Self { originals, ..self }
     }
 
     /// The cursor at which a follower that is new begins: empty is the beginning.
@@ -83,11 +90,12 @@ impl Feed {
 
     fn page(&mut self, after: &str, wait: Duration) -> Result<FeedPage, FeedError> {
         let mut target = format!(
-            "{}?limit={}&wait={}&consumer={}&after=",
+            "{}?limit={}&wait={}&consumer={}{}&after=",
             self.path,
             self.limit,
             wait.as_secs(),
-            self.consumer
+            self.consumer,
+            if self.originals { "&original=1" } else { "" }
         );
         percent_encode(&mut target, after);
         let request = ClientRequest { method: "GET", target: &target, headers: &self.headers, body: b"" };

@@ -22,6 +22,7 @@ use query::FeedQuery;
 pub struct FeedWait {
     cursor: FeedCursor,
     limit: u32,
+    originals: bool,
     consumer: Option<ConsumerId>,
     /// How many commits there had been before it was looked for messages.
     pub commits: u64,
@@ -31,7 +32,7 @@ pub struct FeedWait {
 impl FeedWait {
     /// What is waited for: who waits for the same is answered with the same page.
     pub fn range(&self) -> FeedRange {
-        FeedRange { start: FeedStart::After(self.cursor), limit: self.limit }
+        FeedRange { start: FeedStart::After(self.cursor), limit: self.limit, originals: self.originals }
     }
 }
 
@@ -94,7 +95,8 @@ fn look(
     }
     match until {
         Some(until) if rows.is_empty() => {
-            Answer::AfterNews(FeedWait { cursor, limit: range.limit, consumer, commits, until })
+            let FeedRange { limit, originals, .. } = range;
+            Answer::AfterNews(FeedWait { cursor, limit, originals, consumer, commits, until })
         }
         _ => Response::json(200, body(&rows, cursor, more)).into(),
     }
@@ -121,8 +123,8 @@ struct FeedRow<'a> {
 
 impl Serialize for FeedRow<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let StoredMessage { message_id, from, to, ts, text, created_at } = self.message;
-        let mut fields = serializer.serialize_struct("message", 7)?;
+        let StoredMessage { message_id, from, to, ts, text, created_at, original } = self.message;
+        let mut fields = serializer.serialize_struct("message", 8)?;
         fields.serialize_field("message_id", message_id)?;
         fields.serialize_field("from", from)?;
         fields.serialize_field("to", to)?;
@@ -130,6 +132,9 @@ impl Serialize for FeedRow<'_> {
         fields.serialize_field("text", text)?;
         fields.serialize_field("created_at", created_at)?;
         fields.serialize_field("cursor", &self.cursor.to_text())?;
+        if let Some(original) = original {
+            fields.serialize_field("original", original.json())?;
+        }
         fields.end()
     }
 }

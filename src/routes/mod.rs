@@ -84,7 +84,8 @@ pub struct Reply {
 /// What was posted.
 pub enum Posted {
     Webhook(webhook::Facts),
-    Whatsapp(DeliveryFacts),
+    /// Boxed: most answers have none.
+    Whatsapp(Box<DeliveryFacts>),
 }
 
 impl Reply {

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::exposition::{CONTENT_TYPE, Exposition};
 use crate::http::{Request, Response};
 use crate::metrics::{
-    CloseCause, Histogram, HistogramReading, ITEM_KINDS, ITEM_RESULTS, Metrics, Priority, Route, STATUSES,
+    CloseCause, Histogram, HistogramReading, ItemKind, ItemResult, Metrics, Priority, Route, STATUSES,
     STATUSES_FROM_THE_START, WebhookResult,
 };
 use crate::procfs::Process;
@@ -63,10 +63,10 @@ fn counters(page: &mut Exposition, metrics: &Metrics) {
 fn whatsapp(page: &mut Exposition, metrics: &Metrics) {
     let name = "whatsapp_items_total";
     page.family(name, "counter", "What WhatsApp sent, element by element, by kind and by what became of it.");
-    for (kind, kind_label) in ITEM_KINDS.iter().enumerate() {
-        for (result, result_label) in ITEM_RESULTS.iter().enumerate() {
-            let count = metrics.whatsapp_items(kind, result).load(Relaxed);
-            page.sample(name, &[("kind", kind_label), ("result", result_label)], count as f64);
+    for kind in ItemKind::ALL {
+        for result in ItemResult::ALL {
+            let count = metrics.whatsapp_items(*kind, *result).load(Relaxed);
+            page.sample(name, &[("kind", kind.label()), ("result", result.label())], count as f64);
         }
     }
 }

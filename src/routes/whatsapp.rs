@@ -57,7 +57,7 @@ pub(super) fn post(app: &App, request: &Request) -> Answer {
     let mut counts = ItemCounts::default();
     if app.whatsapp_statuses == Statuses::Drop {
         delivery.items.retain(|item| {
-            let is_dropped = item.is_usual_status();
+            let is_dropped = item.is_routine_status();
             if is_dropped {
                 counts.add(item.kind, ItemResult::Dropped);
             }
@@ -115,5 +115,5 @@ fn failed(response: Response, result: DeliveryResult) -> Reply {
 }
 
 fn reply(response: Response, facts: DeliveryFacts) -> Reply {
-    Reply { response, posted: Some(Posted::Whatsapp(facts)) }
+    Reply { response, posted: Some(Posted::Whatsapp(Box::new(facts))) }
 }

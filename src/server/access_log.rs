@@ -87,7 +87,7 @@ fn count_items(metrics: &Metrics, counts: &ItemCounts) {
     for kind in Kind::ALL {
         for result in ItemResult::ALL {
             let count = counts.of(*kind, *result);
-            metrics.whatsapp_items(*kind as usize, *result as usize).fetch_add(count, Relaxed);
+            metrics.whatsapp_items(*kind, *result).fetch_add(count, Relaxed);
         }
     }
 }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use crossbeam_channel::Receiver;
 use rusqlite::Connection;
 
+use super::write::feed_order::EpochState;
 use super::write::items;
 use super::write::tombstones::{self, Salt};
 use super::*;
 use crate::log::Level;
-use crate::whatsapp::{Item, ItemCounts, ItemKey, ItemResult, Kind, Mapping};
+use crate::whatsapp::{Item, ItemCounts, ItemKey, ItemResult, Kind, Mapping, message_key};
 
 fn message(id: &str) -> Message {
     let body = format!(r#"{{"message_id":"{id}","from":"+1","to":"+2","ts":"2025-01-15T10:00:00Z"}}"#);
@@ -17,7 +18,7 @@ fn message(id: &str) -> Message {
 }
 
 /// The item of a message; an id has several contents.
-fn item(id: u16, content: u8, kind: Kind) -> Item {
+pub(super) fn item(id: u16, content: u8, kind: Kind) -> Item {
     let name = format!("m{id}");
     let mapping = match (kind, content % 5) {
         (Kind::Message, 4) => Mapping::Unmapped,
@@ -30,14 +31,14 @@ fn item(id: u16, content: u8, kind: Kind) -> Item {
     Item { kind, key, id: Some(name), original, mapping }
 }
 
-struct Opened {
-    store: Store,
+pub(super) struct Opened {
+    pub(super) store: Store,
     metrics: Arc<Metrics>,
     outcomes: (OutcomeSender, Receiver<Outcome>),
 }
 
 impl Opened {
-    fn new(path: &Path) -> Self {
+    pub(super) fn new(path: &Path) -> Self {
         let metrics = Arc::<Metrics>::default();
         let path = DatabasePath::resolve(path).unwrap();
         let log = Log::start(Level::Error).unwrap();
@@ -45,12 +46,12 @@ impl Opened {
         Self { store, metrics, outcomes: outcomes(Arc::new(Waker::new().unwrap())) }
     }
 
-    fn deliver(&self, ticket: usize, items: Vec<Item>) {
+    pub(super) fn deliver(&self, ticket: usize, items: Vec<Item>) {
         self.store.insert_delivery(Delivery { items }, self.outcomes.0.waiter(ticket));
     }
 
     /// What became of so many, in the order of their tickets.
-    fn heard(&self, count: usize) -> Vec<Result<Stored, StoreError>> {
+    pub(super) fn heard(&self, count: usize) -> Vec<Result<Stored, StoreError>> {
         let heard: BTreeMap<usize, _> = (0..count)
             .map(|_| self.outcomes.1.recv().unwrap())
             .map(|outcome| (outcome.ticket, outcome.result))
@@ -60,7 +61,7 @@ impl Opened {
     }
 }
 
-fn number(database: &Connection, sql: &str) -> i64 {
+pub(super) fn number(database: &Connection, sql: &str) -> i64 {
     database.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
@@ -230,4 +231,128 @@ fn the_first_item_makes_its_table_and_no_connection_is_opened_anew_for_that() {
     use std::sync::atomic::Ordering::Relaxed;
     assert_eq!(opened.metrics.messages_stored.load(Relaxed), 4);
     assert_eq!(opened.metrics.commit_failures.load(Relaxed), 0);
+}
+
+/// A message with an original of so many bytes.
+fn with_original(id: u16, bytes: usize) -> Item {
+    let name = format!("m{id}");
+    let key = ItemKey { id: message_key(&name), content: [0; 16] };
+    let original = format!("{{\"value\" : \r\n\"{}\"}}", "x".repeat(bytes)).into_bytes().into();
+    Item {
+        kind: Kind::Message,
+        key,
+        id: Some(name.clone()),
+        original,
+        mapping: Mapping::Message(message(&name)),
+    }
+}
+
+fn page(store: &Store, query: &str) -> Page {
+    store.page(&PageQuery::parse(query).unwrap(), Instant::now()).unwrap()
+}
+
+fn feed_page(store: &Store, start: FeedStart, originals: bool) -> FeedRows {
+    store.feed(FeedRange { start, limit: 1000, originals }, Instant::now()).unwrap().unwrap()
+}
+
+#[test]
+fn originals_come_as_they_were_with_those_who_ask_and_where_there_are_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&folder.path().join("app.db"));
+    let originals =
+        |rows: &[StoredMessage]| -> Vec<bool> { rows.iter().map(|row| row.original.is_some()).collect() };
+    opened.store.insert(message("m0"), opened.outcomes.0.waiter(0));
+    opened.heard(1);
+    assert_eq!(originals(&page(&opened.store, "original=1").rows), [false], "there is no table");
+    assert_eq!(feed_page(&opened.store, FeedStart::Beginning, true).rows[0].0.original, None);
+    // The same message once more with another content, and a status of its id.
+    let mut status = with_original(1, 1);
+    status.kind = Kind::Status;
+    (status.key.content, status.mapping) = ([2; 16], Mapping::NotAMessage);
+    let mut again = with_original(1, 2);
+    again.key.content = [1; 16];
+    opened.deliver(0, vec![status, with_original(1, 3), again]);
+    opened.heard(1);
+    let expected = "{\"message_id\":\"m1\",\"from\":\"+1\",\"to\":\"+2\",\"ts\":\"2025-01-15T10:00:00Z\",\
+         \"text\":null,\"original\":{\"value\" : \r\n\"xxx\"}}";
+    let rows = page(&opened.store, "original=1").rows;
+    assert_eq!(originals(&rows), [false, true]);
+    assert_eq!(serde_json::to_string(&rows[1]).unwrap(), expected);
+    let rows = feed_page(&opened.store, FeedStart::Beginning, true).rows;
+    assert_eq!(serde_json::to_string(&rows[1].0).unwrap(), expected);
+    for query in ["", "original=0", "original="] {
+        assert_eq!(originals(&page(&opened.store, query).rows), [false, false]);
+    }
+    assert_eq!(feed_page(&opened.store, FeedStart::Beginning, false).rows[1].0.original, None);
+}
+
+#[test]
+fn a_page_ends_where_originals_are_large_and_the_next_goes_on_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = Opened::new(&folder.path().join("app.db"));
+    for id in 10..18 {
+        opened.deliver(0, vec![with_original(id, 3 << 20)]);
+        opened.heard(1);
+    }
+    let all: Vec<String> = (10..18).map(|id| format!("m{id}")).collect();
+    let (mut start, mut seen) = (FeedStart::Beginning, Vec::new());
+    loop {
+        let rows = feed_page(&opened.store, start, true);
+        assert!(rows.rows.len() <= 2);
+        seen.extend(rows.rows.into_iter().map(|(row, _)| row.message_id));
+        start = FeedStart::After(rows.cursor);
+        if !rows.more {
+            break;
+        }
+    }
+    assert_eq!(seen, all);
+    let (mut query, mut seen) = ("limit=100&original=1".to_owned(), Vec::new());
+    loop {
+        let found = page(&opened.store, &query);
+        assert!(found.rows.len() <= 2 && found.total == 8);
+        seen.extend(found.rows.into_iter().map(|row| row.message_id));
+        let Some(next) = found.next else { break };
+        let link = PageQuery::parse(&query).unwrap().next_link(&next);
+        assert!(link.contains("&original=1&"), "{link}");
+        query = link.split_once('?').unwrap().1.to_owned();
+    }
+    assert_eq!(seen, all);
+    assert_eq!(page(&opened.store, "limit=100").rows.len(), 8);
+}
+
+#[test]
+fn a_body_for_which_there_is_no_room_leaves_nothing_of_it_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    drop(Opened::new(&path));
+    let connection = database::schema::open_for_writing(&path).unwrap();
+    let pages = number(&connection, "PRAGMA page_count");
+    let store = |most: i64| {
+        number(&connection, &format!("PRAGMA max_page_count = {most}"));
+        let items = vec![with_original(1, 100), with_original(2, 1 << 20)];
+        let body = [write::batch::Insert::Delivery(Delivery { items })];
+        database::transaction::in_transaction(&connection, |connection| {
+            let batch = write::batch::insert_batch(connection, EpochState::Begun, body.iter())?;
+            Ok(batch.created.len())
+        })
+    };
+    let error = store(pages + 20).unwrap_err();
+    assert_eq!(StoreError::from(error), StoreError::DiskFull);
+    assert_eq!(number(&connection, "SELECT COUNT(*) FROM messages"), 0);
+    assert_eq!(number(&connection, "PRAGMA user_version"), 4, "nor is the table");
+    assert_eq!(store(pages + 2000).unwrap(), 2);
+    assert_eq!(number(&connection, "SELECT COUNT(*) FROM messages_items"), 2);
+}
+
+#[test]
+fn a_body_is_not_acknowledged_into_a_file_that_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let opened = Opened::new(&path);
+    opened.deliver(0, vec![item(1, 0, Kind::Message)]);
+    assert!(opened.heard(1)[0].is_ok());
+    std::fs::rename(&path, folder.path().join("away.db")).unwrap();
+    opened.deliver(0, vec![item(2, 0, Kind::Message)]);
+    assert_eq!(opened.heard(1), [Err(StoreError::Replaced)]);
+    std::fs::rename(folder.path().join("away.db"), &path).unwrap();
 }

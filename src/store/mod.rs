@@ -12,6 +12,8 @@
 mod checkpoint;
 mod database;
 #[cfg(test)]
+mod delivery_crash_tests;
+#[cfg(test)]
 mod delivery_tests;
 mod error;
 mod index;

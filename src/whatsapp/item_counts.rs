@@ -4,11 +4,8 @@ use std::ops::AddAssign;
 
 use super::{ItemResult, Kind};
 
-const KINDS: usize = Kind::Other as usize + 1;
-const RESULTS: usize = ItemResult::Dropped as usize + 1;
-
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ItemCounts([[u64; RESULTS]; KINDS]);
+pub struct ItemCounts([[u64; ItemResult::ALL.len()]; Kind::ALL.len()]);
 
 impl ItemCounts {
     pub fn add(&mut self, kind: Kind, result: ItemResult) {

@@ -1,12 +1,28 @@
 //! A delivery is what one body of WhatsApp holds, item by item (contract, section 14).
 
+mod envelope;
 mod item_counts;
-mod stand_in;
+mod json;
+mod key;
+mod mapping;
+mod names;
+mod split;
+#[cfg(test)]
+mod split_tests;
+mod text;
 
 use crate::message::Message;
+use json::Json;
 
+pub use crate::metrics::{ItemKind as Kind, ItemResult};
 pub use item_counts::ItemCounts;
-pub use stand_in::split;
+pub use key::message_key;
+pub use mapping::map_again;
+pub use names::names;
+pub use split::split;
+
+/// What WhatsApp says of each message that went out, where all went well or it failed.
+const ROUTINE_STATUSES: [&str; 4] = ["sent", "delivered", "read", "failed"];
 
 /// What one body holds.
 #[derive(Debug)]
@@ -43,19 +59,22 @@ pub enum Mapping {
     Unmapped,
 }
 
-/// What an item is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Message,
-    Status,
-    Other,
+impl Item {
+    /// Says that a message was sent, delivered, read, or failed, and nothing else: what may be dropped.
+    pub fn is_routine_status(&self) -> bool {
+        let status = || {
+            let statuses = Json::read(&self.original)?.get("value")?.get("statuses")?;
+            statuses
+                .elements()
+                .next()?
+                .get("status")?
+                .string()
+                .map(|status| ROUTINE_STATUSES.contains(&&*status))
+        };
+        self.kind == Kind::Status && status().unwrap_or(false)
+    }
 }
 
-/// What became of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ItemResult {
-    Created,
-    Duplicate,
-    Unmapped,
-    Dropped,
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
 }

@@ -58,7 +58,7 @@ const STORE_FLOORS: [&[&str]; 9] = [
     &["index/indexer"],
     &["write"],
     &["maintenance"],
-    &["mod", "oracle", "delivery_tests"],
+    &["mod", "oracle", "delivery_tests", "delivery_crash_tests"],
 ];
 
 /// A file is read at one sitting.

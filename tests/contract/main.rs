@@ -57,6 +57,7 @@ mod webhook_fields;
 mod webhook_signature;
 mod webhook_validation;
 mod whatsapp_bodies;
+mod whatsapp_erase;
 mod whatsapp_file;
 mod whatsapp_handshake;
 mod whatsapp_outcomes;

@@ -54,12 +54,12 @@ fn refused(case: &str, ddl: &str, version: i64, said: &str) {
 fn newer_versions_and_files_without_their_messages_are_refused_and_untouched() {
     let own = own();
     let without = |object: &str| format!("{TABLE}{own} DROP {object};");
-    refused("a newer version", &format!("{TABLE}{own}"), 5, "upgrade");
+    refused("a newer version", &format!("{TABLE}{own}"), 6, "upgrade");
     refused("a part of a newer version", &without("TABLE messages_changes"), 9999, "upgrade");
     refused(
         "a newer version of another shape",
         &format!("{TABLE}{own} ALTER TABLE messages_store ADD COLUMN more;"),
-        5,
+        6,
         "upgrade",
     );
     refused("its messages are gone", &without("TABLE messages"), 4, "missing");

@@ -97,3 +97,16 @@ fn wrong_arguments_end_it_with_the_usage() {
         assert!(finished.stderr.contains("Usage:"), "{finished:?}");
     }
 }
+
+#[test]
+fn what_whatsapp_sent_is_asked_for_by_who_wants_it() {
+    for (arguments, is_wanted) in [(&[][..], false), (&["--original"][..], true)] {
+        let feed = FakeFeed::start();
+        feed.store(1);
+        let follower = follow(&feed, arguments);
+        follower.writes(&["m1"]);
+        follower.stop();
+        let asked = feed.asked();
+        assert!(asked.iter().all(|(target, _)| target.contains("&original=1&") == is_wanted), "{asked:?}");
+    }
+}

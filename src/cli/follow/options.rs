@@ -40,6 +40,8 @@ pub(super) struct FeedOptions {
     pub(super) state: PathBuf,
     pub(super) start: Start,
     pub(super) name: String,
+    /// With what WhatsApp sent.
+    pub(super) originals: bool,
 }
 
 /// What follows `follow`.
@@ -59,12 +61,14 @@ impl FollowOptions {
         let (mut batch, mut timeout, mut attempts, mut dead_letters) =
             (1, Duration::from_secs(DEFAULT_TIMEOUT_SECONDS), None, None);
         let mut destination = Destination::Stdout;
+        let mut originals = false;
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("url") => url = Some(url_of(parser, "--url")?),
                 Long("state") => state = Some(path(parser, "--state")?),
                 Long("from") => start = Some(start_of(parser)?),
                 Long("name") => name = Some(name_of(parser)?),
+                Long("original") => originals = true,
                 Long("from-file") => file = Some(path(parser, "--from-file")?),
                 Long("batch") => batch = number(parser, "--batch", 1..=MAX_BATCH_MESSAGES as u64)? as usize,
                 Long("timeout") => {
@@ -86,11 +90,17 @@ impl FollowOptions {
             None => {
                 let state = state.unwrap_or_else(|| default_state(name.as_deref().unwrap_or(DEFAULT_NAME)));
                 let name = name.unwrap_or_else(|| name_from(&state));
-                Origin::Feed(FeedOptions { url, state, start: start.unwrap_or(Start::Beginning), name })
+                Origin::Feed(FeedOptions {
+                    url,
+                    state,
+                    start: start.unwrap_or(Start::Beginning),
+                    name,
+                    originals,
+                })
             }
-            Some(_) if url.is_some() || state.is_some() || start.is_some() || name.is_some() => {
+            Some(_) if originals || url.is_some() || state.is_some() || start.is_some() || name.is_some() => {
                 return Err(
-                    "--from-file is read instead of a feed: it takes no --url, --state, --from or --name"
+                    "--from-file is read instead of a feed: it takes no --url, --state, --from, --name or --original"
                         .into(),
                 );
             }
@@ -205,6 +215,7 @@ mod tests {
         }
         assert_eq!(feed("").start, Start::Beginning);
         assert_eq!(feed("--from now").start, Start::Now);
+        assert!(feed("--original").originals && !feed("").originals);
     }
 
     #[test]
@@ -235,6 +246,7 @@ mod tests {
             ("--exec", "exec"),
             ("--post http://x --exec y", "one --exec or --post"),
             ("--from-file d --state s", "--from-file"),
+            ("--from-file d --original", "--original"),
             ("file", "file"),
             ("--bogus", "bogus"),
             ("--batch 7 --help", "help"),

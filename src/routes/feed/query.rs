@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::feed_cursor::FeedCursor;
-use crate::filter::integer;
+use crate::filter::{flag, integer};
 use crate::store::{FeedRange, FeedStart};
 use crate::url::query_parameters;
 use crate::validation_error::ValidationError;
@@ -28,8 +28,6 @@ pub(super) struct FeedQuery {
     pub(super) range: FeedRange,
     pub(super) wait: Duration,
     pub(super) consumer: Option<String>,
-    /// Adds what was kept beside a message (contract, section 14): nothing yet.
-    pub(super) original: bool,
 }
 
 impl FeedQuery {
@@ -54,12 +52,9 @@ impl FeedQuery {
         let limit = integer("limit", limit, DEFAULT_FEED_ROWS, 1, MAX_FEED_ROWS, &mut errors) as u32;
         let wait = integer("wait", wait, 0, 0, MAX_WAIT, &mut errors).unsigned_abs();
         errors.extend(consumer.as_deref().and_then(fault_of_name));
-        let original = original.as_deref().map_or(Ok(false), flag).unwrap_or_else(|error| {
-            errors.push(error);
-            false
-        });
-        let range = FeedRange { start, limit };
-        let query = Self { range, wait: Duration::from_secs(wait), consumer, original };
+        let originals = flag("original", original.as_deref(), &mut errors);
+        let range = FeedRange { start, limit, originals };
+        let query = Self { range, wait: Duration::from_secs(wait), consumer };
         if errors.is_empty() { Ok(query) } else { Err(errors) }
     }
 }
@@ -94,31 +89,21 @@ fn fault_of_name(name: &str) -> Option<ValidationError> {
     Some(error.with_text(name))
 }
 
-fn flag(text: &str) -> Result<bool, ValidationError> {
-    match text {
-        "1" => Ok(true),
-        "0" => Ok(false),
-        _ => Err(ValidationError::new("literal_error", &["query", "original"], "Input should be '0' or '1'")
-            .with_ctx(json!({ "expected": "'0' or '1'" }))
-            .with_text(text)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn without_parameters_it_is_the_first_page_at_once() {
-        let range = FeedRange { start: FeedStart::Beginning, limit: 100 };
-        let plain = FeedQuery { range, wait: Duration::ZERO, consumer: None, original: false };
+        let range = FeedRange { start: FeedStart::Beginning, limit: 100, originals: false };
+        let plain = FeedQuery { range, wait: Duration::ZERO, consumer: None };
         assert_eq!(FeedQuery::parse("").unwrap(), plain);
-        assert_eq!(FeedQuery::parse("after=&unknown=1&original=0").unwrap(), plain);
+        assert_eq!(FeedQuery::parse("after=&unknown=1&original=0&original=").unwrap(), plain);
         let full =
             FeedQuery::parse("limit=abc&after=now&limit=1000&wait=55&consumer=a.b_c-9&original=1").unwrap();
-        let range = FeedRange { start: FeedStart::Now, limit: 1000 };
+        let range = FeedRange { start: FeedStart::Now, limit: 1000, originals: true };
         let consumer = Some("a.b_c-9".to_owned());
-        assert_eq!(full, FeedQuery { range, wait: Duration::from_secs(55), consumer, original: true });
+        assert_eq!(full, FeedQuery { range, wait: Duration::from_secs(55), consumer });
     }
 
     #[test]
@@ -138,7 +123,6 @@ mod tests {
             ("consumer=%C3%A9", "consumer", "string_pattern_mismatch"),
             (&long, "consumer", "string_too_long"),
             ("original=2", "original", "literal_error"),
-            ("original=", "original", "literal_error"),
         ] {
             let errors = FeedQuery::parse(query).unwrap_err();
             let named: Vec<_> = errors.iter().map(|error| (error.loc[1].as_str(), error.kind)).collect();

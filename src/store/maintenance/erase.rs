@@ -9,6 +9,8 @@
 //! - The ids stay known for a while as hashes ([`crate::store::write::tombstones`]): sent again, a message stays erased.
 //! - Cut short it has erased a part; done again it erases the rest.
 
+mod items;
+
 use std::fmt::Display;
 use std::fs;
 use std::io;
@@ -40,14 +42,22 @@ const ERASE_POLL: Duration = Duration::from_millis(1);
 /// from being emptied is given up after ten seconds.
 const ERASE_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How much went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erased {
+    pub messages: u64,
+    /// Of WhatsApp: messages, statuses, and whatever else named somebody.
+    pub items: u64,
+}
+
 /// Erases every message of these senders that was stored before; `to_the_last_byte` also writes the file anew,
-/// during which nobody can commit. Gives their number. `progress` hears of messages erased and messages found.
+/// during which nobody can commit. Gives their numbers. `progress` hears of messages erased and messages found.
 pub fn erase(
     database: &DatabasePath,
     senders: &[String],
     to_the_last_byte: bool,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<u64, OpenError> {
+) -> Result<Erased, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(database, &error);
     let version = schema::inspect(database)?;
     if version < VERSION {
@@ -78,6 +88,7 @@ pub fn erase(
             progress(erased, all);
         }
     }
+    let items = erase_items(&connection, &lock, senders).map_err(failed)?;
     // From here on no index that knew the messages is read.
     let remove = |connection: &Connection| changes::remove(connection, i64::MAX, REMOVAL_SLICE);
     while slice(&connection, &lock, remove).map_err(failed)? {}
@@ -95,6 +106,23 @@ pub fn erase(
     let emptied = wal_room::truncate(&connection, &lock, ERASE_PATIENCE);
     drop(connection);
     remove_from_other_files(database, emptied)?;
+    Ok(Erased { messages: erased, items })
+}
+
+/// The key of an item is hashed into its tombstone as the id of a message is.
+fn erase_items(connection: &Connection, lock: &Lock, senders: &[String]) -> rusqlite::Result<u64> {
+    let Some(last) = patiently(|| items::last(connection))? else {
+        return Ok(0);
+    };
+    let (mut erased, mut after) = (0, 0);
+    while let Some((found, through)) = patiently(|| items::find(connection, senders, after, last))? {
+        after = through;
+        for some in found.chunks(ERASE_SLICE) {
+            slice(connection, lock, |connection| items::overwrite(connection, some))?;
+            erased +=
+                slice(connection, lock, |connection| items::delete(connection, some, now(connection)?))?;
+        }
+    }
     Ok(erased)
 }
 
@@ -184,9 +212,12 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
 
 /// Deletes those that are still what they were, and puts their tombstones.
 fn delete(connection: &Connection, rows: &[ErasableRow]) -> rusqlite::Result<u64> {
-    // A clock that was set back is no reason to forget an id at once.
-    let at = due::now().max(due::read(connection)?.unwrap_or(0));
-    deletion::delete(connection, SENT_BY, rows, at)
+    deletion::delete(connection, SENT_BY, rows, now(connection)?)
+}
+
+/// A clock that was set back is no reason to forget an id at once.
+fn now(connection: &Connection) -> rusqlite::Result<i64> {
+    Ok(due::now().max(due::read(connection)?.unwrap_or(0)))
 }
 
 /// Removes the index. One that a running service uses loses its name, and the service, which looks for it

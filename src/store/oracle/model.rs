@@ -53,6 +53,7 @@ impl Model {
                 ts,
                 text,
                 created_at: Some(shown(&bytes(6))).filter(|_| row.get_ref(6).unwrap() != ValueRef::Null),
+                original: None,
             };
             Ok((key, message, folded))
         };

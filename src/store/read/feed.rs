@@ -7,6 +7,7 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::originals::{Original, Originals};
 use super::page::{StoredMessage, stored_message};
 use crate::feed_cursor::{FeedCursor, fingerprint};
 use crate::store::error::StoreError;
@@ -31,6 +32,8 @@ pub enum FeedStart {
 pub struct FeedRange {
     pub start: FeedStart,
     pub limit: u32,
+    /// With what WhatsApp sent.
+    pub originals: bool,
 }
 
 /// A page of the feed.
@@ -72,7 +75,7 @@ pub(in crate::store) fn read(
             None => cursor,
         },
     };
-    let rows = rows(connection, &order, start, range.limit)?;
+    let rows = rows(connection, &order, start, range)?;
     let cursor = rows.last().map_or(start, |(_, cursor)| *cursor);
     let more = order.last.is_some_and(|last| cursor.position < last);
     Ok(Ok(FeedRows { rows, cursor, more }))
@@ -181,13 +184,14 @@ fn rows(
     connection: &Connection,
     order: &Order,
     start: FeedCursor,
-    limit: u32,
+    range: FeedRange,
 ) -> rusqlite::Result<Vec<(StoredMessage, FeedCursor)>> {
+    let originals = Originals::new(connection, range.originals)?;
     let mut statement = connection.prepare_cached(
         "SELECT message_id, from_msisdn, to_msisdn, ts, text, created_at, rowid FROM messages \
          WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
     )?;
-    let mut found = statement.query((start.position, limit))?;
+    let mut found = statement.query((start.position, range.limit))?;
     let (mut rows, mut bytes) = (Vec::new(), 0);
     let mut span: Option<Span> = None;
     while let Some(row) = found.next()? {
@@ -198,8 +202,10 @@ fn rows(
         };
         let epoch = span.insert(current).epoch;
         let fingerprint = of_id(order.store, row, 0)?;
-        let message = stored_message(row)?;
+        let mut message = stored_message(row)?;
+        message.original = originals.of(&message.message_id)?;
         bytes += message.message_id.len() + message.text.as_ref().map_or(0, String::len);
+        bytes += message.original.as_ref().map_or(0, Original::len);
         rows.push((message, FeedCursor { store: order.store, position, epoch, fingerprint }));
         if bytes >= MAX_PAGE_BYTES {
             break;

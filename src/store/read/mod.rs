@@ -5,6 +5,7 @@
 
 pub(in crate::store) mod feed;
 mod interrupt;
+pub(in crate::store) mod originals;
 pub(in crate::store) mod page;
 mod pool;
 mod pooled_connection;

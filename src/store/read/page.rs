@@ -8,6 +8,7 @@ use rusqlite::{Connection, Row};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::Snapshot;
+use super::originals::{Original, Originals};
 use super::search::{self, Matches};
 use super::selection::{Selection, Source, Window};
 use super::total::{self, in_tail};
@@ -30,17 +31,22 @@ pub struct StoredMessage {
     pub text: Option<String>,
     /// `None` in some rows of other implementations. Not a part of what is shown in a list.
     pub created_at: Option<String>,
+    /// Where it was asked for and there is one.
+    pub original: Option<Original>,
 }
 
-/// As a row of a list: the contract's five members in its order.
+/// As a row of a list: the contract's five members in its order, and the original.
 impl Serialize for StoredMessage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("message", 5)?;
+        let mut fields = serializer.serialize_struct("message", 6)?;
         fields.serialize_field("message_id", &self.message_id)?;
         fields.serialize_field("from", &self.from)?;
         fields.serialize_field("to", &self.to)?;
         fields.serialize_field("ts", &self.ts)?;
         fields.serialize_field("text", &self.text)?;
+        if let Some(original) = &self.original {
+            fields.serialize_field("original", original.json())?;
+        }
         fields.end()
     }
 }
@@ -83,13 +89,15 @@ pub(in crate::store) fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Resul
         }
     };
     // One more than the page holds, and each of them is there: so this alone says whether more follow.
-    let found = fetch(connection, &keys, filter)?;
-    let limit = query.limit as usize;
-    let next = match keys.get(limit.saturating_sub(1)..) {
-        Some([last, next, ..]) => Some(Cursor::between(last, next)),
+    let mut rows = fetch(connection, &keys, filter)?;
+    rows.truncate(query.limit as usize);
+    let originals = Originals::new(connection, query.original)?;
+    originals.add(&mut rows)?;
+    let next = match keys.get(rows.len().saturating_sub(1)..) {
+        Some([last, next, ..]) if !rows.is_empty() => Some(Cursor::between(last, next)),
         _ => None,
     };
-    Ok(Page { rows: found.into_iter().take(limit).collect(), total, next })
+    Ok(Page { rows, total, next })
 }
 
 /// Where a walk goes on.
@@ -192,5 +200,6 @@ pub(in crate::store) fn stored_message(row: &Row<'_>) -> rusqlite::Result<Stored
         ts: required(3)?,
         text: text(row, 4)?,
         created_at: text(row, 5)?,
+        original: None,
     })
 }

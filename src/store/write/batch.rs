@@ -13,7 +13,7 @@ use crate::store::database::transaction::{data_version, schema_version};
 use crate::whatsapp::{Delivery, ItemCounts};
 
 /// Something that is stored whole or not at all.
-pub(super) enum Insert {
+pub(in crate::store) enum Insert {
     Message(Message),
     Delivery(Delivery),
 }
@@ -37,10 +37,10 @@ pub enum Stored {
 }
 
 /// What a transaction has done.
-pub(super) struct InsertedBatch<'a> {
+pub(in crate::store) struct InsertedBatch<'a> {
     pub(super) outcomes: Vec<Stored>,
     /// The messages that were not there before.
-    pub(super) created: Vec<&'a Message>,
+    pub(in crate::store) created: Vec<&'a Message>,
     /// SQLite's count of the commits of others, where asking for it takes no lock of its own.
     pub(super) data_version: i64,
     /// The number of the schema, where this has changed it.
@@ -48,7 +48,7 @@ pub(super) struct InsertedBatch<'a> {
 }
 
 /// To be called in a transaction; when that is committed, the epoch has begun.
-pub(super) fn insert_batch<'a>(
+pub(in crate::store) fn insert_batch<'a>(
     connection: &Connection,
     epoch: EpochState,
     inserts: impl Iterator<Item = &'a Insert> + Clone,

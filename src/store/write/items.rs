@@ -52,17 +52,12 @@ fn is_forgotten(inserter: &Inserter<'_, '_>, item: &Item) -> rusqlite::Result<bo
 /// False if it is there.
 fn keep(connection: &Connection, item: &Item, created_at: &str) -> rusqlite::Result<bool> {
     let Item { kind, key, id, original, mapping } = item;
-    let kind = match kind {
-        Kind::Message => "message",
-        Kind::Status => "status",
-        Kind::Other => "other",
-    };
     let mapping = match mapping {
         Mapping::Message(_) => "mapped",
         Mapping::NotAMessage => "none",
         Mapping::Unmapped => "unmapped",
     };
-    let values = params![key.id, key.content, kind, id, mapping, created_at, original];
+    let values = params![key.id, key.content, kind.label(), id, mapping, created_at, original];
     if connection.prepare_cached(INSERT)?.execute(values)? == 1 {
         return Ok(true);
     }

@@ -302,6 +302,29 @@ mod tests {
     }
 
     #[test]
+    fn a_body_takes_the_place_of_its_items_until_it_is_taken_up() {
+        // Commands that wait, places that bodies have taken beyond these, items; what is taken then.
+        for (waiting, taken, items, expected) in [
+            (0, 0, 1, Some(0)),
+            (0, 0, 500, Some(499)),
+            (0, 0, 131_072, Some(MAX_BATCH - 1)),
+            (1, 499, 500, Some(998)),
+            (WRITER_QUEUE - 1, 0, 1, Some(0)),
+            (WRITER_QUEUE - 1, 0, 2, None),
+            (WRITER_QUEUE, 0, 2, None),
+            (10, WRITER_QUEUE - 20, 10, Some(WRITER_QUEUE - 11)),
+            (10, WRITER_QUEUE - 20, 11, None),
+        ] {
+            let others = Arc::new(AtomicUsize::new(taken));
+            let places = Places::take(&others, waiting, items);
+            let after = places.as_ref().map(|_| others.load(SeqCst));
+            assert_eq!(after, expected, "{waiting} {taken} {items}");
+            drop(places);
+            assert_eq!(others.load(SeqCst), taken);
+        }
+    }
+
+    #[test]
     fn a_panic_in_the_last_batch_does_not_keep_the_writer_from_stopping() {
         let folder = tempfile::tempdir().unwrap();
         let writer = Arc::new(writer(&folder.path().join("app.db")));

@@ -1,0 +1,75 @@
+//! Erasure reaches the items of WhatsApp that name a person: what they sent, statuses about messages to them, their entries.
+
+use rusqlite::Connection;
+
+use crate::store::database::migrations::has_items;
+use crate::store::write::tombstones;
+use crate::whatsapp::names;
+
+/// Items that are looked at in one go, some hundred KiB; one can be as large as a body.
+const ITEMS_SCAN: usize = 256;
+
+/// An item that is to go: its number, and its key.
+pub(super) struct ErasableItem(i64, [Vec<u8>; 2]);
+
+/// Of the items behind `after`, up to `last`, those that name one of the people; and up to where this has looked. `None`
+/// at the end.
+pub(super) fn find(
+    connection: &Connection,
+    people: &[String],
+    after: i64,
+    last: i64,
+) -> rusqlite::Result<Option<(Vec<ErasableItem>, i64)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT item, id_hash, content_hash, CAST(original AS BLOB) FROM messages_items \
+         WHERE item > ?1 AND item <= ?2 ORDER BY item LIMIT ?3",
+    )?;
+    let mut rows = statement.query((after, last, ITEMS_SCAN as i64))?;
+    let (mut found, mut through) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        let item = row.get(0)?;
+        through = Some(item);
+        let original = row.get_ref(3)?.as_bytes_or_null()?.unwrap_or_default();
+        if people.iter().any(|person| names(original, person)) {
+            found.push(ErasableItem(item, [row.get(1)?, row.get(2)?]));
+        }
+    }
+    Ok(through.map(|through| (found, through)))
+}
+
+/// The number of the last item, where there is any.
+pub(super) fn last(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    if !has_items(connection)? {
+        return Ok(None);
+    }
+    connection.query_row("SELECT max(item) FROM messages_items", [], |row| row.get(0))
+}
+
+/// Overwrites items where they stand, as texts are ([`super::deletion`]). To be called in a transaction.
+pub(super) fn overwrite(connection: &Connection, items: &[ErasableItem]) -> rusqlite::Result<()> {
+    let mut overwrite = connection.prepare_cached(
+        "UPDATE messages_items SET original = zeroblob(octet_length(original)), \
+         message_id = CASE WHEN message_id <> '' THEN printf('%.*c', octet_length(message_id), '0') END \
+         WHERE item = ?1 AND id_hash = ?2 AND content_hash = ?3",
+    )?;
+    items
+        .iter()
+        .try_for_each(|ErasableItem(item, [id, content])| overwrite.execute((item, id, content)).map(drop))
+}
+
+/// Deletes those that are still what they were, and puts their tombstones. To be called in a transaction. Gives their
+/// number.
+pub(super) fn delete(connection: &Connection, items: &[ErasableItem], at: i64) -> rusqlite::Result<u64> {
+    let salt = tombstones::Salt::read(connection)?;
+    let mut delete = connection.prepare_cached(
+        "DELETE FROM messages_items WHERE item = ?1 AND id_hash = ?2 AND content_hash = ?3",
+    )?;
+    let mut deleted = 0;
+    for ErasableItem(item, [id, content]) in items {
+        if delete.execute((item, id, content))? > 0 {
+            deleted += 1;
+            tombstones::put(connection, &salt, &[&id[..], content].concat(), at)?;
+        }
+    }
+    Ok(deleted)
+}
