@@ -1,8 +1,8 @@
-//! `erase --sender` reaches what WhatsApp sent of a person, and to them.
+//! `erase --sender` reaches what WhatsApp sent of a person, as does `RETENTION_DAYS` what is old.
 
 use std::fs;
 
-use crate::fixtures::message;
+use crate::fixtures::{eventually, message};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -70,4 +70,22 @@ fn items_that_name_somebody_are_gone_from_the_file_and_do_not_come_back() {
     }
     let again = setup.run(&["erase", "--sender", "+4915207777777"]);
     assert_eq!(again.stdout, "0 messages erased\n", "it may be done again");
+}
+
+#[test]
+fn items_go_with_their_time_and_those_behind_stay() {
+    let setup = with_items();
+    let dated = "UPDATE messages_items SET created_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', iif(item <= 4, '-9 days', '-1 days'));
+         UPDATE messages_retention SET believed_clock = strftime('%s', 'now') - 3600";
+    setup.database().execute_batch(dated).expect("the file is ours");
+    let service = setup.with("RETENTION_DAYS", "7").start();
+    let left = eventually("the old ones are gone", || {
+        let items =
+            service.database().query_row("SELECT COUNT(*), min(item) FROM messages_items", [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            });
+        items.ok().filter(|(count, _)| *count < 6)
+    });
+    assert_eq!(left, (2, 5));
+    assert_eq!(count(&service.stop(), "messages_forgotten"), 4);
 }

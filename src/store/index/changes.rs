@@ -183,3 +183,16 @@ fn put_in(
         _ => Ok(()),
     }
 }
+
+/// Changes that are kept for an index that cannot be had; 10 MB. It is made anew later.
+const MAX_CHANGES: usize = 100_000;
+
+/// The last change, if there are more than are kept for an index that cannot be had.
+pub(in crate::store) fn too_many(messages: &Connection) -> rusqlite::Result<Option<i64>> {
+    messages.query_row(
+        "SELECT max(change) FROM messages_changes \
+         WHERE EXISTS (SELECT 1 FROM messages_changes LIMIT 1 OFFSET ?1)",
+        [MAX_CHANGES as i64],
+        |row| row.get(0),
+    )
+}

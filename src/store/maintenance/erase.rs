@@ -9,8 +9,6 @@
 //! - The ids stay known for a while as hashes ([`crate::store::write::tombstones`]): sent again, a message stays erased.
 //! - Cut short it has erased a part; done again it erases the rest.
 
-mod items;
-
 use std::fmt::Display;
 use std::fs;
 use std::io;
@@ -21,6 +19,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::deletion::{self, Target};
+use super::items;
 use super::retention::due;
 use super::wal_room;
 use crate::limits::REMOVAL_SLICE;

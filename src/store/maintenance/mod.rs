@@ -6,6 +6,7 @@ mod deletion;
 pub(in crate::store) mod erase;
 pub(in crate::store) mod export;
 pub(in crate::store) mod import;
+mod items;
 pub(in crate::store) mod restore;
 pub(in crate::store) mod retention;
 mod vacuum;

@@ -23,11 +23,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 
-use super::deletion;
+use super::{deletion, items};
 use crate::limits::{BUSY_WEBHOOKS, DELETION_POLL, EXPIRY_INTERVAL, EXPIRY_SLICE, REMOVAL_SLICE};
 use crate::log::{Level, Line, Log};
 use crate::metrics::{Metrics, Priority};
 use crate::os;
+use crate::store::database::migrations::has_items;
 use crate::store::database::{schema, wal};
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
@@ -49,8 +50,6 @@ const EXPIRY_INDEX_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the service looks whether a look for old messages is due, and at changes that the index knows. A change is
 /// removed at the second look, so that the disk has most likely taken the index in.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
-/// Changes that are kept for an index that cannot be had; 10 MB. It is made anew later.
-const MAX_CHANGES: usize = 100_000;
 /// How long the tombstone of a message stays. Senders try again for up to seven days.
 const TOMBSTONES_STAY: Duration = Duration::from_secs(8 * 86_400);
 /// How often tombstones are gone through for those that have stayed for longer.
@@ -277,7 +276,31 @@ impl RetentionLoop {
                 expired += self.expire_slice(&messages, slice)?;
             }
         }
-        Ok((expired, true))
+        Ok((expired, self.expire_items(&messages, &calendar, pass_began)?))
+    }
+
+    /// Deletes every item of WhatsApp that is too old, as far as it comes before the next look. Whether that was all.
+    fn expire_items(
+        &mut self,
+        messages: &Connection,
+        calendar: &Calendar,
+        pass_began: Instant,
+    ) -> Result<bool, StoreError> {
+        let at = self.now;
+        while has_items(messages)? {
+            let expired = age::first_items(messages, calendar, EXPIRY_SLICE)?;
+            if expired.is_empty() {
+                break;
+            }
+            if self.stopping || pass_began.elapsed() >= EXPIRY_INTERVAL {
+                return Ok(false);
+            }
+            self.slice(EXPIRY_REST, move |connection| {
+                items::overwrite(connection, &expired)?;
+                items::delete(connection, &expired, at)
+            })?;
+        }
+        Ok(true)
     }
 
     fn expire_slice(
@@ -337,7 +360,7 @@ impl RetentionLoop {
         let known = self.changes_known_to_index();
         let through = match known {
             Some(_) => self.known.map_or(0, |(through, _)| through),
-            None => too_many_changes(&*self.messages()?)?.unwrap_or(0),
+            None => changes::too_many(&*self.messages()?)?.unwrap_or(0),
         };
         while self.removed < through && !self.stopping {
             let remove = move |connection: &Connection| changes::remove(connection, through, REMOVAL_SLICE);
@@ -374,14 +397,4 @@ impl RetentionLoop {
         }
         self.failing = failing;
     }
-}
-
-/// The last change, if there are more than are kept for an index that cannot be had.
-fn too_many_changes(messages: &Connection) -> rusqlite::Result<Option<i64>> {
-    messages.query_row(
-        "SELECT max(change) FROM messages_changes \
-         WHERE EXISTS (SELECT 1 FROM messages_changes LIMIT 1 OFFSET ?1)",
-        [MAX_CHANGES as i64],
-        |row| row.get(0),
-    )
 }

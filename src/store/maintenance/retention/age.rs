@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::due::rfc3339;
 use crate::store::maintenance::deletion::Target;
+use crate::store::maintenance::items::ErasableItem;
 use crate::timestamp::{InstantKey, parse_instant};
 
 /// A `created_at` before this was written by a clock that had lost its battery, or by nobody.
@@ -92,6 +93,29 @@ pub(super) fn last_too_old(
         }
     }
     Ok(last)
+}
+
+/// The first items of WhatsApp that are too old by the same rule, of the first `most`.
+pub(super) fn first_items(
+    connection: &Connection,
+    calendar: &Calendar,
+    most: usize,
+) -> rusqlite::Result<Vec<ErasableItem>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT item, id_hash, content_hash, CAST(created_at AS BLOB) FROM messages_items ORDER BY item LIMIT ?1",
+    )?;
+    let mut rows = statement.query([most as i64])?;
+    let (mut items, mut old) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let age = calendar.age(&row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default());
+        if age == Age::Young {
+            break;
+        }
+        items.push(ErasableItem(row.get(0)?, [row.get(1)?, row.get(2)?]));
+        old = if age == Age::Old { items.len() } else { old };
+    }
+    items.truncate(old);
+    Ok(items)
 }
 
 /// The first messages, up to `most` of them, of those up to that row. None behind one that is not too old: where

@@ -1,4 +1,5 @@
-//! Erasure reaches the items of WhatsApp that name a person: what they sent, statuses about messages to them, their entries.
+//! An item of WhatsApp is deleted as a message is, with nothing left behind but a tombstone: when it names who is erased
+//! (what they sent, statuses about messages to them, their entries), or when it is too old.
 
 use rusqlite::Connection;
 
@@ -10,7 +11,7 @@ use crate::whatsapp::names;
 const ITEMS_SCAN: usize = 256;
 
 /// An item that is to go: its number, and its key.
-pub(super) struct ErasableItem(i64, [Vec<u8>; 2]);
+pub(super) struct ErasableItem(pub(super) i64, pub(super) [Vec<u8>; 2]);
 
 /// Of the items behind `after`, up to `last`, those that name one of the people; and up to where this has looked. `None`
 /// at the end.
