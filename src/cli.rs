@@ -3,12 +3,15 @@
 mod check;
 mod erase;
 mod export;
+mod export_items;
 mod follow;
 mod healthcheck;
 mod import;
+mod input_lines;
 mod probe;
 mod progress;
 mod reload;
+mod remap;
 mod running;
 mod serve;
 mod signals;
@@ -29,6 +32,7 @@ use crate::os;
 use crate::signature::sign;
 use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
+use export::ExportForm;
 use progress::shown;
 use streams::{Stdin, print, say, say_line};
 
@@ -60,7 +64,9 @@ Commands:
   restore FILE   put a backup in the place of the database, while no service uses it
   check [FILE]   exit 0 if the database, or FILE, is sound, and its index agrees with it
   export         write messages to stdout, one line of JSON each, also while they come;
-                 --csv, and the filters of GET /messages: --from X, --since X, --q X
+                 --csv, and the filters of GET /messages: --from X, --since X, --q X;
+                 --whatsapp writes what WhatsApp sent instead, item by item, with --unmapped
+                 only what could not be made a message
   import [FILE]  store messages from FILE or stdin, as export writes them; says which lines
                  it refuses, and exits 65 if there are any
   erase --sender NUMBER [--vacuum]
@@ -68,6 +74,8 @@ Commands:
                  database and its index, also while they are in use, and what WhatsApp sent that names
                  NUMBER, which may be a user id (US.…)
                  --vacuum writes the file anew, so that nothing is left of it in unused places
+  remap          make messages of what WhatsApp sent and an earlier version could not map
+  remap FILE     take bodies that were captured, one on each line, as if WhatsApp had sent them
   follow         hand every message on, at least once and in order, from a service's feed to stdout, or to
                  --exec COMMAND [ARG...]  started for each batch, which it reads as lines of JSON on stdin:
                                           0 confirms, 65 refuses for good, anything else is tried again;
@@ -109,6 +117,7 @@ enum Command {
     Check(Option<PathBuf>),
     Export(export::ExportOptions),
     Import(Option<PathBuf>),
+    Remap(Option<PathBuf>),
     Erase(erase::EraseOptions),
     Follow(follow::FollowOptions),
     Version,
@@ -165,10 +174,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             .map_or_else(database, |file| Ok(DatabasePath::resolve(&file)?))
             .and_then(|file| check::check(&file)),
         Command::Export(options) => database().and_then(|database| {
-            let filter = options.filter().map_err(|error| Failure::new(EX_USAGE, error))?;
-            export::export(&database, filter, options.is_csv)
+            match options.form().map_err(|error| Failure::new(EX_USAGE, error))? {
+                ExportForm::Messages { filter, is_csv } => export::export(&database, filter, is_csv),
+                ExportForm::Items { only_unmapped } => export_items::export(&database, only_unmapped),
+            }
         }),
         Command::Import(file) => database().and_then(|database| import::import(&database, file.as_deref())),
+        Command::Remap(file) => database().and_then(|database| remap::remap(&database, file.as_deref())),
         Command::Erase(options) => database().and_then(|database| erase::erase(&database, &options)),
         Command::Follow(options) => follow::follow(options),
         Command::Version => print(&version()),
@@ -189,12 +201,14 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         let next = match argument {
             Long("help") | Short('h') => return alone(parser, Command::Help),
             Long("version") | Short('V') => return alone(parser, Command::Version),
-            Long(name @ ("csv" | "from" | "since" | "q")) => {
+            Long(name @ ("csv" | "whatsapp" | "unmapped" | "from" | "since" | "q")) => {
                 let (name, Some(Command::Export(mut options))) = (name.to_owned(), command.take()) else {
                     return Err(format!("--{name} belongs to export").into());
                 };
                 match name.as_str() {
                     "csv" => options.is_csv = true,
+                    "whatsapp" => options.is_whatsapp = true,
+                    "unmapped" => options.is_unmapped = true,
                     _ => options.filter_by(&name, &parser.value()?.string()?),
                 }
                 Command::Export(options)
@@ -214,6 +228,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                 Some("check") => Command::Check(None),
                 Some("export") => Command::Export(export::ExportOptions::default()),
                 Some("import") => Command::Import(None),
+                Some("remap") => Command::Remap(None),
                 Some("follow") => match follow::FollowOptions::parse(&mut parser)? {
                     Some(options) => Command::Follow(options),
                     None => return alone(parser, Command::Help),
@@ -227,6 +242,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             Value(word) => match command {
                 Some(Command::Check(None)) => Command::Check(Some(word.into())),
                 Some(Command::Import(None)) => Command::Import(Some(word.into())),
+                Some(Command::Remap(None)) => Command::Remap(Some(word.into())),
                 _ => return Err(Value(word).unexpected()),
             },
             other => return Err(other.unexpected()),

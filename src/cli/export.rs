@@ -26,8 +26,16 @@ const LINE_ENDS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 #[derive(Default)]
 pub(super) struct ExportOptions {
     pub(super) is_csv: bool,
+    pub(super) is_whatsapp: bool,
+    pub(super) is_unmapped: bool,
     /// A query string of `GET /messages`: it means the same here.
     query: String,
+}
+
+/// What the options come to.
+pub(super) enum ExportForm {
+    Messages { filter: Filter, is_csv: bool },
+    Items { only_unmapped: bool },
 }
 
 impl ExportOptions {
@@ -36,8 +44,17 @@ impl ExportOptions {
         percent_encode(&mut self.query, value);
     }
 
-    /// The filter, or what is wrong with it.
-    pub(super) fn filter(&self) -> Result<Filter, String> {
+    /// Or what is wrong with them.
+    pub(super) fn form(&self) -> Result<ExportForm, String> {
+        match (self.is_whatsapp, self.is_csv || !self.query.is_empty()) {
+            (true, false) => Ok(ExportForm::Items { only_unmapped: self.is_unmapped }),
+            (true, true) => Err("--whatsapp takes neither --csv nor a filter".to_owned()),
+            (false, _) if self.is_unmapped => Err("--unmapped belongs to export --whatsapp".to_owned()),
+            (false, _) => Ok(ExportForm::Messages { filter: self.filter()?, is_csv: self.is_csv }),
+        }
+    }
+
+    fn filter(&self) -> Result<Filter, String> {
         match PageQuery::parse(&self.query) {
             Ok(query) => Ok(query.filter),
             Err(errors) => Err(errors.into_iter().map(|error| error.msg).collect::<Vec<_>>().join("; ")),

@@ -2,19 +2,19 @@
 //!
 //! It says which lines it refused.
 
-mod lines;
-
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::streams::{Stdin, say_line};
+use serde_json::Value;
+
+use super::input_lines::Lines;
+use super::streams::say_line;
 use super::{EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, Failure};
 use crate::advice;
 use crate::limits::MAX_BATCH;
+use crate::message::{Message, Rejected};
 use crate::os;
 use crate::store::{DatabasePath, Import, Incoming, Inserted, StoreError};
-use lines::{ImportLine, Lines};
+use crate::validation_error::ValidationError;
 
 /// What became of the lines.
 #[derive(Default)]
@@ -26,15 +26,7 @@ struct LineCounts {
 
 pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(), Failure> {
     os::lower_priority_of_this_thread();
-    let input: Box<dyn BufRead> = match file {
-        None => Box::new(BufReader::new(Stdin)),
-        Some(path) if path == Path::new("-") => Box::new(BufReader::new(Stdin)),
-        Some(path) => Box::new(BufReader::new(File::open(path).map_err(|error| {
-            let advice = advice::on_file(&error);
-            Failure::new(EX_UNAVAILABLE, format!("cannot read {}: {error}; {advice}", path.display()))
-        })?)),
-    };
-    let mut lines = Lines::new(input);
+    let mut lines = Lines::open(file)?;
     let mut import = Batches {
         store: Import::open(database)?,
         batch: Vec::new(),
@@ -43,11 +35,13 @@ pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(),
     };
     let read_all = loop {
         match lines.next() {
-            Ok(Some(ImportLine { number, content: Ok(incoming) })) => {
-                import.batch.push(incoming);
-                import.numbers.push(number);
-            }
-            Ok(Some(ImportLine { number, content: Err(why) })) => import.counts.refuse(number, &why),
+            Ok(Some(line)) => match line.content.and_then(read) {
+                Ok(incoming) => {
+                    import.batch.push(incoming);
+                    import.numbers.push(line.number);
+                }
+                Err(why) => import.counts.refuse(line.number, &why),
+            },
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         }
@@ -83,13 +77,7 @@ impl Batches {
         };
         let outcomes = self.store.put(&self.batch).map_err(|error| {
             self.counts.tell();
-            let is_passing = matches!(error, StoreError::Locked | StoreError::LogHeld);
-            let code = if is_passing { EX_TEMPFAIL } else { EX_UNAVAILABLE };
-            let (cause, advice) = (error.cause(), error.advice());
-            Failure::new(
-                code,
-                format!("stopped at line {first}: {error} ({cause}); {advice}, then run it again"),
-            )
+            stopped(&format!("line {first}"), &error)
         })?;
         for (number, outcome) in self.numbers.drain(..).zip(outcomes) {
             match outcome {
@@ -103,6 +91,14 @@ impl Batches {
     }
 }
 
+/// Where a command that stores has come to its end early.
+pub(super) fn stopped(at: &str, error: &StoreError) -> Failure {
+    let is_passing = matches!(error, StoreError::Locked | StoreError::LogHeld);
+    let code = if is_passing { EX_TEMPFAIL } else { EX_UNAVAILABLE };
+    let (cause, advice) = (error.cause(), error.advice());
+    Failure::new(code, format!("stopped at {at}: {error} ({cause}); {advice}, then run it again"))
+}
+
 impl LineCounts {
     fn refuse(&mut self, line: u64, why: &str) {
         self.refused += 1;
@@ -113,4 +109,18 @@ impl LineCounts {
         let Self { created, duplicate, refused } = self;
         say_line(&format!("{created} messages stored, {duplicate} were there already, {refused} refused"));
     }
+}
+
+fn read(line: &[u8]) -> Result<Incoming, String> {
+    let (message, created_at) = Message::parse_exported(line).map_err(|rejected| reason(&rejected))?;
+    Ok(Incoming { message, created_at })
+}
+
+/// Every error with its field, and nothing of what the message says.
+fn reason(rejected: &Rejected) -> String {
+    let error = |error: &ValidationError| match error.loc.get(1).and_then(Value::as_str) {
+        Some(field) => format!("{field}: {}", error.msg),
+        None => error.msg.clone(),
+    };
+    rejected.errors.iter().map(error).collect::<Vec<_>>().join("; ")
 }

@@ -75,6 +75,11 @@ impl Item {
     }
 }
 
+/// True for one value of JSON, in UTF-8.
+pub fn is_json(text: &[u8]) -> bool {
+    Json::read(text).is_some()
+}
+
 fn digits(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
 }

@@ -4,6 +4,7 @@
 //! grown too long, or when another command needs it to restart; a backup can be checked at leisure.
 
 mod derived;
+mod items;
 
 use std::path::Path;
 
@@ -65,7 +66,8 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
     }
     if version >= VERSION {
         say(order(&connection).map_err(failed)?);
-        is_sound = derived::agrees(&connection, database, say).map_err(failed)?;
+        let items_agree = items::agree(&connection, say).map_err(failed)?;
+        is_sound = derived::agrees(&connection, database, say).map_err(failed)? && items_agree;
     }
     Ok(is_sound)
 }

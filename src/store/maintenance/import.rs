@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::remap::{self, RemapStep};
 use super::wal_room;
 use crate::clock::now_rfc3339;
 use crate::message::Message;
@@ -22,8 +23,9 @@ use crate::store::database::open_error::{OpenError, from_sqlite, is_held};
 use crate::store::database::prepare::prepare;
 use crate::store::database::transaction::{data_version, in_transaction};
 use crate::store::error::StoreError;
-use crate::store::write::batch::insert_all;
+use crate::store::write::batch::{Insert, Stored, insert_all, insert_batch};
 use crate::store::write::feed_order::EpochState;
+use crate::whatsapp::{Delivery, ItemCounts};
 
 /// How long `import` waits for a service that commits all the time: its turn is a matter of chance.
 const IMPORT_BUSY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -70,16 +72,43 @@ impl Import {
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:
     /// an error is SQLite's refusal of that one, say by a constraint that an old file brought along.
     pub fn put(&mut self, batch: &[Incoming]) -> Result<Vec<Result<Inserted, StoreError>>, StoreError> {
+        self.take_turn(|import| import.commit_each(batch))
+    }
+
+    /// What one body of WhatsApp holds, in one transaction. On `Ok` it is committed and synced.
+    pub fn put_delivery(&mut self, delivery: Delivery) -> Result<ItemCounts, StoreError> {
+        let insert = [Insert::Delivery(delivery)];
+        let outcome = self.take_turn(|import| {
+            import.transact(|connection| {
+                let batch = insert_batch(connection, import.epoch.get(), insert.iter())?;
+                Ok(batch.into_outcomes().pop())
+            })
+        })?;
+        match outcome {
+            Some(Stored::Delivery(counts)) => Ok(*counts),
+            _ => Err(StoreError::Lost),
+        }
+    }
+
+    /// Maps the next items that are not mapped, behind this one, in one transaction. On `Ok` it is committed and synced.
+    /// `None` where there are no more.
+    pub fn remap(&mut self, after: i64) -> Result<Option<RemapStep>, StoreError> {
+        self.take_turn(|import| {
+            import.transact(|connection| remap::step(connection, import.epoch.get(), after))
+        })
+    }
+
+    /// Half of the time is for others who commit.
+    fn take_turn<T>(&mut self, work: impl FnOnce(&Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
         wal_room::make(&self.connection, &self.lock, IMPORT_BUSY_TIMEOUT)
             .map_err(|error| if is_held(&error) { StoreError::LogHeld } else { error.into() })?;
         let began = Instant::now();
-        let outcomes = self.commit_each(batch)?;
+        let done = work(self)?;
         let version = data_version(&self.connection)?;
         if version != std::mem::replace(&mut self.version, version) {
-            // Somebody else is committing: half of the time is theirs.
             thread::sleep(began.elapsed());
         }
-        Ok(outcomes)
+        Ok(done)
     }
 
     /// All of them at once, or each by itself where one is refused.
@@ -95,16 +124,20 @@ impl Import {
     }
 
     fn commit(&self, batch: &[Incoming]) -> Result<Vec<Inserted>, StoreError> {
-        let outcomes = in_transaction(&self.connection, |connection| {
+        self.transact(|connection| {
             let now = now_rfc3339();
             let rows = batch.iter().map(|one| (&one.message, one.created_at.as_deref().unwrap_or(&now)));
             insert_all(connection, self.epoch.get(), rows)
-        })?;
+        })
+    }
+
+    fn transact<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let done = in_transaction(&self.connection, work)?;
         self.epoch.set(EpochState::Begun);
         // What was committed to a file that lost its name is nowhere.
         if self.file.is_none() || self.file != file_id(&self.path) {
             return Err(StoreError::Replaced);
         }
-        Ok(outcomes)
+        Ok(done)
     }
 }

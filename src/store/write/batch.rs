@@ -47,6 +47,12 @@ pub(in crate::store) struct InsertedBatch<'a> {
     pub(super) schema_version: Option<i64>,
 }
 
+impl InsertedBatch<'_> {
+    pub(in crate::store) fn into_outcomes(self) -> Vec<Stored> {
+        self.outcomes
+    }
+}
+
 /// To be called in a transaction; when that is committed, the epoch has begun.
 pub(in crate::store) fn insert_batch<'a>(
     connection: &Connection,
@@ -85,7 +91,7 @@ pub(in crate::store) fn insert_all<'a>(
 }
 
 /// Stores within one transaction, in the order of the feed.
-pub(super) struct Inserter<'c, 'a> {
+pub(in crate::store) struct Inserter<'c, 'a> {
     pub(super) connection: &'c Connection,
     /// `None` while there is no tombstone.
     pub(super) salt: Option<Salt>,
@@ -96,7 +102,7 @@ pub(super) struct Inserter<'c, 'a> {
 }
 
 impl<'c, 'a> Inserter<'c, 'a> {
-    fn begin(connection: &'c Connection, epoch: EpochState) -> rusqlite::Result<Self> {
+    pub(in crate::store) fn begin(connection: &'c Connection, epoch: EpochState) -> rusqlite::Result<Self> {
         let end = OrderEnd::read(connection)?;
         end.settle(connection)?;
         if epoch == EpochState::Due {
@@ -111,7 +117,11 @@ impl<'c, 'a> Inserter<'c, 'a> {
         })
     }
 
-    pub(super) fn message(&mut self, message: &'a Message, created_at: &str) -> rusqlite::Result<Inserted> {
+    pub(in crate::store) fn message(
+        &mut self,
+        message: &'a Message,
+        created_at: &str,
+    ) -> rusqlite::Result<Inserted> {
         if let Some(salt) = &self.salt
             && tombstones::exists(self.connection, salt, message.message_id().as_bytes())?
         {

@@ -21,7 +21,7 @@ pub(in crate::store) fn forgotten(key: &ItemKey) -> [u8; 24] {
 }
 
 /// To be called in a transaction that has made the table.
-pub(super) fn insert<'a>(
+pub(in crate::store) fn insert<'a>(
     inserter: &mut Inserter<'_, 'a>,
     item: &'a Item,
     created_at: &str,

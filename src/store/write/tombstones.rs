@@ -46,7 +46,7 @@ pub(in crate::store) fn are_any(connection: &Connection) -> rusqlite::Result<boo
 }
 
 /// Something by this name was there and is gone: a message with this id, or an item.
-pub(super) fn exists(connection: &Connection, salt: &Salt, name: &[u8]) -> rusqlite::Result<bool> {
+pub(in crate::store) fn exists(connection: &Connection, salt: &Salt, name: &[u8]) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM messages_forgotten WHERE id = ?1")?.exists([salt.hash(name)])
 }
 

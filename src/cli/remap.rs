@@ -1,0 +1,92 @@
+//! `remap` maps items of WhatsApp again that could not be mapped, or takes captured bodies as if they had been sent.
+
+use std::path::Path;
+
+use super::import::stopped;
+use super::input_lines::Lines;
+use super::streams::say_line;
+use super::{EX_DATAERR, EX_IOERR, Failure};
+use crate::advice;
+use crate::os;
+use crate::store::{DatabasePath, Import, RemapStep, StoreError};
+use crate::whatsapp::{self, ItemCounts, ItemResult};
+
+pub(super) fn remap(database: &DatabasePath, file: Option<&Path>) -> Result<(), Failure> {
+    os::lower_priority_of_this_thread();
+    match file {
+        None => again(database),
+        Some(file) => take_in(database, file),
+    }
+}
+
+/// What is kept and not mapped.
+fn again(database: &DatabasePath) -> Result<(), Failure> {
+    let mut store = Import::open(database)?;
+    let mut sum = RemapStep { last: i64::MIN, ..RemapStep::default() };
+    while let Some(step) =
+        store.remap(sum.last).map_err(|error| stopped(&format!("item {}", sum.last), &error))?
+    {
+        sum.mapped += step.mapped;
+        sum.split += step.split;
+        sum.left += step.left;
+        sum.last = step.last;
+    }
+    let RemapStep { mapped, split, left, .. } = sum;
+    say_line(&format!("{mapped} items have become messages, {split} were split, {left} stay as they are"));
+    Ok(())
+}
+
+/// Bodies, one on each line.
+fn take_in(database: &DatabasePath, file: &Path) -> Result<(), Failure> {
+    let mut lines = Lines::open(Some(file))?;
+    let mut store = Import::open(database)?;
+    let (mut counts, mut refused) = (ItemCounts::default(), 0);
+    let mut refuse = |line: u64, why: &str| {
+        refused += 1;
+        say_line(&format!("line {line}: {why}"));
+    };
+    let read_all = loop {
+        let line = match lines.next() {
+            Ok(Some(line)) => line,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        };
+        let body = line.content.map(<[u8]>::trim_ascii);
+        match body.and_then(|body| if is_a_body(body) { Ok(body) } else { Err(NO_BODY.to_owned()) }) {
+            Err(why) => refuse(line.number, &why),
+            Ok(body) => match store.put_delivery(whatsapp::split(body)) {
+                Ok(of_this) => counts += &of_this,
+                Err(error @ StoreError::Refused(_)) => refuse(line.number, &error.cause()),
+                Err(error) => {
+                    tell(&counts, refused);
+                    return Err(stopped(&format!("line {}", line.number), &error));
+                }
+            },
+        }
+    };
+    tell(&counts, refused);
+    read_all.map_err(|error| {
+        let advice = advice::on_file(&error);
+        Failure::new(EX_IOERR, format!("stopped: cannot read: {error}; {advice}; then run it again"))
+    })?;
+    if refused == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(EX_DATAERR, "what was refused is not stored"))
+}
+
+const NO_BODY: &str = "it is no body that WhatsApp sends: an object of JSON, all of it on one line";
+
+/// The wrong file would fill the store with what can never be mapped.
+fn is_a_body(line: &[u8]) -> bool {
+    line.starts_with(b"{") && whatsapp::is_json(line)
+}
+
+fn tell(counts: &ItemCounts, refused: u64) {
+    let [created, duplicate, unmapped] = [ItemResult::Created, ItemResult::Duplicate, ItemResult::Unmapped]
+        .map(|result| counts.results(result));
+    say_line(&format!(
+        "{created} items stored, {duplicate} were there already, {unmapped} stored and not mapped, {refused} lines \
+         refused"
+    ));
+}

@@ -1,0 +1,97 @@
+//! An export of items reads what WhatsApp sent in the order in which it arrived, a slice at a time.
+//!
+//! Each slice is a snapshot of its own, as for messages ([`super::export`]).
+
+use std::path::PathBuf;
+
+use rusqlite::Connection;
+
+use crate::store::database::database_path::DatabasePath;
+use crate::store::database::lock::{self, Lock};
+use crate::store::database::migrations::has_items;
+use crate::store::database::open_error::{OpenError, from_sqlite};
+use crate::store::database::schema;
+
+/// Items of one snapshot, some hundred KiB.
+const SLICE_ITEMS: i64 = 256;
+/// Bytes of one snapshot: one item more than that, which may be as large as a body.
+const SLICE_BYTES: usize = 1 << 20;
+
+/// An item as it is kept.
+pub struct StoredItem {
+    /// Rises with every item.
+    pub number: i64,
+    /// `message`, `status` or `other`.
+    pub kind: String,
+    /// Of the element, where it has one.
+    pub id: Option<String>,
+    pub created_at: String,
+    /// `None` where there is nothing to be mapped.
+    pub is_mapped: Option<bool>,
+    /// The bytes as they came.
+    pub original: Vec<u8>,
+}
+
+/// An export on its way.
+pub struct ItemExport {
+    path: PathBuf,
+    connection: Connection,
+    only_unmapped: bool,
+    /// The last item that was read, and the last one that was there when it began. `None` when there are no more.
+    left: Option<(i64, i64)>,
+    _lock: Option<Lock>,
+}
+
+impl ItemExport {
+    /// Of the database at `path`, whoever is using it.
+    pub fn open(path: &DatabasePath, only_unmapped: bool) -> Result<Self, OpenError> {
+        let lock = lock::shared_if_there(path)?;
+        schema::inspect(path)?;
+        let failed = |error| from_sqlite(path, &error);
+        let connection = schema::open_for_reading(path).map_err(failed)?;
+        connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
+        let last = || -> rusqlite::Result<Option<i64>> {
+            match has_items(&connection)? {
+                true => connection.query_row("SELECT max(item) FROM messages_items", [], |row| row.get(0)),
+                false => Ok(None),
+            }
+        };
+        let left = last().map_err(failed)?.map(|last| (i64::MIN, last));
+        Ok(Self { path: path.to_path_buf(), connection, only_unmapped, left, _lock: lock })
+    }
+
+    /// The next items. `None` when there are no more.
+    pub fn next_slice(&mut self) -> Result<Option<Vec<StoredItem>>, OpenError> {
+        self.slice().map_err(|error| from_sqlite(&self.path, &error))
+    }
+
+    fn slice(&mut self) -> rusqlite::Result<Option<Vec<StoredItem>>> {
+        let Some((after, last)) = self.left else {
+            return Ok(None);
+        };
+        let unmapped = if self.only_unmapped { "AND mapping = 'unmapped'" } else { "" };
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT item, kind, message_id, created_at, mapping, CAST(original AS BLOB) FROM messages_items \
+             WHERE item > ?1 AND item <= ?2 {unmapped} ORDER BY item LIMIT ?3"
+        ))?;
+        let mut rows = statement.query((after, last, SLICE_ITEMS))?;
+        let (mut slice, mut bytes) = (Vec::new(), 0);
+        while bytes < SLICE_BYTES
+            && let Some(row) = rows.next()?
+        {
+            let mapping: String = row.get(4)?;
+            let item = StoredItem {
+                number: row.get(0)?,
+                kind: row.get(1)?,
+                id: row.get(2)?,
+                created_at: row.get(3)?,
+                is_mapped: (mapping != "none").then(|| mapping == "mapped"),
+                original: row.get(5)?,
+            };
+            bytes += item.original.len();
+            slice.push(item);
+        }
+        self.left = slice.last().map(|item: &StoredItem| (item.number, last));
+        Ok(self.left.map(|_| slice))
+    }
+}
