@@ -179,7 +179,10 @@ fn carries_messages(start: fn(&Service) -> Proxy) {
         std::fs::write(&file, " ".repeat(length)).expect("the folder is ours");
         proxy.curl("/whatsapp", &["--http1.1", "--data-binary", &format!("@{}", file.display())]).0
     };
-    assert_eq!([meta(4 << 20), meta((4 << 20) + 1)], [401, 413]);
+    assert_eq!(meta(4 << 20), 401);
+    // Refused while it is still being sent, so that curl does not always come to read the 413.
+    let over = meta((4 << 20) + 1);
+    assert!([0, 100, 413].contains(&over), "{over}");
     let asked = "/whatsapp?hub.mode=subscribe&hub.verify_token=token&hub.challenge=1158201444";
     let (status, output) = proxy.curl(asked, &[]);
     assert_eq!((status, output.stdout.as_slice()), (200, &b"1158201444\n200"[..]));
