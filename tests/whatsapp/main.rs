@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod sample_bodies;
+mod sample_script;
 mod signatures;
 #[allow(dead_code, reason = "other suites use the rest")]
 #[path = "../support/mod.rs"]
