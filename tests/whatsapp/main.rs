@@ -1,6 +1,7 @@
 //! What Meta's Cloud API sends, posted to the real executable, as section 14 of the contract has it.
 
 mod concurrency;
+mod mixed_bodies;
 mod sample_bodies;
 mod sample_script;
 mod signatures;
