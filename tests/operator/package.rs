@@ -101,6 +101,14 @@ fn it_brings_what_watches_the_service_and_each_file_names_the_others_where_they_
 }
 
 #[test]
+fn the_script_that_plays_meta_runs_from_the_package() {
+    let Some(package) = Package::new() else { return };
+    let script = package.unpack().join("usr/share/doc/lyftr-webhook/examples/whatsapp-sample");
+    let usage = succeeded(&run(script.to_str().expect("a path in UTF-8"), &["--help"]));
+    assert!(usage.starts_with("usage: whatsapp-sample "), "{usage}");
+}
+
+#[test]
 fn the_manual_page_is_well_formed() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/lyftr-webhook.8");
     if has(&["mandoc"]) {

@@ -139,6 +139,7 @@ fn service_behind(proxies: Option<&str>) -> Service {
     let setup = Setup::new();
     let socket = format!("unix:{}", setup.path("http.sock").display());
     let setup = setup.with("LISTEN_ADDR", &socket);
+    let setup = setup.with("WHATSAPP_APP_SECRET", "secret").with("WHATSAPP_VERIFY_TOKEN", "token");
     proxies.iter().fold(setup, |setup, proxies| setup.with("TRUSTED_PROXIES", proxies)).start()
 }
 
@@ -172,6 +173,19 @@ fn carries_messages(start: fn(&Service) -> Proxy) {
     assert_eq!(proxy.post(&padded(65_537), "larger", &["--http1.1"]), 413);
     let streamed = ["--http1.1", "-H", "Transfer-Encoding: chunked"];
     assert_eq!(proxy.post(&padded(200_000), "streamed", &streamed), 413);
+    // What WhatsApp sends has a bound of its own, the service's as well: a body within it that is not signed is 401.
+    let meta = |length: usize| {
+        let file = proxy.folder.path().join("body-of-meta");
+        std::fs::write(&file, " ".repeat(length)).expect("the folder is ours");
+        proxy.curl("/whatsapp", &["--http1.1", "--data-binary", &format!("@{}", file.display())]).0
+    };
+    assert_eq!(meta(4 << 20), 401);
+    // Refused while it is still being sent, so that curl does not always come to read the 413.
+    let over = meta((4 << 20) + 1);
+    assert!([0, 100, 413].contains(&over), "{over}");
+    let asked = "/whatsapp?hub.mode=subscribe&hub.verify_token=token&hub.challenge=1158201444";
+    let (status, output) = proxy.curl(asked, &[]);
+    assert_eq!((status, output.stdout.as_slice()), (200, &b"1158201444\n200"[..]));
     // Nothing else is to be seen from outside.
     for path in ["/messages", "/stats", "/metrics", "/health/ready", "/"] {
         assert_eq!(proxy.curl(path, &[]).0, 404, "{path}");
