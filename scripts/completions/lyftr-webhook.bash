@@ -4,12 +4,12 @@ _lyftr_webhook() {
 	local word=${COMP_WORDS[COMP_CWORD]}
 	COMPREPLY=()
 	if [ "$COMP_CWORD" = 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'serve healthcheck sign backup restore check export import erase follow --help --version' -- "$word")
-	elif [[ ${COMP_WORDS[1]} = @(backup|restore|check|import) && $COMP_CWORD = 2 ]]; then
+		mapfile -t COMPREPLY < <(compgen -W 'serve healthcheck sign backup restore check export import erase remap follow --help --version' -- "$word")
+	elif [[ ${COMP_WORDS[1]} = @(backup|restore|check|import|remap) && $COMP_CWORD = 2 ]]; then
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 	elif [ "${COMP_WORDS[1]}" = export ]; then
-		mapfile -t COMPREPLY < <(compgen -W '--csv --from --since --q' -- "$word")
+		mapfile -t COMPREPLY < <(compgen -W '--csv --from --since --q --whatsapp --unmapped' -- "$word")
 	elif [ "${COMP_WORDS[1]}" = follow ]; then
 		case ${COMP_WORDS[COMP_CWORD - 1]} in
 		--state | --dead-letters | --from-file)

@@ -60,6 +60,7 @@ mod whatsapp_bodies;
 mod whatsapp_erase;
 mod whatsapp_file;
 mod whatsapp_handshake;
+mod whatsapp_items;
 mod whatsapp_outcomes;
 mod whatsapp_route;
 
