@@ -27,8 +27,9 @@ use crate::{os, throttle};
 /// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
 const WORKER_STACK_BYTES: usize = 512 << 10;
 
-/// A query that took so long may have sorted a whole table: the memory for that goes back to the system.
-const LONG_QUERY: Duration = Duration::from_millis(100);
+/// A query that took so long may have sorted a whole table, or a body was split into a hundred thousand pieces: the
+/// memory for that goes back to the system. The longest body that Meta sends takes some 20 ms.
+const LONG_WORK: Duration = Duration::from_millis(50);
 
 /// Requests of one source that may wait for a thread; past it they are shed. Of all sources together twice as
 /// many may. Webhooks, what costs next to nothing, and consumers of the feed who ask again when all have been woken, are
@@ -163,10 +164,10 @@ impl Shared {
             let began = Instant::now();
             // A panic has been counted and answered; the thread goes on.
             let _ = catch_unwind(AssertUnwindSafe(|| context.run(self.routes)));
+            if priority != Priority::Ingest && began.elapsed() >= LONG_WORK {
+                os::give_back_free_memory();
+            }
             if role != Role::Prompt {
-                if began.elapsed() >= LONG_QUERY {
-                    os::give_back_free_memory();
-                }
                 throttle::throttle(&self.metrics, priority);
             }
             done = Some(priority);
