@@ -48,9 +48,7 @@ fn live_and_die(setup: Setup, round: usize) -> (Setup, Vec<Sent>) {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 let (address, acknowledged) = (service.address.clone(), &acknowledged);
-                scope.spawn(move || {
-                    post_until_the_end(&address, format!("r{round}c{client}"), acknowledged)
-                })
+                scope.spawn(move || post_until_the_end(&address, format!("r{round}c{client}"), acknowledged))
             })
             .collect();
         // In some rounds by what is acknowledged, in the others in the midst of what is being written.
@@ -94,7 +92,11 @@ fn a_body_is_there_whole_or_not_at_all_after_kill_9_and_its_retry_completes_it()
             unanswered += 1;
             whole += usize::from(last == [MESSAGES; 2]);
             deliver(&service.address, &messages(&name_of(&name, acknowledged), 0..MESSAGES));
-            assert_eq!(held(&service.database(), &prefix(acknowledged)), [MESSAGES; 2], "the retry of {name}");
+            assert_eq!(
+                held(&service.database(), &prefix(acknowledged)),
+                [MESSAGES; 2],
+                "the retry of {name}"
+            );
         }
         setup = service.kill();
     }

@@ -61,12 +61,14 @@ impl Sample {
                 let field = change.get("field").map(|field| field.get());
                 let value = change.get("value").map_or("", |value| value.get());
                 for (name, elements) in object(value).iter().filter(|(name, _)| *name != "contacts") {
-                    found.extend(array(Some(elements)).into_iter().map(|bytes| Element {
-                        is_message: field == Some("\"messages\"") && name == "messages",
-                        id: serde_json::from_str::<Value>(&bytes)
-                            .ok()
-                            .and_then(|element| element["id"].as_str().map(str::to_owned)),
-                        bytes,
+                    found.extend(array(Some(elements)).into_iter().map(|bytes| {
+                        Element {
+                            is_message: field == Some("\"messages\"") && name == "messages",
+                            id: serde_json::from_str::<Value>(&bytes)
+                                .ok()
+                                .and_then(|element| element["id"].as_str().map(str::to_owned)),
+                            bytes,
+                        }
                     }));
                 }
             }
@@ -100,8 +102,19 @@ pub(crate) fn became() -> HashMap<String, Vec<Became>> {
 pub(crate) fn private(body: &[u8]) -> Vec<String> {
     fn collect(value: &Value, name: &str, found: &mut Vec<String>) {
         const PRIVATE: [&str; 13] = [
-            "id", "from", "from_user_id", "to", "wa_id", "user_id", "recipient_id", "recipient_user_id", "body",
-            "name", "caption", "display_phone_number", "phone_number_id",
+            "id",
+            "from",
+            "from_user_id",
+            "to",
+            "wa_id",
+            "user_id",
+            "recipient_id",
+            "recipient_user_id",
+            "body",
+            "name",
+            "caption",
+            "display_phone_number",
+            "phone_number_id",
         ];
         match value {
             Value::Object(members) => members.iter().for_each(|(name, value)| collect(value, name, found)),
