@@ -56,9 +56,11 @@ pub(crate) fn deliver(address: &Address, body: &[u8]) {
 pub(crate) fn held(database: &rusqlite::Connection, prefix: &str) -> [usize; 2] {
     let count = |table: &str| {
         let exists = "SELECT COUNT(*) FROM sqlite_schema WHERE name = ?1";
-        let there: usize = database.query_row(exists, [table], |row| row.get(0)).expect("it is a database");
+        let there: i64 = database.query_row(exists, [table], |row| row.get(0)).expect("it is a database");
         let statement = format!("SELECT COUNT(*) FROM {table} WHERE message_id GLOB ?1 || '*'");
-        if there == 0 { 0 } else { database.query_row(&statement, [prefix], |row| row.get(0)).expect("SQL") }
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let held = if there == 0 { 0 } else { database.query_row(&statement, [prefix], count).expect("SQL") };
+        usize::try_from(held).expect("a count")
     };
     ["messages", "messages_items"].map(count)
 }
