@@ -46,7 +46,8 @@ impl Client {
         self.ask(request.as_bytes())
     }
 
-    fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
+    /// A whole request, as it goes over the wire.
+    pub(crate) fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         let began = Instant::now();
         self.stream.write_all(request)?;
         let mut have = 0;
