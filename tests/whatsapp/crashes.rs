@@ -56,7 +56,7 @@ fn live_and_die(setup: Setup, round: usize) -> (Setup, Vec<Sent>) {
         let bytes = || std::fs::metadata(&log).map_or(0, |log| log.len());
         let before = bytes();
         eventually("enough has happened", || {
-            let enough = if round % 2 == 0 {
+            let enough = if round.is_multiple_of(2) {
                 acknowledged.load(Ordering::Relaxed) >= round % 7
             } else {
                 bytes() > before || acknowledged.load(Ordering::Relaxed) > 0
