@@ -46,8 +46,7 @@ impl Client {
         self.ask(request.as_bytes())
     }
 
-    /// A whole request, as it goes over the wire.
-    pub(crate) fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
+    fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         let began = Instant::now();
         self.stream.write_all(request)?;
         let mut have = 0;

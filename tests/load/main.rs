@@ -6,7 +6,7 @@
 //!
 //! | | modules |
 //! |---|---|
-//! | parts | [`migration`] [`footprint`] [`ingest`] [`reads`] [`mixed`] [`growth`] [`wal`] [`feed`] [`whatsapp`] |
+//! | parts | [`migration`] [`footprint`] [`ingest`] [`reads`] [`mixed`] [`growth`] [`wal`] [`feed`] |
 //! | what they ask and send | [`requests`] [`asked`] [`clients`] [`post`] [`http`] |
 //! | what they compare with | [`plain`] [`bare`] |
 //! | what they work on | [`stores`] [`files`] [`service`] [`supply`] [`corpus`] [`random`] |
@@ -40,7 +40,6 @@ mod service;
 mod stores;
 mod supply;
 mod wal;
-mod whatsapp;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -91,7 +90,6 @@ impl Bench {
             Part::Mixed => mixed::run(self),
             Part::Growth => growth::run(self).and_then(|()| wal::run(self)),
             Part::Feed => feed::run(self),
-            Part::Whatsapp => whatsapp::run(self),
         }
     }
 
@@ -103,12 +101,7 @@ impl Bench {
     }
 
     fn start(&self, database: &Path) -> Result<Service, Failure> {
-        Service::start(&self.options.binary, database, &[])
-    }
-
-    /// The same, with the route for what Meta sends.
-    fn start_whatsapp(&self, database: &Path) -> Result<Service, Failure> {
-        Service::start(&self.options.binary, database, &[("WHATSAPP_APP_SECRET", service::APP_SECRET)])
+        Service::start(&self.options.binary, database)
     }
 
     /// A file of signed messages that no load of this run has sent yet.

@@ -23,20 +23,11 @@ pub(crate) enum Part {
     Mixed,
     Growth,
     Feed,
-    Whatsapp,
 }
 
 impl Part {
-    const ALL: [Self; 8] = [
-        Self::Stores,
-        Self::Footprint,
-        Self::Ingest,
-        Self::Reads,
-        Self::Mixed,
-        Self::Growth,
-        Self::Feed,
-        Self::Whatsapp,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Stores, Self::Footprint, Self::Ingest, Self::Reads, Self::Mixed, Self::Growth, Self::Feed];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -47,7 +38,6 @@ impl Part {
             Self::Mixed => "mixed",
             Self::Growth => "growth",
             Self::Feed => "feed",
-            Self::Whatsapp => "whatsapp",
         }
     }
 }

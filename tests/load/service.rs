@@ -17,7 +17,6 @@ use crate::machine;
 use crate::report::progress;
 
 pub(crate) const SECRET: &str = "bench";
-pub(crate) const APP_SECRET: &str = "bench of Meta";
 
 /// From exec to ready, even where a file is brought up to date first.
 const LONGEST_START: Duration = Duration::from_secs(3600);
@@ -42,7 +41,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn start(binary: &Path, database: &Path, settings: &[(&str, &str)]) -> Result<Self, Failure> {
+    pub(crate) fn start(binary: &Path, database: &Path) -> Result<Self, Failure> {
         let complaints = with_suffix(database, ".stderr");
         for _ in 0..START_ATTEMPTS {
             let address = free_address()?;
@@ -52,7 +51,6 @@ impl Service {
                 .env("WEBHOOK_SECRET", SECRET)
                 .env("DATABASE_URL", format!("sqlite:///{}", database.display()))
                 .env("LISTEN_ADDR", address.to_string())
-                .envs(settings.iter().copied())
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(File::create(&complaints)?)
