@@ -117,23 +117,24 @@ want_litestream() {
 	export UNAVAILABLE
 }
 
-# The libraries with which receivers verify webhooks. In a folder of their own: npm takes away what it did not put
+# The libraries with which receivers verify webhooks, or read what WhatsApp sends. In a folder of their own: npm takes away what it did not put
 # there itself.
 want_webhook_libraries() {
 	libraries=${CARGO_TARGET_DIR:-$project/target}/webhook-libraries
 	mkdir -p "$libraries"
-	if ! [ -f "$libraries/python/svix/__init__.py" ]; then
-		say "installing by pip into $libraries/python: standardwebhooks svix"
+	if ! [ -f "$libraries/python/pywa/__init__.py" ]; then
+		say "installing by pip into $libraries/python: standardwebhooks svix pywa"
 		timeout 120 python3 -m pip install --quiet --target "$libraries/python" \
-			standardwebhooks==1.1.0 svix==2.9.1 >&2 || true
+			standardwebhooks==1.1.0 svix==2.9.1 pywa==4.5.0 >&2 || true
 	fi
-	if ! [ -f "$libraries/node_modules/svix/package.json" ]; then
-		say "installing by npm into $libraries: standardwebhooks svix"
+	if ! [ -f "$libraries/node_modules/whatsapp-api-js/package.json" ]; then
+		say "installing by npm into $libraries: standardwebhooks svix whatsapp-api-js"
 		timeout 120 npm install --no-audit --no-fund --no-save --prefix "$libraries" \
-			standardwebhooks@1.1.1 svix@1.99.1 >&2 || true
+			standardwebhooks@1.1.1 svix@1.99.1 whatsapp-api-js@6.3.0 >&2 || true
 	fi
 	for library in python/standardwebhooks/__init__.py python/svix/__init__.py \
-		node_modules/standardwebhooks/package.json node_modules/svix/package.json; do
+		python/pywa/__init__.py node_modules/standardwebhooks/package.json node_modules/svix/package.json \
+		node_modules/whatsapp-api-js/package.json; do
 		[ -f "$libraries/$library" ] && continue
 		say "$library cannot be had: it takes pip, npm and their registries"
 		UNAVAILABLE="${UNAVAILABLE:+$UNAVAILABLE }$libraries/$library"

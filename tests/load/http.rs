@@ -38,10 +38,20 @@ impl Client {
     }
 
     pub(crate) fn post(&mut self, signature: &str, body: &str) -> io::Result<Answer> {
+        self.post_to("/webhook", "X-Signature", signature, body)
+    }
+
+    pub(crate) fn post_to(
+        &mut self,
+        path: &str,
+        header: &str,
+        signature: &str,
+        body: &str,
+    ) -> io::Result<Answer> {
         let length = body.len();
         let request = format!(
-            "POST /webhook HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
-             X-Signature: {signature}\r\nContent-Length: {length}\r\n\r\n{body}"
+            "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n\
+             {header}: {signature}\r\nContent-Length: {length}\r\n\r\n{body}"
         );
         self.ask(request.as_bytes())
     }

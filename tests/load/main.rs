@@ -6,7 +6,7 @@
 //!
 //! | | modules |
 //! |---|---|
-//! | parts | [`migration`] [`footprint`] [`ingest`] [`reads`] [`mixed`] [`growth`] [`wal`] [`feed`] |
+//! | parts | [`migration`] [`footprint`] [`ingest`] [`reads`] [`mixed`] [`growth`] [`wal`] [`feed`] [`whatsapp`] |
 //! | what they ask and send | [`requests`] [`asked`] [`clients`] [`post`] [`http`] |
 //! | what they compare with | [`plain`] [`bare`] |
 //! | what they work on | [`stores`] [`files`] [`service`] [`supply`] [`corpus`] [`random`] |
@@ -40,6 +40,7 @@ mod service;
 mod stores;
 mod supply;
 mod wal;
+mod whatsapp;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -90,6 +91,7 @@ impl Bench {
             Part::Mixed => mixed::run(self),
             Part::Growth => growth::run(self).and_then(|()| wal::run(self)),
             Part::Feed => feed::run(self),
+            Part::Whatsapp => whatsapp::run(self),
         }
     }
 
@@ -101,7 +103,12 @@ impl Bench {
     }
 
     fn start(&self, database: &Path) -> Result<Service, Failure> {
-        Service::start(&self.options.binary, database)
+        self.start_with(database, &[])
+    }
+
+    /// With more settings than every service of a run has.
+    fn start_with(&self, database: &Path, settings: &[(&str, &str)]) -> Result<Service, Failure> {
+        Service::start(&self.options.binary, database, settings)
     }
 
     /// A file of signed messages that no load of this run has sent yet.

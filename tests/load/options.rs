@@ -23,11 +23,20 @@ pub(crate) enum Part {
     Mixed,
     Growth,
     Feed,
+    Whatsapp,
 }
 
 impl Part {
-    const ALL: [Self; 7] =
-        [Self::Stores, Self::Footprint, Self::Ingest, Self::Reads, Self::Mixed, Self::Growth, Self::Feed];
+    const ALL: [Self; 8] = [
+        Self::Stores,
+        Self::Footprint,
+        Self::Ingest,
+        Self::Reads,
+        Self::Mixed,
+        Self::Growth,
+        Self::Feed,
+        Self::Whatsapp,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -38,6 +47,7 @@ impl Part {
             Self::Mixed => "mixed",
             Self::Growth => "growth",
             Self::Feed => "feed",
+            Self::Whatsapp => "whatsapp",
         }
     }
 }

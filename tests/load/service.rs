@@ -41,7 +41,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn start(binary: &Path, database: &Path) -> Result<Self, Failure> {
+    pub(crate) fn start(binary: &Path, database: &Path, settings: &[(&str, &str)]) -> Result<Self, Failure> {
         let complaints = with_suffix(database, ".stderr");
         for _ in 0..START_ATTEMPTS {
             let address = free_address()?;
@@ -49,6 +49,7 @@ impl Service {
             let child = Command::new(binary)
                 .env_clear()
                 .env("WEBHOOK_SECRET", SECRET)
+                .envs(settings.iter().copied())
                 .env("DATABASE_URL", format!("sqlite:///{}", database.display()))
                 .env("LISTEN_ADDR", address.to_string())
                 .stdin(Stdio::null())

@@ -125,7 +125,7 @@ impl Stores {
         let make = |path: &Path| {
             progress(format!("having the service migrate {} rows", shown(rows)));
             copy(&source.path, path)?;
-            let service = Service::start(&self.binary, path)?;
+            let service = Service::start(&self.binary, path, &[])?;
             let ready_after = service.ready_after;
             let indexing = service.wait_until_indexed()?;
             service.stop()?;
@@ -145,7 +145,7 @@ impl Stores {
         }
         let path = self.folder.join("empty.db");
         remove(&path)?;
-        let service = Service::start(&self.binary, &path)?;
+        let service = Service::start(&self.binary, &path, &[])?;
         service.wait_until_indexed()?;
         service.stop()?;
         let mut digest = Sha256::new();

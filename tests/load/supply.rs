@@ -23,11 +23,26 @@ pub(crate) struct Signed {
     pub(crate) body: String,
 }
 
-pub(crate) struct Signer(Hmac<Sha256>);
+/// What bodies are signed with.
+pub(crate) struct Key(Hmac<Sha256>);
+
+impl Key {
+    pub(crate) fn new(secret: &[u8]) -> Result<Self, Failure> {
+        Ok(Self(Hmac::new_from_slice(secret)?))
+    }
+
+    pub(crate) fn sign(&self, body: &[u8]) -> String {
+        let mut mac = self.0.clone();
+        mac.update(body);
+        hex::encode(mac.finalize().into_bytes())
+    }
+}
+
+pub(crate) struct Signer(Key);
 
 impl Signer {
     pub(crate) fn new() -> Result<Self, Failure> {
-        Ok(Self(Hmac::new_from_slice(SECRET.as_bytes())?))
+        Ok(Self(Key::new(SECRET.as_bytes())?))
     }
 
     pub(crate) fn sign(&self, row: &Row) -> Signed {
@@ -41,9 +56,7 @@ impl Signer {
             message["text"] = Value::from(text.as_str());
         }
         let body = message.to_string();
-        let mut mac = self.0.clone();
-        mac.update(body.as_bytes());
-        Signed { signature: hex::encode(mac.finalize().into_bytes()), body }
+        Signed { signature: self.0.sign(body.as_bytes()), body }
     }
 }
 

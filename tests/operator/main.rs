@@ -32,5 +32,6 @@ mod standard_webhooks;
 mod support;
 mod systemd;
 mod tools;
+mod whatsapp_libraries;
 
 use support::*;

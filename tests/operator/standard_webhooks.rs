@@ -18,7 +18,7 @@ const SECRETS: [(&str, &str); 2] =
 const IDS: [&str; 5] = ["m1", "wamid.HBgL=", "a%20b", "a b", "é\r\nX-Other: 1"];
 
 /// Where `scripts/bootstrap.sh` puts the libraries.
-fn library(path: &str) -> PathBuf {
+pub(crate) fn library(path: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
     target.join("webhook-libraries").join(path)
 }
