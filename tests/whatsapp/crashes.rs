@@ -14,7 +14,7 @@ const MESSAGES: usize = 1000;
 /// Lives of one file, so that counting stays quick.
 const LIVES: usize = 10;
 
-/// Bodies of one name, and whether each was acknowledged; the last was not.
+/// How many bodies of one name were acknowledged; one more was sent.
 struct Sent {
     name: String,
     acknowledged: usize,
