@@ -1,13 +1,17 @@
 //! What Meta's Cloud API sends, posted to the real executable, as section 14 of the contract has it.
 
 mod concurrency;
+mod crashes;
+mod deliveries;
 mod mixed_bodies;
 mod sample_bodies;
 mod sample_script;
+mod samples;
 mod signatures;
 #[allow(dead_code, reason = "other suites use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
+mod taken;
 
 use fixtures::sign;
 use http_client::Answer;
