@@ -24,6 +24,7 @@
 //! |---|---|
 //! | Where is a signature checked? | `routes/webhook.rs`, with the keys of `signature.rs` |
 //! | Where is a message judged? | `message.rs` |
+//! | What becomes of a body of WhatsApp? | `routes/whatsapp.rs` checks it, `whatsapp/split.rs` and `whatsapp/mapping.rs` take it apart, `store/write/items.rs` keeps it |
 //! | Where is a batch committed? | `store/write/transactor.rs`, for the loop in `store/write/writer_thread.rs` |
 //! | Who may touch a client's socket? | `server/reactor.rs` and its folder |
 //! | Who may ask the next? | `server/worker_pool.rs`, by `server/priorities.rs` |
