@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::fixtures::{eventually, message, message_with};
+use crate::fixtures::{eventually, message, message_with, sign};
 use crate::output::parse_lines;
 use crate::recipes::{project_file, table};
 use crate::setup::Setup;
@@ -33,9 +33,10 @@ fn documented_events(heading: &str) -> BTreeMap<String, Event> {
 }
 
 /// Field, types, and whether only lines of webhooks have it.
-fn documented_request_fields() -> Vec<(String, Vec<String>, bool)> {
+/// Each with its types, and what it is on: all lines, those of a path, or of a method and a path.
+fn documented_request_fields() -> Vec<(String, Vec<String>, String)> {
     let types = |cell: &str| cell.split(", ").map(str::to_owned).collect();
-    let field = |cells: Vec<String>| (unquoted(&cells[0]), types(&cells[1]), cells[2] != "all");
+    let field = |cells: Vec<String>| (unquoted(&cells[0]), types(&cells[1]), unquoted(&cells[2]));
     table(DOCUMENT, "## Requests").into_iter().map(field).collect()
 }
 
@@ -112,6 +113,8 @@ pub(crate) fn real_log() -> String {
     let service = Setup::new()
         .with("TRUSTED_PROXIES", "127.0.0.1")
         .with("API_TOKEN", "t0ken")
+        .with("WHATSAPP_APP_SECRET", "app")
+        .with("WHATSAPP_VERIFY_TOKEN", "told")
         .with("REQUEST_TIMEOUT_SECONDS", "1")
         .start();
     let from = |client: &str| [("X-Forwarded-For", client.to_owned()), ("X-Signature", "00".to_owned())];
@@ -122,6 +125,13 @@ pub(crate) fn real_log() -> String {
             service.post_signed(&headers, b"{}").expect(401);
         }
     }
+    for body in ["{}", "no JSON"] {
+        let signature = format!("sha256={}", sign("app", body.as_bytes()));
+        let headers = [("X-Hub-Signature-256", &*signature)];
+        service.connect().request("POST", "/whatsapp", &headers, Some(body.as_bytes())).expect(200);
+        service.connect().request("POST", "/whatsapp", &[], Some(body.as_bytes())).expect(401);
+    }
+    service.get("/whatsapp?hub.mode=subscribe&hub.verify_token=told&hub.challenge=1").expect(200);
     service.store(&message("m1"));
     service.store(&message("m1"));
     service.store(&message("m2"));
@@ -176,8 +186,9 @@ fn every_line_that_is_seen_is_as_documented() {
             expected.insert("event", vec!["string"]);
             expected.extend(fields.iter().map(|(name, kind)| (name.as_str(), kind.split(" or ").collect())));
         } else {
-            let here = |only_webhooks: bool| !only_webhooks || line["path"] == "/webhook";
-            let fields = requests.iter().filter(|(_, _, only_webhooks)| here(*only_webhooks));
+            let [method, path] = ["method", "path"].map(|name| line[name].as_str().unwrap_or_default());
+            let here = ["all".to_owned(), path.to_owned(), format!("{method} {path}")];
+            let fields = requests.iter().filter(|(_, _, on)| here.contains(on));
             expected.extend(
                 fields.map(|(name, kinds, _)| (name.as_str(), kinds.iter().map(String::as_str).collect())),
             );
