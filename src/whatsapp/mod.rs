@@ -18,7 +18,7 @@ pub use crate::metrics::{ItemKind as Kind, ItemResult};
 pub use item_counts::ItemCounts;
 pub use key::message_key;
 pub use mapping::map_again;
-pub use names::names;
+pub use names::{is_sent_by, names};
 pub use split::split;
 
 /// What WhatsApp says of each message that went out, where all went well or it failed.

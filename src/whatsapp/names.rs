@@ -38,15 +38,16 @@ pub fn names(original: &[u8], person: &str) -> bool {
                 let (Some(name), Some(value)) = (string(name), next(text, colon)) else {
                     continue;
                 };
-                if SHOWN.contains(&&*name) {
+                // The person of a thread stands in its `context` as well.
+                let is_of_thread = threads.is_some_and(|it| depth == it + 2);
+                if SHOWN.contains(&&*name) && !is_of_thread {
                     at = skip(text, value);
                     continue;
                 }
                 if name == "threads" {
                     threads = threads.or(Some(depth));
                 }
-                let is_person =
-                    is_member(&name) || (name == "id" && threads.is_some_and(|it| depth == it + 2));
+                let is_person = is_member(&name) || (name == "id" && is_of_thread);
                 if is_person && is_same(&text[value..skip_scalar(text, value)], person) {
                     return true;
                 }
@@ -56,6 +57,19 @@ pub fn names(original: &[u8], person: &str) -> bool {
         }
     }
     false
+}
+
+/// Whether the message of an item is from this person, whatever else they are known by: `from` of a row is one name of
+/// several.
+pub fn is_sent_by(original: &[u8], person: &str) -> bool {
+    let value = Json::read(original).and_then(|change| change.get("value"));
+    let first = |array: &str| value.and_then(|value| value.get(array)?.elements().next());
+    let names = |element: Option<Json>, members: [&str; 3]| {
+        let values = members.iter().filter_map(|member| element?.get(member));
+        values.into_iter().any(|value| is_same(value.text(), person))
+    };
+    names(first("messages"), ["from", "from_user_id", "from_parent_user_id"])
+        || names(first("contacts"), ["wa_id", "user_id", "parent_user_id"])
 }
 
 fn blanks(text: &str) -> usize {
@@ -101,6 +115,8 @@ mod tests {
             (r#"{"fro\u006d":"\u00314155550123"}"#, true),
             (r#"{"history":[{"threads":[{"id":"14155550123"}]}]}"#, true),
             (r#"{"history":[{"threads":[{"messages":[{"id":"14155550123"}]}]}]}"#, false),
+            (r#"{"history":[{"threads":[{"id":"1","context":{"wa_id":"14155550123"}}]}]}"#, true),
+            (r#"{"history":[{"threads":[{"messages":[{"context":{"from":"14155550123"}}]}]}]}"#, false),
             (r#"{"threads":[],"id":"14155550123"}"#, false),
             (r#"{"from":"141555501234"}"#, false),
             (r#"{"body":"14155550123","name":"from","id":"14155550123"}"#, false),

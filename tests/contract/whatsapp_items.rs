@@ -139,3 +139,23 @@ fn a_check_misses_the_message_of_an_item_and_finds_damaged_ones() {
         assert!(checked.stdout.contains(said), "{said}: {}", checked.stdout);
     }
 }
+
+#[test]
+fn who_is_known_by_a_number_as_by_a_user_id_is_erased_by_either() {
+    for erased in ["+14155550199", "US.777"] {
+        let mut service = whatsapp().start();
+        let mut both = text("wamid.both");
+        (both["from"], both["from_user_id"]) = (json!("14155550199"), json!("US.777"));
+        both["text"]["body"] = json!("zugzwang");
+        deliver(&service, body("messages", "messages", &[both, text("wamid.other")])).expect(200);
+        let done = service.setup().run(&["erase", "--sender", erased]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        assert_eq!(ids(&service.get("/messages")), ["wamid.other"], "{erased}");
+        let mut setup = service.stop();
+        let file = std::fs::read(setup.path("app.db")).unwrap();
+        for left in ["zugzwang", "wamid.both", "US.777", "14155550199"] {
+            assert!(!file.windows(left.len()).any(|part| part == left.as_bytes()), "{left} after {erased}");
+        }
+        assert_eq!(setup.run(&["check"]).code, Some(0));
+    }
+}

@@ -113,14 +113,17 @@ fn erase_items(connection: &Connection, lock: &Lock, senders: &[String]) -> rusq
     let Some(last) = patiently(|| items::last(connection))? else {
         return Ok(0);
     };
-    let (mut erased, mut after) = (0, 0);
-    while let Some((found, through)) = patiently(|| items::find(connection, senders, after, last))? {
+    let (mut found, mut after) = (Vec::new(), 0);
+    while let Some((some, through)) = patiently(|| items::find(connection, senders, after, last))? {
+        found.extend(some);
         after = through;
-        for some in found.chunks(ERASE_SLICE) {
-            slice(connection, lock, |connection| items::overwrite(connection, some))?;
-            erased +=
-                slice(connection, lock, |connection| items::delete(connection, some, now(connection)?))?;
-        }
+    }
+    for some in found.chunks(ERASE_SLICE) {
+        slice(connection, lock, |connection| items::overwrite(connection, some))?;
+    }
+    let mut erased = 0;
+    for some in found.chunks(ERASE_SLICE) {
+        erased += slice(connection, lock, |connection| items::delete(connection, some, now(connection)?))?;
     }
     Ok(erased)
 }
@@ -195,7 +198,7 @@ const SENT_BY: &str = "from_msisdn = ?2";
 /// Of a message: its row, its sender and its id.
 type ErasableRow = Target<String>;
 
-/// The messages of the senders, up to a row.
+/// The messages of the senders, up to a row, also by another name that WhatsApp has for them.
 fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Result<Vec<ErasableRow>> {
     let mut all = Vec::new();
     let mut statement = connection.prepare(
@@ -206,6 +209,7 @@ fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Res
             all.push(message?);
         }
     }
+    all.extend(items::rows_of(connection, senders, last)?);
     Ok(all)
 }
 

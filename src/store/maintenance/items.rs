@@ -3,9 +3,10 @@
 
 use rusqlite::Connection;
 
+use super::deletion::Target;
 use crate::store::database::migrations::has_items;
 use crate::store::write::tombstones;
-use crate::whatsapp::names;
+use crate::whatsapp::{Mapping, is_sent_by, map_again, names};
 
 /// Items that are looked at in one go, some hundred KiB; one can be as large as a body.
 const ITEMS_SCAN: usize = 256;
@@ -31,11 +32,47 @@ pub(super) fn find(
         let item = row.get(0)?;
         through = Some(item);
         let original = row.get_ref(3)?.as_bytes_or_null()?.unwrap_or_default();
-        if people.iter().any(|person| names(original, person)) {
+        // What was overwritten by an erasure that was cut short names nobody any more.
+        let is_overwritten = !original.is_empty() && original.iter().all(|byte| *byte == 0);
+        if is_overwritten || people.iter().any(|person| names(original, person)) {
             found.push(ErasableItem(item, [row.get(1)?, row.get(2)?]));
         }
     }
     Ok(through.map(|through| (found, through)))
+}
+
+/// Rows of messages that are from one of the people by another name than the row's: a number beside a user id. Only those
+/// whose sender is still the one that the item says.
+pub(super) fn rows_of(
+    connection: &Connection,
+    people: &[String],
+    last: i64,
+) -> rusqlite::Result<Vec<Target<String>>> {
+    if !has_items(connection)? {
+        return Ok(Vec::new());
+    }
+    let mut items = connection.prepare_cached(
+        "SELECT CAST(original AS BLOB) FROM messages_items WHERE mapping = 'mapped' ORDER BY item",
+    )?;
+    let mut find = connection.prepare_cached(
+        "SELECT rowid, CAST(message_id AS BLOB) FROM messages WHERE message_id = ?1 AND from_msisdn = ?2 AND rowid <= ?3",
+    )?;
+    let (mut rows, mut found) = (items.query([])?, Vec::new());
+    while let Some(row) = rows.next()? {
+        let original = row.get_ref(0)?.as_bytes_or_null()?.unwrap_or_default();
+        if !people.iter().any(|person| is_sent_by(original, person)) {
+            continue;
+        }
+        if let Mapping::Message(message) = map_again(original)
+            && !people.iter().any(|person| person == message.from())
+        {
+            let mut those = find.query((message.message_id(), message.from(), last))?;
+            while let Some(row) = those.next()? {
+                found.push((row.get(0)?, message.from().to_owned(), row.get(1)?));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The number of the last item, where there is any.
