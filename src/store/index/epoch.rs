@@ -12,23 +12,23 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::store::database::files::FileId;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::store) struct Epoch {
+pub struct Epoch {
     /// Connections of another number are not used.
-    pub(in crate::store) generation: u64,
-    pub(in crate::store) index: Option<PublishedIndex>,
+    pub generation: u64,
+    pub index: Option<PublishedIndex>,
 }
 
 /// An index that is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct PublishedIndex {
+pub struct PublishedIndex {
     /// `None` if it has no name any more.
-    pub(in crate::store) file: Option<FileId>,
+    pub file: Option<FileId>,
     /// The last change that it takes account of.
-    pub(in crate::store) changes_through: i64,
+    pub changes_through: i64,
 }
 
 /// The epoch of one database, for every thread.
-pub(in crate::store) struct Epochs {
+pub struct Epochs {
     state: Mutex<Known>,
     wake: Sender<()>,
     woken: Receiver<()>,
@@ -44,21 +44,21 @@ struct Known {
 }
 
 impl Epochs {
-    pub(in crate::store) fn new() -> Self {
+    pub fn new() -> Self {
         let (wake, woken) = bounded(1);
         Self { state: Mutex::default(), wake, woken }
     }
 
-    pub(in crate::store) fn current(&self) -> Epoch {
+    pub fn current(&self) -> Epoch {
         self.state().epoch
     }
 
-    pub(in crate::store) fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u64 {
         self.current().generation
     }
 
     /// True while the index of this epoch is published.
-    pub(in crate::store) fn has_index(&self, generation: u64) -> bool {
+    pub fn has_index(&self, generation: u64) -> bool {
         let epoch = self.current();
         epoch.generation == generation && epoch.index.is_some()
     }
@@ -78,14 +78,14 @@ impl Epochs {
     }
 
     /// Begins the next epoch. `condemned` says why the index is wrong, if it is: it is made anew then.
-    pub(in crate::store) fn end(&self, condemned: Option<String>) {
+    pub fn end(&self, condemned: Option<String>) {
         let mut state = self.state();
         state.condemned = condemned.or_else(|| state.condemned.take());
         state.epoch = Epoch { generation: state.epoch.generation + 1, index: None };
     }
 
     /// Has the indexer look what became of its index.
-    pub(in crate::store) fn wake_indexer(&self) {
+    pub fn wake_indexer(&self) {
         // If one is waiting already it stands for both.
         let _ = self.wake.try_send(());
     }

@@ -36,7 +36,7 @@ const VERIFICATION_SHARE: u32 = 9;
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
-pub(in crate::store) struct Indexer {
+pub struct Indexer {
     wake: Wake,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
@@ -44,26 +44,26 @@ pub(in crate::store) struct Indexer {
 
 /// Tells the indexer that something was committed. Never waits.
 #[derive(Clone)]
-pub(in crate::store) struct Wake {
+pub struct Wake {
     committed: Sender<()>,
     changed: Sender<()>,
     by_others: Arc<AtomicBool>,
 }
 
 impl Wake {
-    pub(in crate::store) fn wake(&self) {
+    pub fn wake(&self) {
         // If one is waiting already it stands for both.
         let _ = self.committed.try_send(());
     }
 
     /// Messages were deleted, and queries go without the index until it knows: nothing else may wait first.
-    pub(in crate::store) fn changed(&self) {
+    pub fn changed(&self) {
         let _ = self.changed.try_send(());
         self.wake();
     }
 
     /// Somebody else has written to the database: the index is compared with what is there now.
-    pub(in crate::store) fn committed_by_others(&self) {
+    pub fn committed_by_others(&self) {
         self.by_others.store(true, Relaxed);
         self.wake();
     }
@@ -72,7 +72,7 @@ impl Wake {
 impl Indexer {
     /// Opens the index, so that the first query can use it, and starts the thread. Without an index
     /// the service works as well, more slowly.
-    pub(in crate::store) fn start(
+    pub fn start(
         database: &Path,
         queries: Arc<Queries>,
         metrics: Arc<Metrics>,
@@ -105,11 +105,11 @@ impl Indexer {
         Ok(Self { wake: Wake { committed, changed, by_others }, stopping, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(in crate::store) fn wake(&self) -> Wake {
+    pub fn wake(&self) -> Wake {
         self.wake.clone()
     }
 
-    pub(in crate::store) fn stop(&self) {
+    pub fn stop(&self) {
         self.stopping.store(true, Relaxed);
         self.wake.wake();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

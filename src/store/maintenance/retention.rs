@@ -8,7 +8,7 @@
 //! - What was deleted still stands in the log. So that is truncated, as soon as nobody reads it.
 //! - What fails is tried again a moment later, from what the file then holds.
 
-pub(in crate::store) mod age;
+pub mod age;
 pub(super) mod due;
 
 use std::io;
@@ -59,25 +59,25 @@ const TOMBSTONES_INTERVAL: Duration = Duration::from_secs(86_400);
 const EXPIRY_SCAN: usize = 4096;
 
 /// The handle of the thread.
-pub(in crate::store) struct Retention {
+pub struct Retention {
     stop: Sender<()>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 /// What the thread works with.
-pub(in crate::store) struct Parts {
-    pub(in crate::store) database: PathBuf,
+pub struct Parts {
+    pub database: PathBuf,
     /// Messages stay for so many days; `None` for ever.
-    pub(in crate::store) days: Option<u32>,
-    pub(in crate::store) jobs: Jobs,
-    pub(in crate::store) queries: Arc<Queries>,
-    pub(in crate::store) indexer: Wake,
-    pub(in crate::store) metrics: Arc<Metrics>,
-    pub(in crate::store) log: Log,
+    pub days: Option<u32>,
+    pub jobs: Jobs,
+    pub queries: Arc<Queries>,
+    pub indexer: Wake,
+    pub metrics: Arc<Metrics>,
+    pub log: Log,
 }
 
 impl Retention {
-    pub(in crate::store) fn start(parts: Parts) -> io::Result<Self> {
+    pub fn start(parts: Parts) -> io::Result<Self> {
         let (stop, stopped) = bounded(1);
         let thread = thread::Builder::new().name("retention".into()).spawn(move || {
             os::lower_priority_of_this_thread();
@@ -89,7 +89,7 @@ impl Retention {
     }
 
     /// To be called before the writer is stopped.
-    pub(in crate::store) fn stop(&self) {
+    pub fn stop(&self) {
         // If one is waiting already it stands for both.
         let _ = self.stop.try_send(());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -101,11 +101,7 @@ impl Retention {
 
 /// Deletes those messages that are still what they were, and puts their tombstones. To be called in a
 /// transaction. Gives their number.
-pub(in crate::store) fn delete(
-    connection: &Connection,
-    expired: &[ExpiredMessage],
-    at: i64,
-) -> rusqlite::Result<u64> {
+pub fn delete(connection: &Connection, expired: &[ExpiredMessage], at: i64) -> rusqlite::Result<u64> {
     const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
     deletion::overwrite_texts(connection, TELLS, expired)?;
     deletion::delete(connection, TELLS, expired, at)

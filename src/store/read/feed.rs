@@ -59,10 +59,7 @@ pub enum Unfit {
 }
 
 /// Reads a page.
-pub(in crate::store) fn read(
-    connection: &Connection,
-    range: FeedRange,
-) -> Result<Result<FeedRows, Unfit>, StoreError> {
+pub fn read(connection: &Connection, range: FeedRange) -> Result<Result<FeedRows, Unfit>, StoreError> {
     let order = Order::read(connection)?;
     if order.head == i64::MAX {
         return Ok(Err(Unfit::NoOrder));
@@ -83,7 +80,7 @@ pub(in crate::store) fn read(
 
 /// How many messages there are behind each position: exact where there are few; of more, what their numbers say, which
 /// counts those that are gone as well.
-pub(in crate::store) fn lags(connection: &Connection, positions: &[i64]) -> Result<Vec<u64>, StoreError> {
+pub fn lags(connection: &Connection, positions: &[i64]) -> Result<Vec<u64>, StoreError> {
     let ends = "SELECT (SELECT min(rowid) FROM messages), (SELECT max(rowid) FROM messages)";
     let (first, last): (Option<i64>, Option<i64>) =
         connection.prepare_cached(ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;

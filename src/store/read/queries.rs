@@ -28,13 +28,13 @@ use crate::store::index::{self, Watermarks, changes};
 
 /// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
 /// work, but a disk may keep it waiting.
-pub(in crate::store) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// While messages are deleted, how long a query waits for the index to know of it before it goes through
 /// all messages instead.
 const DELETION_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The queries of one database.
-pub(in crate::store) struct Queries {
+pub struct Queries {
     connector: Connector,
     pools: Pools,
     activity: QueryActivity,
@@ -51,7 +51,7 @@ enum Indexed<T> {
 }
 
 impl Queries {
-    pub(in crate::store) fn new(path: &Path, metrics: Arc<Metrics>) -> Self {
+    pub fn new(path: &Path, metrics: Arc<Metrics>) -> Self {
         let started = Instant::now();
         let interrupt = Interrupt { gate: Arc::default(), closing: Arc::default(), metrics, started };
         Self {
@@ -65,7 +65,7 @@ impl Queries {
     /// Runs a query inside one read transaction. It is given up, wherever it is, when the time for
     /// queries has passed since `asked`: waiting for a turn is part of it. It is run once more if
     /// the index fails.
-    pub(in crate::store) fn with<T>(
+    pub fn with<T>(
         &self,
         asked: Instant,
         query: impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
@@ -93,7 +93,7 @@ impl Queries {
     }
 
     /// The same for the feed, which asks for no index and waits for no search.
-    pub(in crate::store) fn for_feed<T>(
+    pub fn for_feed<T>(
         &self,
         asked: Instant,
         query: impl Fn(&Connection) -> Result<T, StoreError>,
@@ -164,7 +164,7 @@ impl Queries {
     }
 
     /// Ok if the database answers and has its schema.
-    pub(in crate::store) fn ping(&self) -> Result<(), StoreError> {
+    pub fn ping(&self) -> Result<(), StoreError> {
         self.at_once(&self.pools.probes, |connection| {
             connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
             Ok(())
@@ -172,7 +172,7 @@ impl Queries {
     }
 
     /// Runs a query for a scrape, which takes next to no time and which nobody else waits for.
-    pub(in crate::store) fn for_scrape<T>(
+    pub fn for_scrape<T>(
         &self,
         query: impl Fn(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -194,22 +194,22 @@ impl Queries {
     }
 
     /// What keeps queries back while a log has to restart.
-    pub(in crate::store) fn gate(&self) -> &Arc<ReaderGate> {
+    pub fn gate(&self) -> &Arc<ReaderGate> {
         &self.connector.interrupt.gate
     }
 
     /// Which files the path names, and which index is in order.
-    pub(in crate::store) fn epochs(&self) -> &Epochs {
+    pub fn epochs(&self) -> &Epochs {
         &self.connector.epochs
     }
 
-    pub(in crate::store) fn activity(&self) -> &QueryActivity {
+    pub fn activity(&self) -> &QueryActivity {
         &self.activity
     }
 
     /// Gives back the memory that connections hold for the next query, once, when nobody asks anything
     /// any more.
-    pub(in crate::store) fn rest_if_not_asked(&self) {
+    pub fn rest_if_not_asked(&self) {
         if self.activity.takes_memory_back(Instant::now()) {
             self.pools.shrink();
             os::give_back_free_memory();
@@ -217,18 +217,18 @@ impl Queries {
     }
 
     /// Messages are being deleted in small slices, or no longer.
-    pub(in crate::store) fn set_deleting(&self, deleting: bool) {
+    pub fn set_deleting(&self, deleting: bool) {
         self.deleting.store(deleting, Relaxed);
     }
 
     /// Puts the index out of use, and closes the connections to the files that the path named until now; one in use
     /// is closed by whoever uses it.
-    pub(in crate::store) fn end_epoch(&self) {
+    pub fn end_epoch(&self) {
         self.next_epoch(None);
     }
 
     /// The same where the index is wrong: it is made anew.
-    pub(in crate::store) fn condemn_index(&self, cause: String) {
+    pub fn condemn_index(&self, cause: String) {
         self.next_epoch(Some(cause));
     }
 
@@ -239,7 +239,7 @@ impl Queries {
     }
 
     /// Closes every connection. Queries that are running are given up; those that come are refused.
-    pub(in crate::store) fn close(&self) {
+    pub fn close(&self) {
         self.connector.interrupt.closing.store(true, SeqCst);
         self.pools.close(Instant::now() + CLOSE_PATIENCE);
     }

@@ -16,7 +16,7 @@ use crate::store::database::insertion::ignored;
 
 /// What a connection that inserts knows of the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum EpochState {
+pub enum EpochState {
     /// To be begun with the next batch.
     Due,
     Begun,
@@ -24,7 +24,7 @@ pub(in crate::store) enum EpochState {
 
 /// The end of the order, as a transaction finds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct OrderEnd {
+pub struct OrderEnd {
     /// The last row, 0 where there is none.
     last: i64,
     floor: i64,
@@ -35,7 +35,7 @@ pub(in crate::store) struct OrderEnd {
 }
 
 impl OrderEnd {
-    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    pub fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached(
             "SELECT ifnull((SELECT max(rowid) FROM messages), 0), floor, standing, \
                 EXISTS (SELECT 1 FROM messages WHERE rowid > standing AND rowid <= floor) FROM messages_feed",
@@ -51,7 +51,7 @@ impl OrderEnd {
     }
 
     /// The highest number that was ever given, as far as it matters.
-    pub(in crate::store) fn head(self) -> i64 {
+    pub fn head(self) -> i64 {
         self.last.max(self.floor)
     }
 
@@ -89,7 +89,7 @@ fn begin_epoch_at(connection: &Connection, first_row: i64) -> rusqlite::Result<(
 
 /// Makes another store of a database that nobody has open, as far as cursors go: those of before do not fit any more.
 /// A backup of an earlier version has no feed yet. Not synced.
-pub(in crate::store) fn begin_store(database: &Path) -> rusqlite::Result<()> {
+pub fn begin_store(database: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(database, READ_WRITE)?;
     // Nothing may stand beside it.
     connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
