@@ -9,7 +9,6 @@
 //!   message waits while the ones before it are put in order.
 
 pub mod changes;
-pub mod epoch;
 mod file;
 pub mod indexer;
 mod integrity;

@@ -33,7 +33,7 @@ use crate::store::database::{schema, wal};
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::index::{Watermarks, changes};
-use crate::store::read::queries::Queries;
+use crate::store::read::epoch::Epochs;
 use crate::store::write::tombstones;
 use crate::store::write::writer::Jobs;
 use crate::timestamp::InstantKey;
@@ -70,7 +70,7 @@ pub struct Parts {
     /// Messages stay for so many days; `None` for ever.
     pub days: Option<u32>,
     pub jobs: Jobs,
-    pub queries: Arc<Queries>,
+    pub epochs: Arc<Epochs>,
     pub indexer: Wake,
     pub metrics: Arc<Metrics>,
     pub log: Log,
@@ -177,7 +177,7 @@ impl RetentionLoop {
     }
 
     fn messages(&mut self) -> Result<Rc<Connection>, StoreError> {
-        let generation = self.parts.queries.epochs().generation();
+        let generation = self.parts.epochs.generation();
         let (_, messages) = match self.open.take().filter(|(of, _)| *of == generation) {
             Some(open) => self.open.insert(open),
             None => {
@@ -190,7 +190,7 @@ impl RetentionLoop {
 
     fn do_what_is_due(&mut self) -> Result<(), StoreError> {
         // A panic may have left it as it was.
-        self.parts.queries.set_deleting(false);
+        self.parts.epochs.set_deleting(false);
         self.remove_changes()?;
         if matches!(self.last_pass, LastPass::FinishedAt(at) if at.elapsed() < EXPIRY_INTERVAL)
             || !self.may_delete()?
@@ -200,9 +200,9 @@ impl RetentionLoop {
         let mut is_done = true;
         if let Some(days) = self.parts.days {
             let began = Instant::now();
-            self.parts.queries.set_deleting(true);
+            self.parts.epochs.set_deleting(true);
             let expired = self.expire(days);
-            self.parts.queries.set_deleting(false);
+            self.parts.epochs.set_deleting(false);
             let (expired, is_finished) = expired?;
             is_done = is_finished;
             if expired > 0 {
@@ -334,7 +334,7 @@ impl RetentionLoop {
 
     /// The last change that the index takes account of; `None` while there is no index.
     fn changes_known_to_index(&self) -> Option<i64> {
-        self.parts.queries.epochs().current().index.map(|index| index.changes_through)
+        self.parts.epochs.current().index.map(|index| index.changes_through)
     }
 
     fn wait_for_index(&self, messages: &Connection) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 //! What the index covers and the rows behind its watermark, the tail, are the two arms of one statement
 //! ([`selection`]).
 
+pub mod epoch;
 pub mod feed;
 mod interrupt;
 pub mod originals;

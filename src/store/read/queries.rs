@@ -4,16 +4,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering::{Relaxed, SeqCst},
-};
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::Snapshot;
+use super::epoch::{Epochs, PublishedIndex};
 use super::interrupt::Interrupt;
 use super::pool::{Pool, Pools, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
@@ -23,7 +21,6 @@ use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::reader_gate::ReaderGate;
 use crate::store::error::StoreError;
-use crate::store::index::epoch::{Epochs, PublishedIndex};
 use crate::store::index::{self, Watermarks, changes};
 
 /// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
@@ -36,10 +33,8 @@ const DELETION_PATIENCE: Duration = Duration::from_millis(200);
 /// The queries of one database.
 pub struct Queries {
     connector: Connector,
-    pools: Pools,
+    pools: Arc<Pools>,
     activity: QueryActivity,
-    /// Messages are being deleted: the index takes account of it in a moment.
-    deleting: AtomicBool,
 }
 
 /// What came of asking with the index.
@@ -54,12 +49,10 @@ impl Queries {
     pub fn new(path: &Path, metrics: Arc<Metrics>) -> Self {
         let started = Instant::now();
         let interrupt = Interrupt { gate: Arc::default(), closing: Arc::default(), metrics, started };
-        Self {
-            connector: Connector { path: path.to_owned(), epochs: Arc::new(Epochs::new()), interrupt },
-            pools: Pools::new(),
-            activity: QueryActivity::new(started),
-            deleting: AtomicBool::new(false),
-        }
+        let pools = Arc::new(Pools::new());
+        let epochs = Arc::new(Epochs::new(Arc::clone(&pools)));
+        let connector = Connector { path: path.to_owned(), epochs, interrupt };
+        Self { connector, pools, activity: QueryActivity::new(started) }
     }
 
     /// Runs a query inside one read transaction. It is given up, wherever it is, when the time for
@@ -81,9 +74,9 @@ impl Queries {
                     }
                     // That index is out of use already.
                     Err(_) if !self.epochs().has_index(epoch.generation) => {}
-                    Err(StoreError::Corrupt(cause)) => self.condemn_index(cause),
+                    Err(StoreError::Corrupt(cause)) => self.epochs().condemn_index(cause),
                     // Whichever of the two files it was, the other connection tells.
-                    Err(_) => self.end_epoch(),
+                    Err(_) => self.epochs().end(),
                 }
             }
             self.ask_messages(slot, deadline, |connection| {
@@ -143,7 +136,7 @@ impl Queries {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
             if changes::are_pending(connection, &watermarks)? {
-                let is_soon = self.deleting.load(Relaxed)
+                let is_soon = self.epochs().is_deleting()
                     && changes::are_at_most(connection, &watermarks, 2 * EXPIRY_SLICE)?;
                 return Ok(if is_soon { Indexed::IsBehind } else { Indexed::OfNoUse });
             }
@@ -199,7 +192,7 @@ impl Queries {
     }
 
     /// Which files the path names, and which index is in order.
-    pub fn epochs(&self) -> &Epochs {
+    pub fn epochs(&self) -> &Arc<Epochs> {
         &self.connector.epochs
     }
 
@@ -214,28 +207,6 @@ impl Queries {
             self.pools.shrink();
             os::give_back_free_memory();
         }
-    }
-
-    /// Messages are being deleted in small slices, or no longer.
-    pub fn set_deleting(&self, deleting: bool) {
-        self.deleting.store(deleting, Relaxed);
-    }
-
-    /// Puts the index out of use, and closes the connections to the files that the path named until now; one in use
-    /// is closed by whoever uses it.
-    pub fn end_epoch(&self) {
-        self.next_epoch(None);
-    }
-
-    /// The same where the index is wrong: it is made anew.
-    pub fn condemn_index(&self, cause: String) {
-        self.next_epoch(Some(cause));
-    }
-
-    fn next_epoch(&self, condemned: Option<String>) {
-        self.epochs().end(condemned);
-        self.pools.clear();
-        self.epochs().wake_indexer();
     }
 
     /// Closes every connection. Queries that are running are given up; those that come are refused.

@@ -2,7 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::feed_order::{EpochState, OrderEnd, begin_epoch};
+use super::feed_order::{EpochState, begin_epoch, explicit, settle};
 use super::items;
 use super::tombstones::{self, Salt};
 use crate::clock::now_rfc3339;
@@ -10,6 +10,7 @@ use crate::message::Message;
 use crate::store::database::insertion::{INSERT, Inserted, Row, insert_row};
 use crate::store::database::migrations::ensure_items;
 use crate::store::database::transaction::{data_version, schema_version};
+use crate::store::read::feed::OrderEnd;
 use crate::whatsapp::{Delivery, ItemCounts};
 
 /// Something that is stored whole or not at all.
@@ -104,15 +105,15 @@ pub struct Inserter<'c, 'a> {
 impl<'c, 'a> Inserter<'c, 'a> {
     pub fn begin(connection: &'c Connection, epoch: EpochState) -> rusqlite::Result<Self> {
         let end = OrderEnd::read(connection)?;
-        end.settle(connection)?;
+        settle(&end, connection)?;
         if epoch == EpochState::Due {
-            begin_epoch(connection, end)?;
+            begin_epoch(connection, &end)?;
         }
         Ok(Self {
             connection,
             salt: Salt::if_any_tombstone(connection)?,
             insert: connection.prepare_cached(INSERT)?,
-            number: end.explicit(),
+            number: explicit(&end),
             created: Vec::new(),
         })
     }

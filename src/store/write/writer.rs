@@ -128,16 +128,17 @@ impl Writer {
     pub fn start(
         path: &Path,
         connection: Result<Connection, StoreError>,
-        queries: Arc<Queries>,
+        queries: &Queries,
         (wake, signal): (Wake, Arc<CommitSignal>),
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
         let last_commit = LastCommit::default();
-        let checkpointer = Checkpointer::start(path, Arc::clone(&queries), log.clone())?;
+        let epochs = Arc::clone(queries.epochs());
+        let checkpointer = Checkpointer::start(path, queries.gate(), Arc::clone(&epochs), log.clone())?;
         let mut transactor =
-            Transactor::new(path, connection, queries, checkpointer, last_commit.clone(), metrics, log);
+            Transactor::new(path, connection, epochs, checkpointer, last_commit.clone(), metrics, log);
         let stopping = Arc::<AtomicBool>::default();
         let is_stopping = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
@@ -267,7 +268,7 @@ mod tests {
         let metrics = Arc::<Metrics>::default();
         let queries = Arc::new(Queries::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&queries), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, Ok(connection), queries, (indexer.wake(), Arc::default()), metrics, log).unwrap()
+        Writer::start(path, Ok(connection), &queries, (indexer.wake(), Arc::default()), metrics, log).unwrap()
     }
 
     fn message(id: &str) -> Message {
