@@ -20,7 +20,8 @@ use super::request_context::RequestContext;
 use super::sources::SourceId;
 use crate::app::App;
 use crate::http::Request;
-use crate::metrics::{Metrics, Priority};
+use crate::metrics::Metrics;
+use crate::priority::Priority;
 use crate::routes::{Answer, Resolved};
 use crate::{os, throttle};
 
