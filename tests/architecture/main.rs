@@ -41,6 +41,7 @@ const FLOORS: [(u8, &[&str]); 9] = [
             "timestamp",
             "url",
             "limits",
+            "mutex",
             "os",
             "sort_key",
             "version",

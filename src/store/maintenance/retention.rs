@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use super::{deletion, items};
 use crate::limits::{BUSY_WEBHOOKS, DELETION_POLL, EXPIRY_INTERVAL, EXPIRY_SLICE, REMOVAL_SLICE};
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
+use crate::mutex::lock;
 use crate::os;
 use crate::priority::Priority;
 use crate::store::database::migrations::has_items;
@@ -93,7 +94,7 @@ impl Retention {
     pub fn stop(&self) {
         // If one is waiting already it stands for both.
         let _ = self.stop.try_send(());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }

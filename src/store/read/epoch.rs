@@ -7,11 +7,12 @@
 //! - Whoever finds that the files are other ones, or that the index is wrong, begins the next epoch, which has none.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::pool::Pools;
+use crate::mutex::lock;
 use crate::store::database::files::FileId;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Epochs {
     }
 
     pub fn current(&self) -> Epoch {
-        self.state().epoch
+        lock(&self.state).epoch
     }
 
     pub fn generation(&self) -> u64 {
@@ -71,7 +72,7 @@ impl Epochs {
 
     /// From now on queries may use this index, or the same one that has taken account of more changes.
     pub fn publish(&self, epoch: Epoch) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.epoch.generation == epoch.generation {
             state.epoch = epoch;
             state.last_file = epoch.index.map_or(state.last_file, |index| index.file);
@@ -80,7 +81,7 @@ impl Epochs {
 
     /// The file that is the index, or was the last to be.
     pub fn last_file(&self) -> Option<FileId> {
-        self.state().last_file
+        lock(&self.state).last_file
     }
 
     /// Puts the index out of use, and closes the connections to the files that the path named until now; one in use
@@ -95,7 +96,7 @@ impl Epochs {
     }
 
     fn begin_next(&self, condemned: Option<String>) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.condemned = condemned.or_else(|| state.condemned.take());
         state.epoch = Epoch { generation: state.epoch.generation + 1, index: None };
         drop(state);
@@ -115,16 +116,12 @@ impl Epochs {
 
     /// Why the index has to be made anew, if it has to. Says so once.
     pub fn take_condemned(&self) -> Option<String> {
-        self.state().condemned.take()
+        lock(&self.state).condemned.take()
     }
 
     /// The channel on which the indexer is woken: the other ends, for itself and for whoever commits.
     pub fn wake(&self) -> (Sender<()>, Receiver<()>) {
         (self.wake.clone(), self.woken.clone())
-    }
-
-    fn state(&self) -> MutexGuard<'_, Known> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
