@@ -6,7 +6,6 @@
 //!   meanwhile nothing is published, so an index that was put out of use does not come back.
 //! - Whoever finds that the files are other ones, or that the index is wrong, begins the next epoch, which has none.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -35,8 +34,6 @@ pub struct PublishedIndex {
 pub struct Epochs {
     state: Mutex<Known>,
     pools: Arc<Pools>,
-    /// Messages are being deleted in small slices: the index takes account of each in a moment.
-    deleting: AtomicBool,
     wake: Sender<()>,
     woken: Receiver<()>,
 }
@@ -53,7 +50,7 @@ struct Known {
 impl Epochs {
     pub(super) fn new(pools: Arc<Pools>) -> Self {
         let (wake, woken) = bounded(1);
-        Self { state: Mutex::default(), pools, deleting: AtomicBool::new(false), wake, woken }
+        Self { state: Mutex::default(), pools, wake, woken }
     }
 
     pub fn current(&self) -> Epoch {
@@ -101,17 +98,13 @@ impl Epochs {
         state.epoch = Epoch { generation: state.epoch.generation + 1, index: None };
         drop(state);
         self.pools.clear();
-        // The indexer looks what became of its index. If one is waiting already it stands for both.
+        self.wake_indexer();
+    }
+
+    /// Has the indexer look what there is to do, and what became of its index.
+    pub(super) fn wake_indexer(&self) {
+        // If one is waiting already it stands for both.
         let _ = self.wake.try_send(());
-    }
-
-    /// Messages are being deleted, or no longer.
-    pub fn set_deleting(&self, deleting: bool) {
-        self.deleting.store(deleting, Relaxed);
-    }
-
-    pub(super) fn is_deleting(&self) -> bool {
-        self.deleting.load(Relaxed)
     }
 
     /// Why the index has to be made anew, if it has to. Says so once.
