@@ -74,7 +74,8 @@ fn so_many_more(answered: &AtomicUsize, count: usize) {
 fn all_is_taken(trouble: &str, seen: &[Seen], receivers: &[&Service]) {
     let slowest = seen.iter().map(|seen| seen.took).max().unwrap_or_default();
     let not_taken: Vec<_> = seen.iter().filter(|seen| seen.status != Ok(200)).collect();
-    println!("{trouble}: {} messages, {} not taken, the slowest {slowest:?}", seen.len(), not_taken.len());
+    // For scripts/proxies.md, and shown with --nocapture.
+    eprintln!("{trouble}: {} messages, {} not taken, the slowest {slowest:?}", seen.len(), not_taken.len());
     assert!(not_taken.is_empty(), "{trouble}: {not_taken:#?}");
     let mut stored = HashSet::new();
     for receiver in receivers {
