@@ -12,7 +12,7 @@ use super::{EX_IOERR, Failure};
 use crate::advice;
 use crate::filter::{Filter, PageQuery};
 use crate::os;
-use crate::store::{DatabasePath, Export, StoredMessage};
+use crate::store::{DatabasePath, Export, OpenError, StoredMessage};
 use crate::url::percent_encode;
 
 /// The names of the columns: the fields of a message, and when it was stored.
@@ -63,18 +63,28 @@ impl ExportOptions {
 }
 
 pub(super) fn export(database: &DatabasePath, filter: Filter, is_csv: bool) -> Result<(), Failure> {
-    // Whoever takes messages in goes first.
-    os::lower_priority_of_this_thread();
     let mut export = Export::open(database, filter)?;
-    let failed = |written: usize, error: &io::Error| {
-        let advice = advice::on_file(error);
-        Failure::new(EX_IOERR, format!("stopped after {written} messages: cannot write: {error}; {advice}"))
-    };
     let format = if is_csv { write_rows } else { write_objects };
     let head = if is_csv { COLUMNS.join(",") + "\n" } else { String::new() };
+    write_slices("messages", &head, || export.next_slice(), format)
+}
+
+/// Writes to stdout what an export gives, a slice at a time.
+pub(super) fn write_slices<T>(
+    what: &str,
+    head: &str,
+    mut next_slice: impl FnMut() -> Result<Option<Vec<T>>, OpenError>,
+    format: impl Fn(&mut Vec<u8>, &[T]) -> io::Result<()>,
+) -> Result<(), Failure> {
+    // Whoever takes messages in goes first.
+    os::lower_priority_of_this_thread();
+    let failed = |written: usize, error: &io::Error| {
+        let advice = advice::on_file(error);
+        Failure::new(EX_IOERR, format!("stopped after {written} {what}: cannot write: {error}; {advice}"))
+    };
     Stdout.probe().and_then(|()| Stdout.write_all(head.as_bytes())).map_err(|error| failed(0, &error))?;
     let (mut lines, mut written) = (Vec::new(), 0);
-    while let Some(slice) = export.next_slice()? {
+    while let Some(slice) = next_slice()? {
         format(&mut lines, &slice)
             .and_then(|()| Stdout.write_all(&lines))
             .map_err(|error| failed(written, &error))?;

@@ -1,6 +1,6 @@
 //! `export --whatsapp` writes what WhatsApp sent to stdout, a line of JSON for each item.
 
-use std::io::{self, Write};
+use std::io;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -8,29 +8,18 @@ use serde::Serializer as _;
 use serde::ser::SerializeMap as _;
 use serde_json::value::RawValue;
 
-use super::streams::Stdout;
-use super::{EX_IOERR, Failure};
-use crate::advice;
-use crate::os;
+use super::Failure;
+use super::export::write_slices;
 use crate::store::{DatabasePath, ItemExport, StoredItem};
 
 pub(super) fn export(database: &DatabasePath, only_unmapped: bool) -> Result<(), Failure> {
-    // Whoever takes messages in goes first.
-    os::lower_priority_of_this_thread();
     let mut export = ItemExport::open(database, only_unmapped)?;
-    let failed = |written: usize, error: &io::Error| {
-        let advice = advice::on_file(error);
-        Failure::new(EX_IOERR, format!("stopped after {written} items: cannot write: {error}; {advice}"))
-    };
-    Stdout.probe().map_err(|error| failed(0, &error))?;
-    let (mut lines, mut written) = (Vec::new(), 0);
-    while let Some(slice) = export.next_slice()? {
-        let all = slice.iter().try_for_each(|item| write_line(&mut lines, item));
-        all.and_then(|()| Stdout.write_all(&lines)).map_err(|error| failed(written, &error))?;
-        lines.clear();
-        written += slice.len();
-    }
-    Ok(())
+    write_slices(
+        "items",
+        "",
+        || export.next_slice(),
+        |lines, items| items.iter().try_for_each(|item| write_line(lines, item)),
+    )
 }
 
 /// The original as JSON; what is no JSON as a string; what is no text in base64.

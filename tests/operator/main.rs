@@ -3,6 +3,8 @@
 //! `scripts/operator` installs what they need first.
 
 mod alerts;
+mod balancer;
+mod balancers;
 mod browser;
 mod commit;
 mod completions;
@@ -16,6 +18,7 @@ mod litestream;
 mod logs;
 mod manager;
 mod monitor;
+mod nats_server;
 mod package;
 mod page;
 mod page_reach;
@@ -27,10 +30,12 @@ mod proxies;
 mod recipes;
 mod scratch;
 mod standard_webhooks;
+mod stub_receiver;
 #[allow(dead_code, reason = "other suites use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
+mod to_nats;
 mod tools;
 mod whatsapp_libraries;
 

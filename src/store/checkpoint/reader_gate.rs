@@ -5,11 +5,13 @@
 //! - Whoever closes it can wait until no query is running, and have long ones given up.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
+use crate::mutex::{lock, wait_while};
+
 #[derive(Default)]
-pub(in crate::store) struct ReaderGate {
+pub struct ReaderGate {
     /// Queries that have passed and not ended.
     running: Mutex<usize>,
     /// No query is running, or the gate is open.
@@ -22,49 +24,35 @@ pub(in crate::store) struct ReaderGate {
 
 impl ReaderGate {
     /// Waits until it is open. `None` if it is not until the deadline.
-    pub(in crate::store) fn pass(&self, deadline: Instant) -> Option<RunningQuery<'_>> {
-        let mut running = self.wait_while(deadline, |_| self.is_closed())?;
+    pub fn pass(&self, deadline: Instant) -> Option<RunningQuery<'_>> {
+        let mut running = wait_while(&self.changed, lock(&self.running), deadline, |_| self.is_closed())?;
         *running += 1;
         Some(RunningQuery(self))
     }
 
     /// True while new queries wait for those that are running: these should take no rest.
-    pub(in crate::store) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.closed.load(Relaxed) > 0
     }
 
     /// True while queries that are running for long are to be given up.
-    pub(in crate::store) fn gives_up_long_queries(&self) -> bool {
+    pub fn gives_up_long_queries(&self) -> bool {
         self.giving_up.load(Relaxed) > 0
     }
 
-    pub(in crate::store) fn close(self: &Arc<Self>) -> ClosedGate {
-        let _running = self.running();
+    pub fn close(self: &Arc<Self>) -> ClosedGate {
+        let _running = lock(&self.running);
         self.closed.fetch_add(1, Relaxed);
         ClosedGate { gate: Arc::clone(self), gives_up: false }
-    }
-
-    fn running(&self) -> MutexGuard<'_, usize> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` if it is still so at the deadline.
-    fn wait_while(&self, deadline: Instant, is_so: impl Fn(usize) -> bool) -> Option<MutexGuard<'_, usize>> {
-        let mut running = self.running();
-        while is_so(*running) {
-            let left = deadline.checked_duration_since(Instant::now())?;
-            running = self.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Some(running)
     }
 }
 
 /// A query that has passed.
-pub(in crate::store) struct RunningQuery<'a>(&'a ReaderGate);
+pub struct RunningQuery<'a>(&'a ReaderGate);
 
 impl Drop for RunningQuery<'_> {
     fn drop(&mut self) {
-        let mut running = self.0.running();
+        let mut running = lock(&self.0.running);
         *running -= 1;
         if *running == 0 && self.0.is_closed() {
             self.0.changed.notify_all();
@@ -73,24 +61,24 @@ impl Drop for RunningQuery<'_> {
 }
 
 /// As long as it is there, no new query passes.
-pub(in crate::store) struct ClosedGate {
+pub struct ClosedGate {
     gate: Arc<ReaderGate>,
     gives_up: bool,
 }
 
 impl ClosedGate {
     /// True when no query is running.
-    pub(in crate::store) fn is_quiet(&self) -> bool {
-        *self.gate.running() == 0
+    pub fn is_quiet(&self) -> bool {
+        *lock(&self.gate.running) == 0
     }
 
     /// True as soon as no query is running; false if one is still at the deadline.
-    pub(in crate::store) fn wait_until_quiet(&self, deadline: Instant) -> bool {
-        self.gate.wait_while(deadline, |running| running > 0).is_some()
+    pub fn wait_until_quiet(&self, deadline: Instant) -> bool {
+        wait_while(&self.gate.changed, lock(&self.gate.running), deadline, |running| *running > 0).is_some()
     }
 
     /// Has queries given up that are running for long, until this is dropped.
-    pub(in crate::store) fn give_up_long_queries(&mut self) {
+    pub fn give_up_long_queries(&mut self) {
         if !std::mem::replace(&mut self.gives_up, true) {
             self.gate.giving_up.fetch_add(1, Relaxed);
         }
@@ -99,7 +87,7 @@ impl ClosedGate {
 
 impl Drop for ClosedGate {
     fn drop(&mut self) {
-        let _running = self.gate.running();
+        let _running = lock(&self.gate.running);
         self.gate.giving_up.fetch_sub(usize::from(self.gives_up), Relaxed);
         self.gate.closed.fetch_sub(1, Relaxed);
         self.gate.changed.notify_all();

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use crate::filter::Filter;
 use crate::store::database::database_path::DatabasePath;
@@ -23,40 +23,58 @@ const EXPORT_ROWS: i64 = 10_000;
 /// the snapshot has ended: whoever reads them may be slow.
 const EXPORT_BYTES: usize = 1 << 20;
 
+/// A database that is read beside whoever is using it.
+pub(super) struct ExportSource {
+    path: PathBuf,
+    pub(super) connection: Connection,
+    _lock: Option<Lock>,
+}
+
+impl ExportSource {
+    pub(super) fn open(path: &DatabasePath) -> Result<Self, OpenError> {
+        let lock = lock::shared_if_there(path)?;
+        schema::inspect(path)?;
+        let connection = schema::open_for_reading(path).and_then(|connection| {
+            connection.execute_batch("PRAGMA query_only = ON")?;
+            Ok(connection)
+        });
+        let connection = connection.map_err(|error| from_sqlite(path, &error))?;
+        Ok(Self { path: path.to_path_buf(), connection, _lock: lock })
+    }
+
+    pub(super) fn failed(&self, error: &rusqlite::Error) -> OpenError {
+        from_sqlite(&self.path, error)
+    }
+}
+
 /// An export on its way.
 pub struct Export {
-    path: PathBuf,
-    connection: Connection,
+    source: ExportSource,
     filter: Filter,
     /// The first row that is yet to be looked at, and the last one. `None` when there are no more.
     left: Option<(i64, i64)>,
-    _lock: Option<Lock>,
 }
 
 impl Export {
     /// Of the database at `path`, whoever is using it.
     pub fn open(path: &DatabasePath, filter: Filter) -> Result<Self, OpenError> {
-        let lock = lock::shared_if_there(path)?;
-        schema::inspect(path)?;
-        let failed = |error| from_sqlite(path, &error);
-        let connection = schema::open_for_reading(path).map_err(failed)?;
-        connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
+        let source = ExportSource::open(path)?;
         let rows = "SELECT (SELECT min(rowid) FROM messages), (SELECT max(rowid) FROM messages)";
-        let left = connection.query_row(rows, [], |row| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?)));
-        let left = left.map_err(failed)?;
-        Ok(Self { path: path.to_path_buf(), connection, filter, left, _lock: lock })
+        let range = |row: &Row<'_>| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?));
+        let left = source.connection.query_row(rows, [], range).map_err(|error| source.failed(&error))?;
+        Ok(Self { source, filter, left })
     }
 
     /// The next messages; of a selective filter they can be none. `None` when there are no more.
     pub fn next_slice(&mut self) -> Result<Option<Vec<StoredMessage>>, OpenError> {
-        self.slice().map_err(|error| from_sqlite(&self.path, &error))
+        self.slice().map_err(|error| self.source.failed(&error))
     }
 
     fn slice(&mut self) -> rusqlite::Result<Option<Vec<StoredMessage>>> {
         let Some((first, end)) = self.left else {
             return Ok(None);
         };
-        let snapshot = self.connection.unchecked_transaction()?;
+        let snapshot = self.source.connection.unchecked_transaction()?;
         let last: Option<i64> = snapshot
             .prepare_cached(
                 "SELECT max(number) FROM (SELECT rowid AS number FROM messages \

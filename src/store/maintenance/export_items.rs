@@ -2,15 +2,10 @@
 //!
 //! Each slice is a snapshot of its own, as for messages ([`super::export`]).
 
-use std::path::PathBuf;
-
-use rusqlite::Connection;
-
+use super::export::ExportSource;
+use super::items;
 use crate::store::database::database_path::DatabasePath;
-use crate::store::database::lock::{self, Lock};
-use crate::store::database::migrations::has_items;
-use crate::store::database::open_error::{OpenError, from_sqlite};
-use crate::store::database::schema;
+use crate::store::database::open_error::OpenError;
 
 /// Items of one snapshot, some hundred KiB.
 const SLICE_ITEMS: i64 = 256;
@@ -34,35 +29,23 @@ pub struct StoredItem {
 
 /// An export on its way.
 pub struct ItemExport {
-    path: PathBuf,
-    connection: Connection,
+    source: ExportSource,
     only_unmapped: bool,
     /// The last item that was read, and the last one that was there when it began. `None` when there are no more.
     left: Option<(i64, i64)>,
-    _lock: Option<Lock>,
 }
 
 impl ItemExport {
     /// Of the database at `path`, whoever is using it.
     pub fn open(path: &DatabasePath, only_unmapped: bool) -> Result<Self, OpenError> {
-        let lock = lock::shared_if_there(path)?;
-        schema::inspect(path)?;
-        let failed = |error| from_sqlite(path, &error);
-        let connection = schema::open_for_reading(path).map_err(failed)?;
-        connection.execute_batch("PRAGMA query_only = ON").map_err(failed)?;
-        let last = || -> rusqlite::Result<Option<i64>> {
-            match has_items(&connection)? {
-                true => connection.query_row("SELECT max(item) FROM messages_items", [], |row| row.get(0)),
-                false => Ok(None),
-            }
-        };
-        let left = last().map_err(failed)?.map(|last| (i64::MIN, last));
-        Ok(Self { path: path.to_path_buf(), connection, only_unmapped, left, _lock: lock })
+        let source = ExportSource::open(path)?;
+        let last = items::last(&source.connection).map_err(|error| source.failed(&error))?;
+        Ok(Self { source, only_unmapped, left: last.map(|last| (i64::MIN, last)) })
     }
 
     /// The next items. `None` when there are no more.
     pub fn next_slice(&mut self) -> Result<Option<Vec<StoredItem>>, OpenError> {
-        self.slice().map_err(|error| from_sqlite(&self.path, &error))
+        self.slice().map_err(|error| self.source.failed(&error))
     }
 
     fn slice(&mut self) -> rusqlite::Result<Option<Vec<StoredItem>>> {
@@ -70,7 +53,7 @@ impl ItemExport {
             return Ok(None);
         };
         let unmapped = if self.only_unmapped { "AND mapping = 'unmapped'" } else { "" };
-        let mut statement = self.connection.prepare_cached(&format!(
+        let mut statement = self.source.connection.prepare_cached(&format!(
             "SELECT item, kind, message_id, created_at, mapping, CAST(original AS BLOB) FROM messages_items \
              WHERE item > ?1 AND item <= ?2 {unmapped} ORDER BY item LIMIT ?3"
         ))?;

@@ -8,7 +8,7 @@
 //! - What was deleted still stands in the log. So that is truncated, as soon as nobody reads it.
 //! - What fails is tried again a moment later, from what the file then holds.
 
-pub(in crate::store) mod age;
+pub mod age;
 pub(super) mod due;
 
 use std::io;
@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,22 +24,27 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 
 use super::{deletion, items};
-use crate::limits::{BUSY_WEBHOOKS, DELETION_POLL, EXPIRY_INTERVAL, EXPIRY_SLICE, REMOVAL_SLICE};
+use crate::limits::{BUSY_WEBHOOKS, CHANGES_POLL, EXPIRY_INTERVAL, REMOVAL_SLICE};
 use crate::log::{Level, Line, Log};
-use crate::metrics::{Metrics, Priority};
+use crate::metrics::Metrics;
+use crate::mutex::lock;
 use crate::os;
+use crate::priority::Priority;
 use crate::store::database::migrations::has_items;
 use crate::store::database::{schema, wal};
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::index::{Watermarks, changes};
-use crate::store::read::queries::Queries;
+use crate::store::read::epoch::Epochs;
 use crate::store::write::tombstones;
 use crate::store::write::writer::Jobs;
 use crate::timestamp::InstantKey;
 use age::{Calendar, ExpiredMessage};
 use due::ClockVerdict;
 
+/// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
+/// as a full batch of new ones does; a webhook never waits for more than one.
+const EXPIRY_SLICE: usize = 128;
 /// Deletion rests for so many times as long as a slice took, so that it has half of the writer at most.
 const EXPIRY_REST: u32 = 1;
 /// While webhooks come it has a twentieth, unless it is at it for longer than [`EXPIRY_INTERVAL`].
@@ -59,25 +64,25 @@ const TOMBSTONES_INTERVAL: Duration = Duration::from_secs(86_400);
 const EXPIRY_SCAN: usize = 4096;
 
 /// The handle of the thread.
-pub(in crate::store) struct Retention {
+pub struct Retention {
     stop: Sender<()>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 /// What the thread works with.
-pub(in crate::store) struct Parts {
-    pub(in crate::store) database: PathBuf,
+pub struct Parts {
+    pub database: PathBuf,
     /// Messages stay for so many days; `None` for ever.
-    pub(in crate::store) days: Option<u32>,
-    pub(in crate::store) jobs: Jobs,
-    pub(in crate::store) queries: Arc<Queries>,
-    pub(in crate::store) indexer: Wake,
-    pub(in crate::store) metrics: Arc<Metrics>,
-    pub(in crate::store) log: Log,
+    pub days: Option<u32>,
+    pub jobs: Jobs,
+    pub epochs: Arc<Epochs>,
+    pub indexer: Wake,
+    pub metrics: Arc<Metrics>,
+    pub log: Log,
 }
 
 impl Retention {
-    pub(in crate::store) fn start(parts: Parts) -> io::Result<Self> {
+    pub fn start(parts: Parts) -> io::Result<Self> {
         let (stop, stopped) = bounded(1);
         let thread = thread::Builder::new().name("retention".into()).spawn(move || {
             os::lower_priority_of_this_thread();
@@ -89,10 +94,10 @@ impl Retention {
     }
 
     /// To be called before the writer is stopped.
-    pub(in crate::store) fn stop(&self) {
+    pub fn stop(&self) {
         // If one is waiting already it stands for both.
         let _ = self.stop.try_send(());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
@@ -101,11 +106,7 @@ impl Retention {
 
 /// Deletes those messages that are still what they were, and puts their tombstones. To be called in a
 /// transaction. Gives their number.
-pub(in crate::store) fn delete(
-    connection: &Connection,
-    expired: &[ExpiredMessage],
-    at: i64,
-) -> rusqlite::Result<u64> {
+pub fn delete(connection: &Connection, expired: &[ExpiredMessage], at: i64) -> rusqlite::Result<u64> {
     const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
     deletion::overwrite_texts(connection, TELLS, expired)?;
     deletion::delete(connection, TELLS, expired, at)
@@ -181,7 +182,7 @@ impl RetentionLoop {
     }
 
     fn messages(&mut self) -> Result<Rc<Connection>, StoreError> {
-        let generation = self.parts.queries.epochs().generation();
+        let generation = self.parts.epochs.generation();
         let (_, messages) = match self.open.take().filter(|(of, _)| *of == generation) {
             Some(open) => self.open.insert(open),
             None => {
@@ -193,8 +194,6 @@ impl RetentionLoop {
     }
 
     fn do_what_is_due(&mut self) -> Result<(), StoreError> {
-        // A panic may have left it as it was.
-        self.parts.queries.set_deleting(false);
         self.remove_changes()?;
         if matches!(self.last_pass, LastPass::FinishedAt(at) if at.elapsed() < EXPIRY_INTERVAL)
             || !self.may_delete()?
@@ -204,10 +203,7 @@ impl RetentionLoop {
         let mut is_done = true;
         if let Some(days) = self.parts.days {
             let began = Instant::now();
-            self.parts.queries.set_deleting(true);
-            let expired = self.expire(days);
-            self.parts.queries.set_deleting(false);
-            let (expired, is_finished) = expired?;
+            let (expired, is_finished) = self.expire(days)?;
             is_done = is_finished;
             if expired > 0 {
                 let took = began.elapsed().as_millis() as u64;
@@ -338,7 +334,7 @@ impl RetentionLoop {
 
     /// The last change that the index takes account of; `None` while there is no index.
     fn changes_known_to_index(&self) -> Option<i64> {
-        self.parts.queries.epochs().current().index.map(|index| index.changes_through)
+        self.parts.epochs.current().index.map(|index| index.changes_through)
     }
 
     fn wait_for_index(&self, messages: &Connection) -> Result<(), StoreError> {
@@ -347,7 +343,7 @@ impl RetentionLoop {
             && let Some(changes_through) = self.changes_known_to_index()
             && changes::are_pending(messages, &Watermarks { changes_through, ..Watermarks::default() })?
         {
-            thread::sleep(DELETION_POLL);
+            thread::sleep(CHANGES_POLL);
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ impl Original {
         &self.0
     }
 
-    pub(in crate::store) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.0.get().len()
     }
 }

@@ -68,7 +68,7 @@ fn date(created_at: &[u8]) -> Option<InstantKey> {
 }
 
 /// A message that is too old: its row, its `created_at` and its id.
-pub(in crate::store) type ExpiredMessage = Target<Option<Vec<u8>>>;
+pub type ExpiredMessage = Target<Option<Vec<u8>>>;
 
 /// The row up to which all may go: the last one that is too old before the first that is not, of about so many;
 /// looks on past those whose age nobody knows. `None` if there is none.
