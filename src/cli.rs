@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::os;
 use crate::signature::sign;
 use crate::store::{self, DatabasePath, OpenError};
@@ -71,8 +71,8 @@ Commands:
                  it refuses, and exits 65 if there are any
   erase --sender NUMBER [--vacuum]
                  erase every message from NUMBER, of several where --sender is repeated, from the
-                 database and its index, also while they are in use, and what WhatsApp sent that names
-                 NUMBER, which may be a user id (US.…)
+                 database and its index, also while they are in use, and what WhatsApp sent of and to
+                 NUMBER, which may be a user id (US.…); not what others said of it
                  --vacuum writes the file anew, so that nothing is left of it in unused places
   remap          make messages of what WhatsApp sent and an earlier version could not map
   remap FILE     take bodies that were captured, one on each line, as if WhatsApp had sent them
@@ -147,12 +147,6 @@ impl From<OpenError> for Failure {
     }
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::new(EX_CONFIG, error)
-    }
-}
-
 /// Runs the command that `arguments` name, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match parse(lexopt::Parser::from_iter(arguments)) {
@@ -167,7 +161,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         os::unblock_signals();
     }
     let result = match command {
-        Command::Serve => Config::from_env().map_err(Failure::from).and_then(|config| serve::serve(&config)),
+        Command::Serve => settings().and_then(|config| serve::serve(&config)),
         Command::Healthcheck => healthcheck::check(),
         Command::Sign => print_signature(),
         Command::Backup(target) => database().and_then(|database| {
@@ -274,8 +268,13 @@ fn file(parser: &mut lexopt::Parser, needed: &'static str) -> Result<Option<Path
     }
 }
 
+fn settings() -> Result<Config, Failure> {
+    Config::from_env().map_err(|error| Failure::new(EX_CONFIG, error))
+}
+
 fn database() -> Result<DatabasePath, Failure> {
-    Ok(DatabasePath::resolve(&Config::database_from_env()?)?)
+    let path = Config::database_from_env().map_err(|error| Failure::new(EX_CONFIG, error))?;
+    Ok(DatabasePath::resolve(&path)?)
 }
 
 fn version() -> String {
@@ -283,8 +282,9 @@ fn version() -> String {
 }
 
 fn print_signature() -> Result<(), Failure> {
-    let secret = Config::signing_secret()?
-        .ok_or_else(|| Failure::new(EX_CONFIG, "WEBHOOK_SECRET is not set: nothing to sign with"))?;
+    let secret = Config::signing_secret().map_err(|error| Failure::new(EX_CONFIG, error))?;
+    let secret =
+        secret.ok_or_else(|| Failure::new(EX_CONFIG, "WEBHOOK_SECRET is not set: nothing to sign with"))?;
     let mut body = Vec::new();
     Stdin
         .read_to_end(&mut body)

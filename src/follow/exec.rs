@@ -191,15 +191,18 @@ impl<'a> Run<'a> {
 
     /// Moves what can be moved, once something can, or `deadline` is there.
     fn wait(&mut self, deadline: Instant) -> io::Result<()> {
-        // A deadline beyond what fits is one for ever.
-        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec {
+            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
         let mut awaited = vec![PollFd::from_borrowed_fd(self.target.ended.as_fd(), PollFlags::IN)];
         awaited.extend(
             self.input.as_ref().map(|(stdin, _)| PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::OUT)),
         );
         let outputs = self.outputs.iter().filter_map(OutputLines::pipe);
         awaited.extend(outputs.map(|pipe: BorrowedFd<'_>| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
-        match poll(&mut awaited, left.as_ref()) {
+        match poll(&mut awaited, Some(&left)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -5,10 +5,8 @@
 //! are left alone: [`Syncer::free_slot`] is another.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-
-use crate::mutex::{lock, wait};
 
 /// The three that are left alone, and one to write to.
 pub const SLOTS: usize = 4;
@@ -53,36 +51,36 @@ impl Syncer {
 
     /// Where to write what comes next.
     pub fn free_slot(&self) -> usize {
-        let Syncs { asked, begun, synced, .. } = *lock(&self.shared.syncs);
+        let Syncs { asked, begun, synced, .. } = *self.shared.syncs();
         free_slot([asked, begun, synced].map(|mark| mark.slot))
     }
 
     /// Has what was written synced, without waiting for it.
     pub fn ask(&self, written: Mark) {
-        lock(&self.shared.syncs).asked = written;
+        self.shared.syncs().asked = written;
         self.shared.changed.notify_all();
     }
 
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
-        let syncs = lock(&self.shared.syncs);
+        let syncs = self.shared.syncs();
         syncs.synced == syncs.asked
     }
 
     /// True if a sync has failed, which [`Self::wait`] has not told of yet.
     pub fn has_failed(&self) -> bool {
-        lock(&self.shared.syncs).failure.is_some()
+        self.shared.syncs().failure.is_some()
     }
 
     /// Waits until everything that was asked for outlives a power cut, or an attempt at that has failed: then whoever
     /// asked has to write it again, because the kernel gives up what it could not write (fsync(2), "EIO").
     pub fn wait(&self) -> io::Result<()> {
-        let mut syncs = lock(&self.shared.syncs);
+        let mut syncs = self.shared.syncs();
         loop {
             match syncs.failure.take() {
                 Some(error) => return Err(error),
                 None if syncs.synced == syncs.asked => return Ok(()),
-                None => syncs = wait(&self.shared.changed, syncs),
+                None => syncs = self.shared.changed(syncs),
             }
         }
     }
@@ -90,7 +88,7 @@ impl Syncer {
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        lock(&self.shared.syncs).is_over = true;
+        self.shared.syncs().is_over = true;
         self.shared.changed.notify_all();
         // It has the file, and whoever opens that next wants its lock.
         let _ = self.thread.take().map(JoinHandle::join);
@@ -99,23 +97,31 @@ impl Drop for Syncer {
 
 impl SyncerShared {
     fn work(&self, mut sync: impl FnMut() -> io::Result<()>) {
-        let mut syncs = lock(&self.syncs);
+        let mut syncs = self.syncs();
         while !syncs.is_over {
             if syncs.asked == syncs.begun {
-                syncs = wait(&self.changed, syncs);
+                syncs = self.changed(syncs);
                 continue;
             }
             let begun = syncs.asked;
             syncs.begun = begun;
             drop(syncs);
             let done = sync();
-            syncs = lock(&self.syncs);
+            syncs = self.syncs();
             match done {
                 Ok(()) => syncs.synced = begun,
                 Err(error) => syncs.failure = Some(error),
             }
             self.changed.notify_all();
         }
+    }
+
+    fn syncs(&self) -> MutexGuard<'_, Syncs> {
+        self.syncs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn changed<'a>(&self, syncs: MutexGuard<'a, Syncs>) -> MutexGuard<'a, Syncs> {
+        self.changed.wait(syncs).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,13 +154,13 @@ mod tests {
         for sequence in 2..=3 {
             syncer.ask(mark(sequence));
         }
-        assert_eq!(lock(&syncer.shared.syncs).synced, mark(0), "nothing is synced before its sync has ended");
+        assert_eq!(syncer.shared.syncs().synced, mark(0), "nothing is synced before its sync has ended");
         go.send(Ok(())).unwrap();
         begins.recv().unwrap();
-        assert_eq!(lock(&syncer.shared.syncs).synced, mark(1));
+        assert_eq!(syncer.shared.syncs().synced, mark(1));
         go.send(Ok(())).unwrap();
         syncer.wait().unwrap();
-        assert_eq!(lock(&syncer.shared.syncs).synced, mark(3));
+        assert_eq!(syncer.shared.syncs().synced, mark(3));
 
         syncer.ask(mark(4));
         go.send(Err(io::ErrorKind::StorageFull.into())).unwrap();

@@ -9,7 +9,7 @@ use std::array;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use threadpool::ThreadPool;
@@ -20,9 +20,7 @@ use super::request_context::RequestContext;
 use super::sources::SourceId;
 use crate::app::App;
 use crate::http::Request;
-use crate::metrics::Metrics;
-use crate::mutex::{lock, wait};
-use crate::priority::Priority;
+use crate::metrics::{Metrics, Priority};
 use crate::routes::{Answer, Resolved};
 use crate::{os, throttle};
 
@@ -132,7 +130,7 @@ impl WorkerPool {
     /// Queues a request, or gives it back if its queue is full. It is taken up after [`Self::wake`].
     pub(super) fn submit(&self, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
         let priority = context.priority();
-        let mut queues = lock(&self.shared.queues);
+        let mut queues = self.shared.lock();
         queues.push(priority, context)?;
         self.shared.metrics.waiting(priority).fetch_add(1, Relaxed);
         Ok(())
@@ -141,14 +139,14 @@ impl WorkerPool {
     /// Has threads take up what was queued.
     pub(super) fn wake(&self) {
         for role in Role::ALL {
-            self.shared.wake_one(lock(&self.shared.queues), role);
+            self.shared.wake_one(self.shared.lock(), role);
         }
     }
 }
 
 impl Drop for WorkerPool {
     fn drop(&mut self) {
-        lock(&self.shared.queues).is_closed = true;
+        self.shared.lock().is_closed = true;
         for wake_up in &self.shared.wake_up {
             wake_up.notify_all();
         }
@@ -179,7 +177,7 @@ impl Shared {
     /// Waits for the next request, after one of this priority. `None` when the pool is gone and nothing
     /// is left to do.
     fn take(&self, role: Role, done: Option<Priority>) -> Option<(Priority, Box<RequestContext>)> {
-        let mut queues = lock(&self.queues);
+        let mut queues = self.lock();
         if let Some(priority) = done {
             queues.at_work[priority as usize] -= 1;
         }
@@ -196,7 +194,7 @@ impl Shared {
                 return None;
             }
             queues.sleep[role as usize].threads += 1;
-            queues = wait(&self.wake_up[role as usize], queues);
+            queues = self.wake_up[role as usize].wait(queues).unwrap_or_else(PoisonError::into_inner);
             let sleep = &mut queues.sleep[role as usize];
             *sleep = Sleep { threads: sleep.threads - 1, is_one_woken: false };
         }
@@ -219,6 +217,11 @@ impl Shared {
         if wakes {
             self.wake_up[role as usize].notify_one();
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queues> {
+        // Nothing that is done under the lock can panic half-way.
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,8 +3,6 @@
 //! `scripts/operator` installs what they need first.
 
 mod alerts;
-mod balancer;
-mod balancers;
 mod browser;
 mod commit;
 mod completions;
@@ -30,7 +28,6 @@ mod proxies;
 mod recipes;
 mod scratch;
 mod standard_webhooks;
-mod stub_receiver;
 #[allow(dead_code, reason = "other suites use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

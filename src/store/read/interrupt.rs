@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::limits::LOG_HELD_BY_QUERY;
-use crate::metrics::Metrics;
-use crate::priority::Priority;
+use crate::metrics::{Metrics, Priority};
 use crate::store::checkpoint::reader_gate::ReaderGate;
 use crate::throttle;
 

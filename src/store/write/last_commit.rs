@@ -1,9 +1,7 @@
 //! The last commit, where it is recent, proves to a probe that the writer can commit.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use crate::mutex::lock;
 
 /// A commit this recent proves that the writer can commit.
 const COMMIT_IS_RECENT: Duration = Duration::from_secs(1);
@@ -15,11 +13,12 @@ pub(super) struct LastCommit(Arc<Mutex<Option<Instant>>>);
 impl LastCommit {
     /// The last commit is so recent that another one would say nothing new.
     pub(super) fn is_recent(&self) -> bool {
-        lock(&self.0).is_some_and(|commit| commit.elapsed() < COMMIT_IS_RECENT)
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|commit| commit.elapsed() < COMMIT_IS_RECENT)
     }
 
     pub(super) fn set(&self, commit: Option<Instant>) {
-        *lock(&self.0) = commit;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = commit;
     }
 }
 
