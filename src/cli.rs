@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::os;
 use crate::signature::sign;
 use crate::store::{self, DatabasePath, OpenError};
@@ -147,6 +147,12 @@ impl From<OpenError> for Failure {
     }
 }
 
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(EX_CONFIG, error)
+    }
+}
+
 /// Runs the command that `arguments` name, the program's own name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match parse(lexopt::Parser::from_iter(arguments)) {
@@ -161,7 +167,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         os::unblock_signals();
     }
     let result = match command {
-        Command::Serve => settings().and_then(|config| serve::serve(&config)),
+        Command::Serve => Config::from_env().map_err(Failure::from).and_then(|config| serve::serve(&config)),
         Command::Healthcheck => healthcheck::check(),
         Command::Sign => print_signature(),
         Command::Backup(target) => database().and_then(|database| {
@@ -268,13 +274,8 @@ fn file(parser: &mut lexopt::Parser, needed: &'static str) -> Result<Option<Path
     }
 }
 
-fn settings() -> Result<Config, Failure> {
-    Config::from_env().map_err(|error| Failure::new(EX_CONFIG, error))
-}
-
 fn database() -> Result<DatabasePath, Failure> {
-    let path = Config::database_from_env().map_err(|error| Failure::new(EX_CONFIG, error))?;
-    Ok(DatabasePath::resolve(&path)?)
+    Ok(DatabasePath::resolve(&Config::database_from_env()?)?)
 }
 
 fn version() -> String {
@@ -282,9 +283,8 @@ fn version() -> String {
 }
 
 fn print_signature() -> Result<(), Failure> {
-    let secret = Config::signing_secret().map_err(|error| Failure::new(EX_CONFIG, error))?;
-    let secret =
-        secret.ok_or_else(|| Failure::new(EX_CONFIG, "WEBHOOK_SECRET is not set: nothing to sign with"))?;
+    let secret = Config::signing_secret()?
+        .ok_or_else(|| Failure::new(EX_CONFIG, "WEBHOOK_SECRET is not set: nothing to sign with"))?;
     let mut body = Vec::new();
     Stdin
         .read_to_end(&mut body)

@@ -22,7 +22,7 @@ use crate::log::Level;
 use crate::secrets::{Secrets, WhatsappSecrets};
 use crate::signature::Keys;
 pub use environment::ConfigError;
-use environment::{Environment, Lookup, Secret, can_be_meant};
+use environment::{Environment, Secret, can_be_meant};
 
 /// Where the service listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,21 +85,20 @@ pub struct Config {
 impl Config {
     /// The settings of this process.
     pub fn from_env() -> Result<Self, ConfigError> {
-        Self::read(&|name| std::env::var_os(name))
+        Self::read(&of_this_process())
     }
 
-    fn read(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
-        let env = Environment { lookup };
-        let (secrets, padded_secrets) = secrets(&env)?;
+    fn read(env: &Environment<'_>) -> Result<Self, ConfigError> {
+        let (secrets, padded_secrets) = secrets(env)?;
         let retention_takes = format!(
             "it takes a whole number of days from 1 to {LONGEST_RETENTION_DAYS}; unset, messages are kept for ever"
         );
         Ok(Self {
             secrets,
             padded_secrets,
-            database: database(&env)?,
+            database: database(env)?,
             retention_days: env.parsed("RETENTION_DAYS", "", &retention_takes, retention_days)?,
-            listen: listen(&env)?,
+            listen: listen(env)?,
             unix_socket_mode: env.parsed("UNIX_SOCKET_MODE", "0666", MODE_TAKES, socket_mode)?,
             allowed_hosts: env.parsed("ALLOWED_HOSTS", "", HOSTS_TAKES, AllowedHosts::parse)?,
             trusted_proxies: env.parsed("TRUSTED_PROXIES", "", PROXIES_TAKES, TrustedProxies::parse)?,
@@ -119,31 +118,32 @@ impl Config {
 
     /// The path of the database, for commands that use nothing else.
     pub fn database_from_env() -> Result<PathBuf, ConfigError> {
-        database(&Environment { lookup: &|name| std::env::var_os(name) })
+        database(&of_this_process())
     }
 
     /// Where the service listens, for who wants to reach it.
     pub fn listen_from_env() -> Result<ListenAddr, ConfigError> {
-        listen(&Environment { lookup: &|name| std::env::var_os(name) })
+        listen(&of_this_process())
     }
 
     /// The secret that signs, for the `sign` command. `None` if none is set.
     pub fn signing_secret() -> Result<Option<Vec<u8>>, ConfigError> {
-        let env = Environment { lookup: &|name| std::env::var_os(name) };
-        Ok(env.secret("WEBHOOK_SECRET")?.map(Secret::bytes))
+        Ok(of_this_process().secret("WEBHOOK_SECRET")?.map(Secret::bytes))
     }
 
     /// The token that guards the feed, for who reads it. `None` if none is set.
     pub fn api_token() -> Result<Option<Vec<u8>>, ConfigError> {
-        let env = Environment { lookup: &|name| std::env::var_os(name) };
-        env.secret("API_TOKEN")?.map(Secret::token).transpose()
+        of_this_process().secret("API_TOKEN")?.map(Secret::token).transpose()
     }
 
     /// The key that signs what is handed on to a program. `None` if none is set.
     pub fn forward_secret() -> Result<Option<Vec<u8>>, ConfigError> {
-        let env = Environment { lookup: &|name| std::env::var_os(name) };
-        Ok(env.secret("FORWARD_SECRET")?.map(Secret::bytes))
+        Ok(of_this_process().secret("FORWARD_SECRET")?.map(Secret::bytes))
     }
+}
+
+fn of_this_process() -> Environment<'static> {
+    Environment { lookup: &|name| std::env::var_os(name) }
 }
 
 /// The secrets, and the settings of those that begin or end in white space.
@@ -240,9 +240,9 @@ mod tests {
     use super::*;
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::read(&|name| {
-            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
-        })
+        let lookup =
+            |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
+        Config::read(&Environment { lookup: &lookup })
     }
 
     #[test]

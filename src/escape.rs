@@ -1,5 +1,7 @@
 //! Escapes stand for characters that would end, hide or rearrange a line of text for whoever looks at it.
 
+use std::fmt::Write as _;
+
 /// Unicode's general category Cf, format characters (Unicode 16.0, DerivedGeneralCategory.txt).
 const FORMAT: [(u32, u32); 21] = [
     (0xad, 0xad),
@@ -47,12 +49,9 @@ pub fn escaped(text: &str) -> String {
 
 /// One character as JSON escapes it.
 pub fn push_escape(out: &mut String, c: char) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for unit in c.encode_utf16(&mut [0; 2]) {
-        out.push_str("\\u");
-        for shift in [12, 8, 4, 0] {
-            out.push(char::from(DIGITS[usize::from(*unit >> shift & 0xf)]));
-        }
+        // Writing into a String does not fail.
+        let _ = write!(out, "\\u{unit:04x}");
     }
 }
 

@@ -11,8 +11,8 @@
 //! | 4 | [`store`]: the only home of rusqlite · [`config`]: the environment · [`http_client`]: asks a server |
 //! | 3 | [`whatsapp`]: what a body holds · [`secrets`] · [`throttle`]: how queries make way for webhooks · [`http_head`]: how a message is framed |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
-//! | 1 | [`advice`] [`client`] [`clock`] [`consumers`] [`cursor`] [`feed_cursor`] [`hosts`] [`inherited`] [`notify`] [`validation_error`] |
-//! | 0 | [`authority`] [`escape`] [`folding`] [`timestamp`] [`url`] [`limits`] [`os`] [`sort_key`] [`version`] [`waker`] |
+//! | 1 | [`advice`] [`client`] [`clock`] [`consumers`] [`cursor`] [`feed_cursor`] [`hosts`] [`inherited`] [`notify`] [`priority`] [`validation_error`] |
+//! | 0 | [`authority`] [`escape`] [`file`] [`folding`] [`labels`] [`timestamp`] [`url`] [`limits`] [`mutex`] [`os`] [`sort_key`] [`version`] [`waker`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
@@ -108,6 +108,7 @@ mod cursor;
 mod escape;
 mod exposition;
 mod feed_cursor;
+mod file;
 mod filter;
 mod folding;
 mod follow;
@@ -116,12 +117,15 @@ mod http;
 mod http_client;
 mod http_head;
 pub mod inherited;
+mod labels;
 mod limits;
 mod log;
 mod message;
 mod metrics;
+mod mutex;
 mod notify;
 mod os;
+mod priority;
 mod procfs;
 mod routes;
 mod secrets;

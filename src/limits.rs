@@ -98,12 +98,9 @@ pub const ORDER_SLICE: usize = 8192;
 pub const LONGEST_RETENTION_DAYS: u32 = 36_500;
 /// How often the service looks for messages that are too old. The setting is in days.
 pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
-/// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
-/// as a full batch of new ones does; a webhook never waits for more than one.
-pub const EXPIRY_SLICE: usize = 128;
-/// While messages are deleted, how often it is looked whether the index knows of it: queries wait for that, some
-/// milliseconds each time.
-pub const DELETION_POLL: Duration = Duration::from_millis(2);
+/// Where messages were changed or deleted, how often it is looked whether the index knows of it: queries wait for that,
+/// some milliseconds each time.
+pub const CHANGES_POLL: Duration = Duration::from_millis(2);
 /// Changes removed, or tombstones gone through, in one transaction: they lie side by side.
 pub const REMOVAL_SLICE: usize = 1024;
 /// How long a readiness probe waits for the writer; the contract allows one second for everything.

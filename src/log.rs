@@ -9,13 +9,14 @@
 use std::fmt::Write as _;
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::client::Client;
 use crate::clock::write_rfc3339;
 use crate::escape::{is_deceptive, push_escape};
+use crate::mutex::{lock, wait, wait_while};
 
 /// At a stop, how long the last log lines may take to leave.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -208,7 +209,7 @@ impl Log {
         if !self.wants(line.level) {
             return;
         }
-        let mut waiting = self.waiting();
+        let mut waiting = lock(&self.0.waiting);
         if waiting.lines.len() + line.json.len() + 2 > LOG_BUFFER_BYTES {
             self.0.dropped.fetch_add(1, Relaxed);
             return;
@@ -230,28 +231,18 @@ impl Log {
     /// Waits until every line handed over is written, or for a second if stdout does not move.
     pub fn flush(&self) {
         let deadline = Instant::now() + LOG_FLUSH_TIMEOUT;
-        let mut waiting = self.waiting();
-        while waiting.writing || !waiting.lines.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            waiting = self.0.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        let is_any_left = |waiting: &mut Waiting| waiting.writing || !waiting.lines.is_empty();
+        wait_while(&self.0.changed, lock(&self.0.waiting), deadline, is_any_left);
     }
 
     fn write_out(&self) {
         let mut lines = Vec::new();
         loop {
-            let mut waiting = self.waiting();
+            let mut waiting = lock(&self.0.waiting);
             waiting.writing = false;
             self.0.changed.notify_all();
             while waiting.lines.is_empty() {
-                waiting = self.0.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                waiting = wait(&self.0.changed, waiting);
             }
             std::mem::swap(&mut waiting.lines, &mut lines);
             waiting.writing = true;

@@ -7,23 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::consumers::Consumers;
-
-/// A label with a closed set of values.
-macro_rules! labels {
-    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($variant),+ }
-
-        impl $name {
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            pub fn label(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-    };
-}
+use crate::labels::labels;
+use crate::priority::Priority;
 
 labels! {
     /// The routes of the service, and one name for everything else.
@@ -52,19 +37,6 @@ labels! {
         ValidationError = "validation_error",
         TooLarge = "too_large",
         Unavailable = "unavailable",
-    }
-}
-
-labels! {
-    /// The queues of the pool.
-    Priority {
-        Probe = "probe",
-        Ingest = "ingest",
-        Immediate = "immediate",
-        Bulk = "bulk",
-        Feed = "feed",
-        Scrape = "scrape",
-        Read = "read",
     }
 }
 

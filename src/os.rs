@@ -94,30 +94,28 @@ pub fn was_closed_at_start(stream: RawFd) -> bool {
 /// every other one reach it: a mask outlives exec(3). What is blocked comes once [`unblock_signals`] is called.
 ///
 /// To be called before a second thread is started, which inherits the mask of the first.
-#[allow(unsafe_code)]
 pub fn hold_signals() {
+    block_alone(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR2]);
+}
+
+/// Lets every signal reach this process, also those that were sent to it while they were blocked.
+pub fn unblock_signals() {
+    block_alone(&[]);
+}
+
+/// Blocks these, and no other.
+#[allow(unsafe_code)]
+fn block_alone(signals: &[libc::c_int]) {
     // SAFETY: sigemptyset(3) fills in the set that it is given, which is ours and large enough, and sigaddset(3)
     // changes it; then it is initialised. pthread_sigmask(3) reads it, and writes nowhere where the old mask is not
     // asked for.
     unsafe {
-        let mut held = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigemptyset(held.as_mut_ptr());
-        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR2] {
-            libc::sigaddset(held.as_mut_ptr(), signal);
+        let mut blocked = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(blocked.as_mut_ptr());
+        for signal in signals {
+            libc::sigaddset(blocked.as_mut_ptr(), *signal);
         }
-        libc::pthread_sigmask(libc::SIG_SETMASK, held.as_ptr(), std::ptr::null_mut());
-    }
-}
-
-/// Lets every signal reach this process, also those that were sent to it while they were blocked.
-#[allow(unsafe_code)]
-pub fn unblock_signals() {
-    // SAFETY: sigemptyset(3) fills in the set that it is given, which is ours and large enough; then it is
-    // initialised. pthread_sigmask(3) reads it, and writes nowhere where the old mask is not asked for.
-    unsafe {
-        let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+        libc::pthread_sigmask(libc::SIG_SETMASK, blocked.as_ptr(), std::ptr::null_mut());
     }
 }
 
@@ -205,14 +203,7 @@ mod tests {
             status.contains(&format!("SigBlk:\t{mask}"))
         };
         // The mask is that of this test's own thread.
-        #[allow(unsafe_code)]
-        // SAFETY: as in `unblock_signals`; the set is initialised before a signal is added to it.
-        unsafe {
-            let mut term = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-            libc::sigemptyset(term.as_mut_ptr());
-            libc::sigaddset(term.as_mut_ptr(), libc::SIGTERM);
-            libc::pthread_sigmask(libc::SIG_BLOCK, term.as_ptr(), std::ptr::null_mut());
-        }
+        block_alone(&[libc::SIGTERM]);
         assert!(blocks("0000000000004000"));
         unblock_signals();
         assert!(blocks("0000000000000000"));

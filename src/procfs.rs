@@ -3,14 +3,9 @@
 //! Every figure is optional: a host without `/proc` loses the figure, not the scrape.
 
 use std::fs;
-use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
 
 use rustix::param::{clock_ticks_per_second, page_size};
-
-/// Where descriptors have to be counted one by one, a figure of so long ago is as good: three thousand
-/// connections take five milliseconds.
-const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The standard figures of a Prometheus client library.
 #[derive(Debug, Default, PartialEq)]
@@ -58,29 +53,11 @@ impl Process {
     }
 }
 
-/// The size of the folder, which since Linux 6.2 is their number; before that it is 0.
+/// The size of the folder, which since Linux 6.2 is their number; before that it is 0, and they are counted.
 fn open_descriptors() -> Option<u64> {
-    static LAST: Mutex<Option<(Instant, u64)>> = Mutex::new(None);
-    let count = fs::metadata("/proc/self/fd").ok()?.len();
-    if count > 0 {
-        return Some(count);
-    }
-    // Held by scrapes alone, of which only one need count.
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    counted_lately(&mut last, Instant::now(), count_descriptors)
-}
-
-fn counted_lately(
-    last: &mut Option<(Instant, u64)>,
-    now: Instant,
-    count: impl FnOnce() -> Option<u64>,
-) -> Option<u64> {
-    match *last {
-        Some((at, count)) if now.duration_since(at) < COUNT_INTERVAL => Some(count),
-        _ => {
-            *last = count().map(|count| (now, count));
-            last.map(|(_, count)| count)
-        }
+    match fs::metadata("/proc/self/fd").ok()?.len() {
+        0 => count_descriptors(),
+        count => Some(count),
     }
 }
 
@@ -118,20 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_are_counted_either_way_and_not_over_and_over() {
+    fn descriptors_are_counted_either_way() {
         // Other tests open and close some meanwhile.
-        let ours: Vec<_> = (0..300).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        let _ours: Vec<_> = (0..300).map(|_| fs::File::open("/dev/null").unwrap()).collect();
         for count in [open_descriptors(), count_descriptors()] {
             assert!(count.is_some_and(|count| (300..500).contains(&count)), "{count:?}");
         }
-        drop(ours);
-        let (began, mut last) = (Instant::now(), None);
-        let never = || -> Option<u64> { panic!("it was counted a moment ago") };
-        assert_eq!(counted_lately(&mut last, began, || None), None);
-        assert_eq!(counted_lately(&mut last, began, || Some(7)), Some(7));
-        assert_eq!(counted_lately(&mut last, began + COUNT_INTERVAL / 2, never), Some(7));
-        assert_eq!(counted_lately(&mut last, began + COUNT_INTERVAL, || Some(8)), Some(8));
-        assert_eq!(counted_lately(&mut last, began + COUNT_INTERVAL, never), Some(8));
     }
 
     #[test]

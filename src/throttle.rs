@@ -14,7 +14,8 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::limits::BUSY_WEBHOOKS;
-use crate::metrics::{Metrics, Priority};
+use crate::metrics::Metrics;
+use crate::priority::Priority;
 
 /// How often a thread at rest checks whether there are webhooks still.
 const QUERY_REST_STEP: Duration = Duration::from_millis(20);

@@ -65,7 +65,7 @@ pub(super) fn follow(options: FollowOptions) -> Result<(), Failure> {
 }
 
 fn follow_feed(options: &FeedOptions, handing: Handing, batch: usize) -> Result<(), Failure> {
-    let token = Config::api_token().map_err(|error| Failure::new(EX_CONFIG, error))?;
+    let token = Config::api_token()?;
     // A token is visible ASCII.
     let token = token.map(|token| String::from_utf8_lossy(&token).into_owned());
     let url = options.url.clone().map_or_else(own_url, Ok)?;
@@ -80,7 +80,7 @@ fn follow_feed(options: &FeedOptions, handing: Handing, batch: usize) -> Result<
 
 /// The service of this machine, at `LISTEN_ADDR`.
 fn own_url() -> Result<Url, Failure> {
-    let listen = Config::listen_from_env().map_err(|error| Failure::new(EX_CONFIG, error))?;
+    let listen = Config::listen_from_env()?;
     let addresses =
         listen.own_addresses().map_err(|error| Failure::new(EX_CONFIG, format!("LISTEN_ADDR: {error}")))?;
     Ok(Url { endpoint: HttpEndpoint::Local(addresses), path: "/".to_owned() })
@@ -109,10 +109,10 @@ fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure
             Target::Exec(exec.map_err(|error| no_resources(&error))?)
         }
         Destination::Post(url) => {
-            let secret = Config::forward_secret().map_err(|error| Failure::new(EX_CONFIG, error))?;
-            let secret = secret
-                .map(|given| ForwardSecret::parse(given).ok_or_else(|| Failure::new(EX_CONFIG, BAD_SECRET)));
-            Target::Post(PostTarget::new(url.clone(), secret.transpose()?))
+            let parse =
+                |given| ForwardSecret::parse(given).ok_or_else(|| Failure::new(EX_CONFIG, BAD_SECRET));
+            let secret = Config::forward_secret()?.map(parse).transpose()?;
+            Target::Post(PostTarget::new(url.clone(), secret))
         }
     };
     Ok(Handing {

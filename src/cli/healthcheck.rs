@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::net::SocketAddrAny;
 
-use super::{EX_CONFIG, Failure, probe};
+use super::{Failure, probe};
 use crate::config::Config;
 use crate::server::Listener;
 
@@ -35,6 +35,5 @@ fn addresses() -> Result<rustix::io::Result<Vec<SocketAddrAny>>, Failure> {
     if let Some(listener) = Listener::inherited()? {
         return Ok(listener.own_addresses());
     }
-    let listen = Config::listen_from_env().map_err(|error| Failure::new(EX_CONFIG, error))?;
-    Ok(listen.own_addresses())
+    Ok(Config::listen_from_env()?.own_addresses())
 }

@@ -108,10 +108,7 @@ fn tell(to: BorrowedFd<'_>, mut bytes: &[u8], patience: Duration) -> rustix::io:
 
 /// Waits for a stream. False if it was not ready within `patience`; without one it is waited for.
 fn wait(stream: BorrowedFd<'_>, flags: PollFlags, patience: Option<Duration>) -> rustix::io::Result<bool> {
-    let patience = patience.map(|patience| Timespec {
-        tv_sec: patience.as_secs() as i64,
-        tv_nsec: patience.subsec_nanos().into(),
-    });
+    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
     let mut streams = [PollFd::from_borrowed_fd(stream, flags)];
     Ok(rustix::io::retry_on_intr(|| poll(&mut streams, patience.as_ref()))? > 0)
 }

@@ -37,11 +37,9 @@ impl ConfigError {
     }
 }
 
-/// Looks a variable up; tests pass their own.
-pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<OsString>;
-
 pub(super) struct Environment<'a> {
-    pub(super) lookup: Lookup<'a>,
+    /// Looks a variable up; tests pass their own.
+    pub(super) lookup: &'a dyn Fn(&str) -> Option<OsString>,
 }
 
 const LEVEL_TAKES: &str = "it takes DEBUG, INFO, WARNING or ERROR";

@@ -191,18 +191,15 @@ impl<'a> Run<'a> {
 
     /// Moves what can be moved, once something can, or `deadline` is there.
     fn wait(&mut self, deadline: Instant) -> io::Result<()> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let left = Timespec {
-            tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        // A deadline beyond what fits is one for ever.
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
         let mut awaited = vec![PollFd::from_borrowed_fd(self.target.ended.as_fd(), PollFlags::IN)];
         awaited.extend(
             self.input.as_ref().map(|(stdin, _)| PollFd::from_borrowed_fd(stdin.as_fd(), PollFlags::OUT)),
         );
         let outputs = self.outputs.iter().filter_map(OutputLines::pipe);
         awaited.extend(outputs.map(|pipe: BorrowedFd<'_>| PollFd::from_borrowed_fd(pipe, PollFlags::IN)));
-        match poll(&mut awaited, Some(&left)) {
+        match poll(&mut awaited, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

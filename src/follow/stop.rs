@@ -1,12 +1,13 @@
 //! A stop ends every wait at once, while what is under way comes to its end.
 
 use std::process::{self, Child, Command};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::io::Result;
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::mutex::{lock, wait_while};
 use crate::waker::Waker;
 
 /// Asked for by a signal, and looked at by the follower.
@@ -31,32 +32,25 @@ impl Stop {
     }
 
     pub fn ask(&self) {
-        self.state().is_asked = true;
+        lock(&self.state).is_asked = true;
         self.changed.notify_all();
         self.waker.wake();
     }
 
     pub fn is_asked(&self) -> bool {
-        self.state().is_asked
+        lock(&self.state).is_asked
     }
 
     /// Waits until `duration` has passed, or a stop is asked for.
     pub fn sleep(&self, duration: Duration) {
         let until = Instant::now() + duration;
-        let mut state = self.state();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if state.is_asked || left.is_zero() {
-                return;
-            }
-            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        wait_while(&self.changed, lock(&self.state), until, |state| !state.is_asked);
     }
 
     /// Starts a command that leads a process group, and is under way from here to [`Self::ended`].
     pub fn start(&self, command: &mut Command) -> std::io::Result<Child> {
         // Held meanwhile, so that the process does not end between the two.
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         let child = command.spawn()?;
         state.group = Some(Pid::from_child(&child));
         Ok(child)
@@ -65,22 +59,18 @@ impl Stop {
     /// The command is not under way any more. It is waited for (wait(2)) after this, so that its number is nobody
     /// else's before.
     pub fn ended(&self) {
-        self.state().group = None;
+        lock(&self.state).group = None;
     }
 
     /// Ends the process, and the group of the command that is under way, because nobody is going to wait for it.
     pub fn end_process(&self, status: i32) -> ! {
         // Held to the end, so that no other command is started.
-        let state = self.state();
+        let state = lock(&self.state);
         if let Some(group) = state.group {
             // It may be ending by itself.
             let _ = kill_process_group(group, Signal::KILL);
         }
         process::exit(status)
-    }
-
-    fn state(&self) -> MutexGuard<'_, StopState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

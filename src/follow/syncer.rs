@@ -5,8 +5,10 @@
 //! are left alone: [`Syncer::free_slot`] is another.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
+
+use crate::mutex::{lock, wait};
 
 /// The three that are left alone, and one to write to.
 pub const SLOTS: usize = 4;
@@ -51,36 +53,36 @@ impl Syncer {
 
     /// Where to write what comes next.
     pub fn free_slot(&self) -> usize {
-        let Syncs { asked, begun, synced, .. } = *self.shared.syncs();
+        let Syncs { asked, begun, synced, .. } = *lock(&self.shared.syncs);
         free_slot([asked, begun, synced].map(|mark| mark.slot))
     }
 
     /// Has what was written synced, without waiting for it.
     pub fn ask(&self, written: Mark) {
-        self.shared.syncs().asked = written;
+        lock(&self.shared.syncs).asked = written;
         self.shared.changed.notify_all();
     }
 
     #[cfg(test)]
     pub fn is_idle(&self) -> bool {
-        let syncs = self.shared.syncs();
+        let syncs = lock(&self.shared.syncs);
         syncs.synced == syncs.asked
     }
 
     /// True if a sync has failed, which [`Self::wait`] has not told of yet.
     pub fn has_failed(&self) -> bool {
-        self.shared.syncs().failure.is_some()
+        lock(&self.shared.syncs).failure.is_some()
     }
 
     /// Waits until everything that was asked for outlives a power cut, or an attempt at that has failed: then whoever
     /// asked has to write it again, because the kernel gives up what it could not write (fsync(2), "EIO").
     pub fn wait(&self) -> io::Result<()> {
-        let mut syncs = self.shared.syncs();
+        let mut syncs = lock(&self.shared.syncs);
         loop {
             match syncs.failure.take() {
                 Some(error) => return Err(error),
                 None if syncs.synced == syncs.asked => return Ok(()),
-                None => syncs = self.shared.changed(syncs),
+                None => syncs = wait(&self.shared.changed, syncs),
             }
         }
     }
@@ -88,7 +90,7 @@ impl Syncer {
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        self.shared.syncs().is_over = true;
+        lock(&self.shared.syncs).is_over = true;
         self.shared.changed.notify_all();
         // It has the file, and whoever opens that next wants its lock.
         let _ = self.thread.take().map(JoinHandle::join);
@@ -97,31 +99,23 @@ impl Drop for Syncer {
 
 impl SyncerShared {
     fn work(&self, mut sync: impl FnMut() -> io::Result<()>) {
-        let mut syncs = self.syncs();
+        let mut syncs = lock(&self.syncs);
         while !syncs.is_over {
             if syncs.asked == syncs.begun {
-                syncs = self.changed(syncs);
+                syncs = wait(&self.changed, syncs);
                 continue;
             }
             let begun = syncs.asked;
             syncs.begun = begun;
             drop(syncs);
             let done = sync();
-            syncs = self.syncs();
+            syncs = lock(&self.syncs);
             match done {
                 Ok(()) => syncs.synced = begun,
                 Err(error) => syncs.failure = Some(error),
             }
             self.changed.notify_all();
         }
-    }
-
-    fn syncs(&self) -> MutexGuard<'_, Syncs> {
-        self.syncs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn changed<'a>(&self, syncs: MutexGuard<'a, Syncs>) -> MutexGuard<'a, Syncs> {
-        self.changed.wait(syncs).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,13 +148,13 @@ mod tests {
         for sequence in 2..=3 {
             syncer.ask(mark(sequence));
         }
-        assert_eq!(syncer.shared.syncs().synced, mark(0), "nothing is synced before its sync has ended");
+        assert_eq!(lock(&syncer.shared.syncs).synced, mark(0), "nothing is synced before its sync has ended");
         go.send(Ok(())).unwrap();
         begins.recv().unwrap();
-        assert_eq!(syncer.shared.syncs().synced, mark(1));
+        assert_eq!(lock(&syncer.shared.syncs).synced, mark(1));
         go.send(Ok(())).unwrap();
         syncer.wait().unwrap();
-        assert_eq!(syncer.shared.syncs().synced, mark(3));
+        assert_eq!(lock(&syncer.shared.syncs).synced, mark(3));
 
         syncer.ask(mark(4));
         go.send(Err(io::ErrorKind::StorageFull.into())).unwrap();

@@ -21,7 +21,8 @@ use crate::app::App;
 use crate::http::{Body, Request, Response};
 use crate::limits::DEFAULT_MAX_BODY_BYTES;
 use crate::message::Message;
-use crate::metrics::{Priority, Route, WebhookResult};
+use crate::metrics::{Route, WebhookResult};
+use crate::priority::Priority;
 use crate::store::{StoreError, Stored};
 use crate::whatsapp::{Delivery, Item};
 

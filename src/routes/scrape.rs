@@ -7,9 +7,10 @@ use crate::app::App;
 use crate::exposition::{CONTENT_TYPE, Exposition};
 use crate::http::{Request, Response};
 use crate::metrics::{
-    CloseCause, Histogram, HistogramReading, ItemKind, ItemResult, Metrics, Priority, Route, STATUSES,
+    CloseCause, Histogram, HistogramReading, ItemKind, ItemResult, Metrics, Route, STATUSES,
     STATUSES_FROM_THE_START, WebhookResult,
 };
+use crate::priority::Priority;
 use crate::procfs::Process;
 use crate::store::sqlite_version;
 use crate::version::{COMMIT, VERSION};

@@ -5,7 +5,7 @@
 //! renders its answer, so that the writer goes on to the next batch and no third thread has to wake up.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use slab::Slab;
@@ -13,6 +13,7 @@ use slab::Slab;
 use super::buffered_bytes::BufferedBytes;
 use super::request_context::RequestContext;
 use super::response_writer::RenderedResponse;
+use crate::mutex::lock;
 use crate::store::{Outcome, OutcomeSender, StoreError, Stored, Waiter, outcomes};
 use crate::waker::Waker;
 
@@ -78,13 +79,6 @@ pub(super) struct CompletionQueue {
     shared: Arc<CompletionState>,
 }
 
-impl CompletionState {
-    fn at_writer(&self) -> MutexGuard<'_, AtWriter> {
-        // Nothing that is done under the lock can panic half-way.
-        self.at_writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl CompletionSender {
     pub(super) fn send(&self, response: OutgoingResponse) {
         self.0.buffered.recount(0, response.rendered.held());
@@ -105,7 +99,7 @@ impl CompletionSender {
     /// Keeps a request until it is known what became of its message. `None`, and the request dropped, where
     /// nobody is left to be answered.
     pub(super) fn wait_for_commit(&self, context: Box<RequestContext>) -> Option<Waiter> {
-        match &mut *self.0.at_writer() {
+        match &mut *lock(&self.0.at_writer) {
             AtWriter::Contexts(contexts) => Some(self.0.outcomes.waiter(contexts.insert(context))),
             AtWriter::Over => None,
         }
@@ -171,7 +165,7 @@ impl CompletionQueue {
             }
         }
         let outcomes: Vec<Outcome> = self.outcomes.try_iter().collect();
-        if let AtWriter::Contexts(contexts) = &mut *self.shared.at_writer() {
+        if let AtWriter::Contexts(contexts) = &mut *lock(&self.shared.at_writer) {
             completions.extend(outcomes.into_iter().filter_map(|Outcome { ticket, result }| {
                 contexts.try_remove(ticket).map(|context| Completion::Outcome { context, result })
             }));
@@ -187,7 +181,7 @@ impl CompletionQueue {
 impl Drop for CompletionQueue {
     fn drop(&mut self) {
         // Outside of the lock: each is counted and logged as it goes.
-        let left = std::mem::replace(&mut *self.shared.at_writer(), AtWriter::Over);
+        let left = std::mem::replace(&mut *lock(&self.shared.at_writer), AtWriter::Over);
         drop(left);
     }
 }

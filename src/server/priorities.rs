@@ -7,7 +7,7 @@
 //! - Of the other threads at least one is left to webhooks and one to probes, however many of the others wait.
 
 use crate::limits::READ_CONNECTIONS;
-use crate::metrics::Priority;
+use crate::priority::Priority;
 
 /// Scrapes at work at once: they are for a machine, which waits, and take a millisecond of a processor each.
 const MAX_SCRAPES: usize = 1;

@@ -14,7 +14,7 @@ use super::response_writer::Next;
 use super::sources::SourceId;
 use crate::app::App;
 use crate::http::{Body, Request};
-use crate::metrics::Priority;
+use crate::priority::Priority;
 use crate::routes::feed::{self, FeedWait};
 use crate::routes::{self, Answer, Committing, Reply, Resolved, ToCommit};
 use crate::store::{StoreError, Stored};
@@ -82,10 +82,8 @@ impl RequestContext {
     /// the completions.
     pub(super) fn run(mut self: Box<Self>, routes: fn(&App, &Request, Resolved) -> Answer) {
         // Checked once more here: many were let in when there was still room.
-        let is_full = |completions: &CompletionSender| match self.source {
-            SourceId::Direct(number) => completions.buffered().is_full_for(number),
-            SourceId::Proxy(_) => completions.buffered().is_full(),
-        };
+        let is_full =
+            |completions: &CompletionSender| completions.buffered().is_full_for(self.source.number());
         let is_large = matches!(self.priority(), Priority::Read | Priority::Feed | Priority::Bulk);
         if is_large && self.completions.as_ref().is_some_and(is_full) {
             return self.shed();

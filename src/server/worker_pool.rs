@@ -9,7 +9,7 @@ use std::array;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use threadpool::ThreadPool;
@@ -20,7 +20,9 @@ use super::request_context::RequestContext;
 use super::sources::SourceId;
 use crate::app::App;
 use crate::http::Request;
-use crate::metrics::{Metrics, Priority};
+use crate::metrics::Metrics;
+use crate::mutex::{lock, wait};
+use crate::priority::Priority;
 use crate::routes::{Answer, Resolved};
 use crate::{os, throttle};
 
@@ -130,7 +132,7 @@ impl WorkerPool {
     /// Queues a request, or gives it back if its queue is full. It is taken up after [`Self::wake`].
     pub(super) fn submit(&self, context: Box<RequestContext>) -> Result<(), Box<RequestContext>> {
         let priority = context.priority();
-        let mut queues = self.shared.lock();
+        let mut queues = lock(&self.shared.queues);
         queues.push(priority, context)?;
         self.shared.metrics.waiting(priority).fetch_add(1, Relaxed);
         Ok(())
@@ -139,14 +141,14 @@ impl WorkerPool {
     /// Has threads take up what was queued.
     pub(super) fn wake(&self) {
         for role in Role::ALL {
-            self.shared.wake_one(self.shared.lock(), role);
+            self.shared.wake_one(lock(&self.shared.queues), role);
         }
     }
 }
 
 impl Drop for WorkerPool {
     fn drop(&mut self) {
-        self.shared.lock().is_closed = true;
+        lock(&self.shared.queues).is_closed = true;
         for wake_up in &self.shared.wake_up {
             wake_up.notify_all();
         }
@@ -177,7 +179,7 @@ impl Shared {
     /// Waits for the next request, after one of this priority. `None` when the pool is gone and nothing
     /// is left to do.
     fn take(&self, role: Role, done: Option<Priority>) -> Option<(Priority, Box<RequestContext>)> {
-        let mut queues = self.lock();
+        let mut queues = lock(&self.queues);
         if let Some(priority) = done {
             queues.at_work[priority as usize] -= 1;
         }
@@ -194,7 +196,7 @@ impl Shared {
                 return None;
             }
             queues.sleep[role as usize].threads += 1;
-            queues = self.wake_up[role as usize].wait(queues).unwrap_or_else(PoisonError::into_inner);
+            queues = wait(&self.wake_up[role as usize], queues);
             let sleep = &mut queues.sleep[role as usize];
             *sleep = Sleep { threads: sleep.threads - 1, is_one_woken: false };
         }
@@ -217,11 +219,6 @@ impl Shared {
         if wakes {
             self.wake_up[role as usize].notify_one();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queues> {
-        // Nothing that is done under the lock can panic half-way.
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,6 +3,8 @@
 //! `scripts/operator` installs what they need first.
 
 mod alerts;
+mod balancer;
+mod balancers;
 mod browser;
 mod commit;
 mod completions;
@@ -28,6 +30,7 @@ mod proxies;
 mod recipes;
 mod scratch;
 mod standard_webhooks;
+mod stub_receiver;
 #[allow(dead_code, reason = "other suites use the rest")]
 #[path = "../support/mod.rs"]
 mod support;

@@ -17,7 +17,8 @@ use super::super::response_writer::Next;
 use super::Reactor;
 use crate::http::{Body, Request};
 use crate::limits::SMALL_BUFFER_BYTES;
-use crate::metrics::{CloseCause, Priority};
+use crate::metrics::CloseCause;
+use crate::priority::Priority;
 use crate::routes::{self, RequestError};
 
 /// Steps of one connection before the others get their turn. Each reads 16 KiB at the most, makes one request of

@@ -5,8 +5,10 @@
 //! - Whoever closes it can wait until no query is running, and have long ones given up.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
+
+use crate::mutex::{lock, wait_while};
 
 #[derive(Default)]
 pub struct ReaderGate {
@@ -23,7 +25,7 @@ pub struct ReaderGate {
 impl ReaderGate {
     /// Waits until it is open. `None` if it is not until the deadline.
     pub fn pass(&self, deadline: Instant) -> Option<RunningQuery<'_>> {
-        let mut running = self.wait_while(deadline, |_| self.is_closed())?;
+        let mut running = wait_while(&self.changed, lock(&self.running), deadline, |_| self.is_closed())?;
         *running += 1;
         Some(RunningQuery(self))
     }
@@ -39,23 +41,9 @@ impl ReaderGate {
     }
 
     pub fn close(self: &Arc<Self>) -> ClosedGate {
-        let _running = self.running();
+        let _running = lock(&self.running);
         self.closed.fetch_add(1, Relaxed);
         ClosedGate { gate: Arc::clone(self), gives_up: false }
-    }
-
-    fn running(&self) -> MutexGuard<'_, usize> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` if it is still so at the deadline.
-    fn wait_while(&self, deadline: Instant, is_so: impl Fn(usize) -> bool) -> Option<MutexGuard<'_, usize>> {
-        let mut running = self.running();
-        while is_so(*running) {
-            let left = deadline.checked_duration_since(Instant::now())?;
-            running = self.changed.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Some(running)
     }
 }
 
@@ -64,7 +52,7 @@ pub struct RunningQuery<'a>(&'a ReaderGate);
 
 impl Drop for RunningQuery<'_> {
     fn drop(&mut self) {
-        let mut running = self.0.running();
+        let mut running = lock(&self.0.running);
         *running -= 1;
         if *running == 0 && self.0.is_closed() {
             self.0.changed.notify_all();
@@ -81,12 +69,12 @@ pub struct ClosedGate {
 impl ClosedGate {
     /// True when no query is running.
     pub fn is_quiet(&self) -> bool {
-        *self.gate.running() == 0
+        *lock(&self.gate.running) == 0
     }
 
     /// True as soon as no query is running; false if one is still at the deadline.
     pub fn wait_until_quiet(&self, deadline: Instant) -> bool {
-        self.gate.wait_while(deadline, |running| running > 0).is_some()
+        wait_while(&self.gate.changed, lock(&self.gate.running), deadline, |running| *running > 0).is_some()
     }
 
     /// Has queries given up that are running for long, until this is dropped.
@@ -99,7 +87,7 @@ impl ClosedGate {
 
 impl Drop for ClosedGate {
     fn drop(&mut self) {
-        let _running = self.gate.running();
+        let _running = lock(&self.gate.running);
         self.gate.giving_up.fetch_sub(usize::from(self.gives_up), Relaxed);
         self.gate.closed.fetch_sub(1, Relaxed);
         self.gate.changed.notify_all();

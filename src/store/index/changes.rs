@@ -21,15 +21,6 @@ pub fn are_pending(messages: &Connection, watermarks: &Watermarks) -> rusqlite::
         .query_row([watermarks.changes_through], |row| row.get(0))
 }
 
-/// No more than so many changes are pending.
-pub fn are_at_most(messages: &Connection, watermarks: &Watermarks, most: usize) -> rusqlite::Result<bool> {
-    messages
-        .prepare_cached(
-            "SELECT NOT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1 LIMIT 1 OFFSET ?2)",
-        )?
-        .query_row((watermarks.changes_through, most as i64), |row| row.get(0))
-}
-
 /// True if changes were removed that the index has not taken account of. It has to be made anew.
 pub fn were_missed(messages: &Connection, watermarks: &Watermarks) -> rusqlite::Result<bool> {
     messages

@@ -8,7 +8,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::schedule::{Due, Part};
 use super::upkeep::{IndexVerdict, Sliced, Upkeep};
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
+use crate::mutex::lock;
 use crate::os;
 use crate::store::checkpoint::keeper::{Keeper, Report};
 use crate::store::database::files::FileId;
@@ -112,7 +113,7 @@ impl Indexer {
     pub fn stop(&self) {
         self.stopping.store(true, Relaxed);
         self.wake.wake();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 
 use super::{deletion, items};
-use crate::limits::{BUSY_WEBHOOKS, DELETION_POLL, EXPIRY_INTERVAL, EXPIRY_SLICE, REMOVAL_SLICE};
+use crate::limits::{BUSY_WEBHOOKS, CHANGES_POLL, EXPIRY_INTERVAL, REMOVAL_SLICE};
 use crate::log::{Level, Line, Log};
-use crate::metrics::{Metrics, Priority};
+use crate::metrics::Metrics;
+use crate::mutex::lock;
 use crate::os;
+use crate::priority::Priority;
 use crate::store::database::migrations::has_items;
 use crate::store::database::{schema, wal};
 use crate::store::error::StoreError;
@@ -40,6 +42,9 @@ use crate::timestamp::InstantKey;
 use age::{Calendar, ExpiredMessage};
 use due::ClockVerdict;
 
+/// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
+/// as a full batch of new ones does; a webhook never waits for more than one.
+const EXPIRY_SLICE: usize = 128;
 /// Deletion rests for so many times as long as a slice took, so that it has half of the writer at most.
 const EXPIRY_REST: u32 = 1;
 /// While webhooks come it has a twentieth, unless it is at it for longer than [`EXPIRY_INTERVAL`].
@@ -92,7 +97,7 @@ impl Retention {
     pub fn stop(&self) {
         // If one is waiting already it stands for both.
         let _ = self.stop.try_send(());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             let _ = thread.join();
         }
@@ -189,8 +194,6 @@ impl RetentionLoop {
     }
 
     fn do_what_is_due(&mut self) -> Result<(), StoreError> {
-        // A panic may have left it as it was.
-        self.parts.epochs.set_deleting(false);
         self.remove_changes()?;
         if matches!(self.last_pass, LastPass::FinishedAt(at) if at.elapsed() < EXPIRY_INTERVAL)
             || !self.may_delete()?
@@ -200,10 +203,7 @@ impl RetentionLoop {
         let mut is_done = true;
         if let Some(days) = self.parts.days {
             let began = Instant::now();
-            self.parts.epochs.set_deleting(true);
-            let expired = self.expire(days);
-            self.parts.epochs.set_deleting(false);
-            let (expired, is_finished) = expired?;
+            let (expired, is_finished) = self.expire(days)?;
             is_done = is_finished;
             if expired > 0 {
                 let took = began.elapsed().as_millis() as u64;
@@ -343,7 +343,7 @@ impl RetentionLoop {
             && let Some(changes_through) = self.changes_known_to_index()
             && changes::are_pending(messages, &Watermarks { changes_through, ..Watermarks::default() })?
         {
-            thread::sleep(DELETION_POLL);
+            thread::sleep(CHANGES_POLL);
         }
         Ok(())
     }

@@ -6,12 +6,12 @@
 //!   meanwhile nothing is published, so an index that was put out of use does not come back.
 //! - Whoever finds that the files are other ones, or that the index is wrong, begins the next epoch, which has none.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::pool::Pools;
+use crate::mutex::lock;
 use crate::store::database::files::FileId;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,8 +34,6 @@ pub struct PublishedIndex {
 pub struct Epochs {
     state: Mutex<Known>,
     pools: Arc<Pools>,
-    /// Messages are being deleted in small slices: the index takes account of each in a moment.
-    deleting: AtomicBool,
     wake: Sender<()>,
     woken: Receiver<()>,
 }
@@ -52,11 +50,11 @@ struct Known {
 impl Epochs {
     pub(super) fn new(pools: Arc<Pools>) -> Self {
         let (wake, woken) = bounded(1);
-        Self { state: Mutex::default(), pools, deleting: AtomicBool::new(false), wake, woken }
+        Self { state: Mutex::default(), pools, wake, woken }
     }
 
     pub fn current(&self) -> Epoch {
-        self.state().epoch
+        lock(&self.state).epoch
     }
 
     pub fn generation(&self) -> u64 {
@@ -71,7 +69,7 @@ impl Epochs {
 
     /// From now on queries may use this index, or the same one that has taken account of more changes.
     pub fn publish(&self, epoch: Epoch) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         if state.epoch.generation == epoch.generation {
             state.epoch = epoch;
             state.last_file = epoch.index.map_or(state.last_file, |index| index.file);
@@ -80,7 +78,7 @@ impl Epochs {
 
     /// The file that is the index, or was the last to be.
     pub fn last_file(&self) -> Option<FileId> {
-        self.state().last_file
+        lock(&self.state).last_file
     }
 
     /// Puts the index out of use, and closes the connections to the files that the path named until now; one in use
@@ -95,36 +93,28 @@ impl Epochs {
     }
 
     fn begin_next(&self, condemned: Option<String>) {
-        let mut state = self.state();
+        let mut state = lock(&self.state);
         state.condemned = condemned.or_else(|| state.condemned.take());
         state.epoch = Epoch { generation: state.epoch.generation + 1, index: None };
         drop(state);
         self.pools.clear();
-        // The indexer looks what became of its index. If one is waiting already it stands for both.
+        self.wake_indexer();
+    }
+
+    /// Has the indexer look what there is to do, and what became of its index.
+    pub(super) fn wake_indexer(&self) {
+        // If one is waiting already it stands for both.
         let _ = self.wake.try_send(());
-    }
-
-    /// Messages are being deleted, or no longer.
-    pub fn set_deleting(&self, deleting: bool) {
-        self.deleting.store(deleting, Relaxed);
-    }
-
-    pub(super) fn is_deleting(&self) -> bool {
-        self.deleting.load(Relaxed)
     }
 
     /// Why the index has to be made anew, if it has to. Says so once.
     pub fn take_condemned(&self) -> Option<String> {
-        self.state().condemned.take()
+        lock(&self.state).condemned.take()
     }
 
     /// The channel on which the indexer is woken: the other ends, for itself and for whoever commits.
     pub fn wake(&self) -> (Sender<()>, Receiver<()>) {
         (self.wake.clone(), self.woken.clone())
-    }
-
-    fn state(&self) -> MutexGuard<'_, Known> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::limits::LOG_HELD_BY_QUERY;
-use crate::metrics::{Metrics, Priority};
+use crate::metrics::Metrics;
+use crate::priority::Priority;
 use crate::store::checkpoint::reader_gate::ReaderGate;
 use crate::throttle;
 

@@ -16,7 +16,7 @@ use super::interrupt::Interrupt;
 use super::pool::{Pool, Pools, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
 use super::query_activity::QueryActivity;
-use crate::limits::{DELETION_POLL, EXPIRY_SLICE, PROBE_TIMEOUT, QUERY_DEADLINE};
+use crate::limits::{CHANGES_POLL, PROBE_TIMEOUT, QUERY_DEADLINE};
 use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::reader_gate::ReaderGate;
@@ -26,23 +26,15 @@ use crate::store::index::{self, Watermarks, changes};
 /// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
 /// work, but a disk may keep it waiting.
 pub const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-/// While messages are deleted, how long a query waits for the index to know of it before it goes through
+/// Where messages were changed or deleted, how long a query waits for the index to know of it before it goes through
 /// all messages instead.
-const DELETION_PATIENCE: Duration = Duration::from_millis(200);
+const CHANGES_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The queries of one database.
 pub struct Queries {
     connector: Connector,
     pools: Arc<Pools>,
     activity: QueryActivity,
-}
-
-/// What came of asking with the index.
-enum Indexed<T> {
-    Answer(T),
-    /// It takes account of a few changes in a moment.
-    IsBehind,
-    OfNoUse,
 }
 
 impl Queries {
@@ -135,24 +127,20 @@ impl Queries {
         let indexed = |connection: &Connection| {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
-            if changes::are_pending(connection, &watermarks)? {
-                let is_soon = self.epochs().is_deleting()
-                    && changes::are_at_most(connection, &watermarks, 2 * EXPIRY_SLICE)?;
-                return Ok(if is_soon { Indexed::IsBehind } else { Indexed::OfNoUse });
+            if changes::are_pending(connection, &watermarks)? || index::is_at_last_row(connection)? {
+                return Ok(None);
             }
-            if index::is_at_last_row(connection)? {
-                return Ok(Indexed::OfNoUse);
-            }
-            query(Snapshot { connection, watermarks: &watermarks }).map(Indexed::Answer)
+            query(Snapshot { connection, watermarks: &watermarks }).map(Some)
         };
         let attach = |connection: &Connection, path: &Path| index::attach(connection, path, index.file);
-        let patience = deadline.min(Instant::now() + DELETION_PATIENCE);
+        let patience = deadline.min(Instant::now() + CHANGES_PATIENCE);
         loop {
-            match self.connector.run(slot, attach, deadline, indexed)? {
-                Indexed::Answer(answer) => return Ok(Some(answer)),
-                Indexed::IsBehind if Instant::now() < patience => thread::sleep(DELETION_POLL),
-                Indexed::IsBehind | Indexed::OfNoUse => return Ok(None),
+            let answer = self.connector.run(slot, attach, deadline, indexed)?;
+            if answer.is_some() || Instant::now() >= patience {
+                return Ok(answer);
             }
+            self.epochs().wake_indexer();
+            thread::sleep(CHANGES_POLL);
         }
     }
 

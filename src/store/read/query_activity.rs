@@ -1,7 +1,9 @@
 //! Activity of queries tells when somebody last asked, so that what they need can wait while nobody does.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use crate::mutex::lock;
 
 /// A query this recent means that somebody asks.
 const QUERY_IS_RECENT: Duration = Duration::from_secs(5);
@@ -27,27 +29,23 @@ impl QueryActivity {
     }
 
     pub(super) fn query_came(&self, at: Instant) {
-        *self.last() = LastQuery { at, memory: KeptMemory::Held };
+        *lock(&self.0) = LastQuery { at, memory: KeptMemory::Held };
     }
 
     /// Somebody reads what is stored.
     pub fn is_recent(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last().at) < QUERY_IS_RECENT
+        now.saturating_duration_since(lock(&self.0).at) < QUERY_IS_RECENT
     }
 
     /// True once, when nobody has asked for a while: the memory that is held is to be given back.
     pub(super) fn takes_memory_back(&self, now: Instant) -> bool {
-        let mut last = self.last();
+        let mut last = lock(&self.0);
         let is_due =
             last.memory == KeptMemory::Held && now.saturating_duration_since(last.at) >= QUERY_IS_RECENT;
         if is_due {
             last.memory = KeptMemory::GivenBack;
         }
         is_due
-    }
-
-    fn last(&self) -> MutexGuard<'_, LastQuery> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

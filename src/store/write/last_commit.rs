@@ -1,7 +1,9 @@
 //! The last commit, where it is recent, proves to a probe that the writer can commit.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use crate::mutex::lock;
 
 /// A commit this recent proves that the writer can commit.
 const COMMIT_IS_RECENT: Duration = Duration::from_secs(1);
@@ -13,12 +15,11 @@ pub(super) struct LastCommit(Arc<Mutex<Option<Instant>>>);
 impl LastCommit {
     /// The last commit is so recent that another one would say nothing new.
     pub(super) fn is_recent(&self) -> bool {
-        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.is_some_and(|commit| commit.elapsed() < COMMIT_IS_RECENT)
+        lock(&self.0).is_some_and(|commit| commit.elapsed() < COMMIT_IS_RECENT)
     }
 
     pub(super) fn set(&self, commit: Option<Instant>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = commit;
+        *lock(&self.0) = commit;
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use crate::limits::{MAX_BATCH, PROBE_TIMEOUT};
 use crate::log::Log;
 use crate::message::Message;
 use crate::metrics::Metrics;
+use crate::mutex::lock;
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::read::queries::Queries;
@@ -192,7 +193,7 @@ impl Writer {
     /// Ok if the last commit was a moment ago, or if one made now succeeds in time. Any number of
     /// callers share one answer, so that none waits for more than one try.
     pub fn probe_commit(&self) -> Result<(), StoreError> {
-        let mut last = self.last_probed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last_probed);
         if let Some((when, Err(error))) = &*last
             && when.elapsed() < FAILURE_STANDS
             && !self.last_commit.is_recent()
@@ -245,7 +246,7 @@ impl Writer {
         self.stopping.store(true, SeqCst);
         // It may be waiting for something to do. An error means that the thread has ended already.
         let _ = self.commands.send(WriteCommand::Ping(bounded(0).0));
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = lock(&self.thread).take();
         thread?.join().ok()
     }
 }
