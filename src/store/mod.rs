@@ -116,7 +116,7 @@ impl Store {
         let writer = Writer::start(
             path,
             connection,
-            Arc::clone(&queries),
+            &queries,
             (indexer.wake(), Arc::clone(&signal)),
             Arc::clone(&metrics),
             log.clone(),
@@ -126,7 +126,7 @@ impl Store {
             database: path.to_path_buf(),
             days: retention_days,
             jobs: writer.jobs(),
-            queries: Arc::clone(&queries),
+            epochs: Arc::clone(queries.epochs()),
             indexer: indexer.wake(),
             metrics,
             log: log.clone(),

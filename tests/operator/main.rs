@@ -16,6 +16,7 @@ mod litestream;
 mod logs;
 mod manager;
 mod monitor;
+mod nats_server;
 mod package;
 mod page;
 mod page_reach;
@@ -31,6 +32,7 @@ mod standard_webhooks;
 #[path = "../support/mod.rs"]
 mod support;
 mod systemd;
+mod to_nats;
 mod tools;
 mod whatsapp_libraries;
 

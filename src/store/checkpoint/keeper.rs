@@ -28,7 +28,7 @@ const RESTART_PATIENCE: Duration = Duration::from_millis(200);
 const RESTART_POLL: Duration = Duration::from_millis(2);
 
 /// Keeps one log within its bounds.
-pub(in crate::store) struct Keeper {
+pub struct Keeper {
     pressure: Pressure,
     gate: Arc<ReaderGate>,
     /// New queries wait. Whoever loses the keeper lets them go on.
@@ -37,7 +37,7 @@ pub(in crate::store) struct Keeper {
 }
 
 /// Says once that somebody else holds a log, and once that it has restarted.
-pub(in crate::store) struct Report {
+pub struct Report {
     /// What the log belongs to.
     of: &'static str,
     is_held: AtomicBool,
@@ -45,7 +45,7 @@ pub(in crate::store) struct Report {
 }
 
 impl Report {
-    pub(in crate::store) fn new(of: &'static str, log: Log) -> Arc<Self> {
+    pub fn new(of: &'static str, log: Log) -> Arc<Self> {
         Arc::new(Self { of, is_held: AtomicBool::new(false), log })
     }
 
@@ -66,7 +66,7 @@ impl Report {
 
 /// What is left to be done, or known, after a look at a log.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::store) enum Kept {
+pub enum Kept {
     Nothing,
     /// It is worth moving in the background.
     PassiveIsDue,
@@ -75,27 +75,23 @@ pub(in crate::store) enum Kept {
 }
 
 impl Keeper {
-    pub(in crate::store) fn new(
-        bounds: &'static WalBounds,
-        gate: &Arc<ReaderGate>,
-        report: Arc<Report>,
-    ) -> Self {
+    pub fn new(bounds: &'static WalBounds, gate: &Arc<ReaderGate>, report: Arc<Report>) -> Self {
         Self { pressure: Pressure::new(bounds), gate: Arc::clone(gate), closed: None, report }
     }
 
     /// True while queries wait until others have ended: the next look must not wait for a transaction.
-    pub(in crate::store) fn holds_queries(&self) -> bool {
+    pub fn holds_queries(&self) -> bool {
         self.closed.is_some()
     }
 
     /// Somebody else keeps the log for now.
-    pub(in crate::store) fn rest(&mut self) {
+    pub fn rest(&mut self) {
         self.closed = None;
         self.pressure.observe(0);
     }
 
     /// To be called between two transactions, with the bytes in the log. Waits where these are too many.
-    pub(in crate::store) fn keep(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
+    pub fn keep(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<Kept> {
         self.observe(live);
         // Whatever comes of it, and whatever fails, queries go on behind it, unless they are waited for.
         let closed = self.closed.take();
@@ -148,11 +144,7 @@ impl Keeper {
 
     /// True if the log has room for a transaction of somebody who has time. Otherwise it was tried for a
     /// moment to make some, in which queries had to wait; no query is given up for it.
-    pub(in crate::store) fn try_to_make_room(
-        &mut self,
-        connection: &Connection,
-        live: u64,
-    ) -> rusqlite::Result<bool> {
+    pub fn try_to_make_room(&mut self, connection: &Connection, live: u64) -> rusqlite::Result<bool> {
         self.observe(live);
         if self.pressure.action(Instant::now()) != Action::GiveUpQueries {
             return Ok(true);

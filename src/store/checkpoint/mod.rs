@@ -1,5 +1,5 @@
 //! A checkpoint moves a write-ahead log into the database file, so that it can restart.
 
-pub(in crate::store) mod keeper;
+pub mod keeper;
 mod pressure;
-pub(in crate::store) mod reader_gate;
+pub mod reader_gate;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 #[derive(Default)]
-pub(in crate::store) struct ReaderGate {
+pub struct ReaderGate {
     /// Queries that have passed and not ended.
     running: Mutex<usize>,
     /// No query is running, or the gate is open.
@@ -22,23 +22,23 @@ pub(in crate::store) struct ReaderGate {
 
 impl ReaderGate {
     /// Waits until it is open. `None` if it is not until the deadline.
-    pub(in crate::store) fn pass(&self, deadline: Instant) -> Option<RunningQuery<'_>> {
+    pub fn pass(&self, deadline: Instant) -> Option<RunningQuery<'_>> {
         let mut running = self.wait_while(deadline, |_| self.is_closed())?;
         *running += 1;
         Some(RunningQuery(self))
     }
 
     /// True while new queries wait for those that are running: these should take no rest.
-    pub(in crate::store) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.closed.load(Relaxed) > 0
     }
 
     /// True while queries that are running for long are to be given up.
-    pub(in crate::store) fn gives_up_long_queries(&self) -> bool {
+    pub fn gives_up_long_queries(&self) -> bool {
         self.giving_up.load(Relaxed) > 0
     }
 
-    pub(in crate::store) fn close(self: &Arc<Self>) -> ClosedGate {
+    pub fn close(self: &Arc<Self>) -> ClosedGate {
         let _running = self.running();
         self.closed.fetch_add(1, Relaxed);
         ClosedGate { gate: Arc::clone(self), gives_up: false }
@@ -60,7 +60,7 @@ impl ReaderGate {
 }
 
 /// A query that has passed.
-pub(in crate::store) struct RunningQuery<'a>(&'a ReaderGate);
+pub struct RunningQuery<'a>(&'a ReaderGate);
 
 impl Drop for RunningQuery<'_> {
     fn drop(&mut self) {
@@ -73,24 +73,24 @@ impl Drop for RunningQuery<'_> {
 }
 
 /// As long as it is there, no new query passes.
-pub(in crate::store) struct ClosedGate {
+pub struct ClosedGate {
     gate: Arc<ReaderGate>,
     gives_up: bool,
 }
 
 impl ClosedGate {
     /// True when no query is running.
-    pub(in crate::store) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         *self.gate.running() == 0
     }
 
     /// True as soon as no query is running; false if one is still at the deadline.
-    pub(in crate::store) fn wait_until_quiet(&self, deadline: Instant) -> bool {
+    pub fn wait_until_quiet(&self, deadline: Instant) -> bool {
         self.gate.wait_while(deadline, |running| running > 0).is_some()
     }
 
     /// Has queries given up that are running for long, until this is dropped.
-    pub(in crate::store) fn give_up_long_queries(&mut self) {
+    pub fn give_up_long_queries(&mut self) {
         if !std::mem::replace(&mut self.gives_up, true) {
             self.gate.giving_up.fetch_add(1, Relaxed);
         }

@@ -76,7 +76,7 @@ pub(super) fn give_to(file: &File, owner: (u32, u32)) -> io::Result<()> {
 /// Device and inode: which file it is, whatever it is called.
 pub(in crate::store) type FileId = (u64, u64);
 
-pub(super) fn id_of(file: &fs::Metadata) -> FileId {
+pub(in crate::store) fn id_of(file: &fs::Metadata) -> FileId {
     (file.dev(), file.ino())
 }
 

@@ -15,21 +15,14 @@ use crate::sort_key::{RawText, SortKey};
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, sort_key};
 
 /// True if the index does not reflect every change that this state of the database knows of.
-pub(in crate::store) fn are_pending(
-    messages: &Connection,
-    watermarks: &Watermarks,
-) -> rusqlite::Result<bool> {
+pub fn are_pending(messages: &Connection, watermarks: &Watermarks) -> rusqlite::Result<bool> {
     messages
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1)")?
         .query_row([watermarks.changes_through], |row| row.get(0))
 }
 
 /// No more than so many changes are pending.
-pub(in crate::store) fn are_at_most(
-    messages: &Connection,
-    watermarks: &Watermarks,
-    most: usize,
-) -> rusqlite::Result<bool> {
+pub fn are_at_most(messages: &Connection, watermarks: &Watermarks, most: usize) -> rusqlite::Result<bool> {
     messages
         .prepare_cached(
             "SELECT NOT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1 LIMIT 1 OFFSET ?2)",
@@ -38,10 +31,7 @@ pub(in crate::store) fn are_at_most(
 }
 
 /// True if changes were removed that the index has not taken account of. It has to be made anew.
-pub(in crate::store) fn were_missed(
-    messages: &Connection,
-    watermarks: &Watermarks,
-) -> rusqlite::Result<bool> {
+pub fn were_missed(messages: &Connection, watermarks: &Watermarks) -> rusqlite::Result<bool> {
     messages
         .prepare_cached("SELECT changes_removed_through > ?1 FROM messages_store")?
         .query_row([watermarks.changes_through], |row| row.get(0))
@@ -49,7 +39,7 @@ pub(in crate::store) fn were_missed(
 
 /// Removes up to `most` changes, from the first on and none behind `through`. To be called in a transaction of
 /// whoever may write to the database. Gives true if more could be removed.
-pub(in crate::store) fn remove(messages: &Connection, through: i64, most: usize) -> rusqlite::Result<bool> {
+pub fn remove(messages: &Connection, through: i64, most: usize) -> rusqlite::Result<bool> {
     let bounds = messages
         .prepare_cached(
             "SELECT ifnull((SELECT change FROM messages_changes WHERE change <= ?1 ORDER BY change LIMIT 1 OFFSET ?2), \
@@ -79,7 +69,7 @@ struct Change {
 
 /// Takes account of up to `most` changes. To be called in a transaction of each connection, before
 /// anything else is taken in from that state of the database.
-pub(in crate::store) fn apply(
+pub fn apply(
     messages: &Connection,
     index: &Connection,
     watermarks: &mut Watermarks,
@@ -188,7 +178,7 @@ fn put_in(
 const MAX_CHANGES: usize = 100_000;
 
 /// The last change, if there are more than are kept for an index that cannot be had.
-pub(in crate::store) fn too_many(messages: &Connection) -> rusqlite::Result<Option<i64>> {
+pub fn too_many(messages: &Connection) -> rusqlite::Result<Option<i64>> {
     messages.query_row(
         "SELECT max(change) FROM messages_changes \
          WHERE EXISTS (SELECT 1 FROM messages_changes LIMIT 1 OFFSET ?1)",

@@ -23,13 +23,13 @@ const INDEX_CACHE_KIB: i64 = 2 << 10;
 const VERSION: i64 = 4;
 
 /// Where the index of a database is.
-pub(in crate::store) fn path_of(database: &Path) -> PathBuf {
+pub fn path_of(database: &Path) -> PathBuf {
     with_suffix(database, "-index")
 }
 
 /// The index of the database that `messages` is a connection to, for keeping it up: the one that is
 /// there if it belongs to it, or a new one.
-pub(in crate::store) fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
+pub fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
     let path = path_of(database);
     if let Some(obstacle) = integrity::obstacle(messages)? {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISMATCH);
@@ -153,7 +153,7 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
 }
 
 /// Removes an index that is of no use.
-pub(in crate::store) fn remove(database: &Path) -> io::Result<()> {
+pub fn remove(database: &Path) -> io::Result<()> {
     let path = path_of(database);
     for suffix in ["", "-wal", "-shm", "-journal"] {
         match fs::remove_file(with_suffix(&path, suffix)) {
@@ -165,17 +165,13 @@ pub(in crate::store) fn remove(database: &Path) -> io::Result<()> {
 }
 
 /// The file that is the index of a database now. A link is none.
-pub(in crate::store) fn file_of(database: &Path) -> Option<FileId> {
+pub fn file_of(database: &Path) -> Option<FileId> {
     file_id(&path_of(database))
 }
 
 /// Gives a connection for queries the index of its database, which has to be this file. Another one
 /// is not even opened: beside it lies the log of this one.
-pub(in crate::store) fn attach(
-    reader: &Connection,
-    database: &Path,
-    file: Option<FileId>,
-) -> rusqlite::Result<()> {
+pub fn attach(reader: &Connection, database: &Path, file: Option<FileId>) -> rusqlite::Result<()> {
     let path = path_of(database);
     let is_other = || file.is_none() || file_of(database) != file;
     if is_other() {
@@ -192,7 +188,7 @@ pub(in crate::store) fn attach(
 }
 
 /// Gives a connection for queries an index that has nothing in it: everything is in the tail.
-pub(in crate::store) fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
+pub fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
     reader.execute_batch("ATTACH ':memory:' AS idx")?;
     let schema = include_str!("schema.sql");
     let schema =

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::epoch::{Epoch, PublishedIndex};
 use super::schedule::{Due, Part};
 use super::upkeep::{IndexVerdict, Sliced, Upkeep};
 use crate::log::{Level, Line, Log};
@@ -24,6 +23,7 @@ use crate::store::checkpoint::keeper::{Keeper, Report};
 use crate::store::database::files::FileId;
 use crate::store::database::wal_bounds::INDEX;
 use crate::store::index;
+use crate::store::read::epoch::{Epoch, Epochs, PublishedIndex};
 use crate::store::read::queries::Queries;
 
 /// How long until an index that failed is tried again, and how often the indexer looks around unasked.
@@ -36,7 +36,7 @@ const VERIFICATION_SHARE: u32 = 9;
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
-pub(in crate::store) struct Indexer {
+pub struct Indexer {
     wake: Wake,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
@@ -44,26 +44,26 @@ pub(in crate::store) struct Indexer {
 
 /// Tells the indexer that something was committed. Never waits.
 #[derive(Clone)]
-pub(in crate::store) struct Wake {
+pub struct Wake {
     committed: Sender<()>,
     changed: Sender<()>,
     by_others: Arc<AtomicBool>,
 }
 
 impl Wake {
-    pub(in crate::store) fn wake(&self) {
+    pub fn wake(&self) {
         // If one is waiting already it stands for both.
         let _ = self.committed.try_send(());
     }
 
     /// Messages were deleted, and queries go without the index until it knows: nothing else may wait first.
-    pub(in crate::store) fn changed(&self) {
+    pub fn changed(&self) {
         let _ = self.changed.try_send(());
         self.wake();
     }
 
     /// Somebody else has written to the database: the index is compared with what is there now.
-    pub(in crate::store) fn committed_by_others(&self) {
+    pub fn committed_by_others(&self) {
         self.by_others.store(true, Relaxed);
         self.wake();
     }
@@ -72,7 +72,7 @@ impl Wake {
 impl Indexer {
     /// Opens the index, so that the first query can use it, and starts the thread. Without an index
     /// the service works as well, more slowly.
-    pub(in crate::store) fn start(
+    pub fn start(
         database: &Path,
         queries: Arc<Queries>,
         metrics: Arc<Metrics>,
@@ -105,11 +105,11 @@ impl Indexer {
         Ok(Self { wake: Wake { committed, changed, by_others }, stopping, thread: Mutex::new(Some(thread)) })
     }
 
-    pub(in crate::store) fn wake(&self) -> Wake {
+    pub fn wake(&self) -> Wake {
         self.wake.clone()
     }
 
-    pub(in crate::store) fn stop(&self) {
+    pub fn stop(&self) {
         self.stopping.store(true, Relaxed);
         self.wake.wake();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -141,6 +141,10 @@ struct IndexLoop {
 }
 
 impl IndexLoop {
+    fn epochs(&self) -> &Epochs {
+        self.queries.epochs()
+    }
+
     fn run(&mut self, mut first: Option<Upkeep>) {
         while !self.stopping.load(Relaxed) {
             let Some(mut upkeep) = first.take().or_else(|| self.open()) else {
@@ -160,11 +164,11 @@ impl IndexLoop {
     }
 
     fn open(&mut self) -> Option<Upkeep> {
-        let generation = self.queries.epochs().generation();
-        let known = self.queries.epochs().last_file();
+        let generation = self.epochs().generation();
+        let known = self.epochs().last_file();
         let is_other = known.is_some() && index::file_of(&self.database) != known;
         // Another file cannot be opened beside the log of the one that was there.
-        let condemned = self.queries.epochs().take_condemned();
+        let condemned = self.epochs().take_condemned();
         if let Some(cause) = &condemned {
             self.log.write(&Line::event(Level::Warning, "index_wrong").text("cause", cause));
         }
@@ -193,9 +197,9 @@ impl IndexLoop {
             return Ok(());
         }
         self.publish(upkeep);
-        while !self.stopping.load(Relaxed) && self.queries.epochs().has_index(self.generation) {
-            if index::file_of(&self.database) != self.queries.epochs().last_file() {
-                self.queries.end_epoch();
+        while !self.stopping.load(Relaxed) && self.epochs().has_index(self.generation) {
+            if index::file_of(&self.database) != self.epochs().last_file() {
+                self.epochs().end();
                 break;
             }
             if self.is_to_be_verified(upkeep) {
@@ -211,7 +215,7 @@ impl IndexLoop {
                 }
                 Some(Due::Now(part)) => {
                     if upkeep.slice(part)? == Sliced::MissedChanges {
-                        self.queries.end_epoch();
+                        self.epochs().end();
                         break;
                     }
                     self.publish(upkeep);
@@ -238,7 +242,7 @@ impl IndexLoop {
 
     fn publish(&self, upkeep: &Upkeep) {
         let index = PublishedIndex { file: self.file, changes_through: upkeep.changes_through() };
-        self.queries.epochs().publish(Epoch { generation: self.generation, index: Some(index) });
+        self.epochs().publish(Epoch { generation: self.generation, index: Some(index) });
     }
 
     fn is_to_be_verified(&self, upkeep: &Upkeep) -> bool {
@@ -267,7 +271,7 @@ impl IndexLoop {
                 IndexVerdict::Pending => "changes were removed that it has not taken account of",
                 IndexVerdict::Wrong(wrong) => wrong,
             };
-            self.queries.condemn_index(wrong.to_owned());
+            self.epochs().condemn_index(wrong.to_owned());
             return Ok(false);
         }
         Ok(false)
@@ -288,11 +292,11 @@ impl IndexLoop {
         match error.and_then(rusqlite::Error::sqlite_error_code) {
             Some(DatabaseBusy) => {}
             Some(DatabaseCorrupt | NotADatabase) | None => {
-                self.queries.end_epoch();
+                self.epochs().end();
                 // If it cannot be removed it is tried again with the next failure.
                 let _ = index::remove(&self.database);
             }
-            Some(_) => self.queries.end_epoch(),
+            Some(_) => self.epochs().end(),
         }
         let _ = self.woken.recv_timeout(INDEX_RETRY);
     }

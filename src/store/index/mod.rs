@@ -8,25 +8,24 @@
 //! - A thread of its own keeps it up ([`indexer`]): with an index inside the database, every
 //!   message waits while the ones before it are put in order.
 
-pub(in crate::store) mod changes;
-pub(in crate::store) mod epoch;
+pub mod changes;
 mod file;
-pub(in crate::store) mod indexer;
+pub mod indexer;
 mod integrity;
-pub(in crate::store) mod order;
-pub(in crate::store) mod rank;
+pub mod order;
+pub mod rank;
 mod schedule;
-pub(in crate::store) mod search;
-pub(in crate::store) mod top_senders;
-pub(in crate::store) mod upkeep;
+pub mod search;
+pub mod top_senders;
+pub mod upkeep;
 mod watermarks;
 
 use crate::store::error::StoreError;
 
-pub(in crate::store) use file::{attach, attach_none, file_of, open, path_of, remove};
-pub(in crate::store) use watermarks::{LAST_ROW, Watermarks, first_behind, is_at_last_row};
+pub use file::{attach, attach_none, file_of, open, path_of, remove};
+pub use watermarks::{LAST_ROW, Watermarks, first_behind, is_at_last_row};
 
 /// What a query says that has met something that cannot be if the index is right. It is made anew.
-pub(in crate::store) fn is_wrong(what: &str) -> StoreError {
+pub fn is_wrong(what: &str) -> StoreError {
     StoreError::Corrupt(format!("the index is wrong: {what}"))
 }

@@ -10,13 +10,13 @@ use crate::sort_key::{RawText, SortKey};
 use crate::store::database::sort_columns::{SENDER, key_of_message, sort_key};
 
 /// One message's place.
-pub(in crate::store) struct OrderEntry {
+pub struct OrderEntry {
     pub(super) key: SortKey,
     pub(super) sender: RawText,
 }
 
 /// Takes in what was read from behind the watermark. To be called in a transaction.
-pub(in crate::store) fn extend(
+pub fn extend(
     index: &Connection,
     watermarks: &mut Watermarks,
     entries: Vec<OrderEntry>,
@@ -30,11 +30,7 @@ pub(in crate::store) fn extend(
 }
 
 /// Up to `rows` messages behind a watermark.
-pub(in crate::store) fn read(
-    messages: &Connection,
-    watermark: Option<i64>,
-    rows: usize,
-) -> rusqlite::Result<Vec<OrderEntry>> {
+pub fn read(messages: &Connection, watermark: Option<i64>, rows: usize) -> rusqlite::Result<Vec<OrderEntry>> {
     let key = key_of_message();
     let mut statement = messages.prepare_cached(&format!(
         "SELECT {key}, {SENDER} FROM messages AS m WHERE m.rowid >= ?1 ORDER BY m.rowid LIMIT ?2"

@@ -56,7 +56,7 @@ fn parts(level: usize) -> &'static str {
 }
 
 /// Entries of the order that come before `place`.
-pub(in crate::store) fn before(connection: &Connection, place: &SortKey) -> rusqlite::Result<u64> {
+pub fn before(connection: &Connection, place: &SortKey) -> rusqlite::Result<u64> {
     let mut start = SortKey::default();
     let mut count = 0;
     for level in (0..RANK_BLOCKS.len()).rev() {
@@ -74,7 +74,7 @@ pub(in crate::store) fn before(connection: &Connection, place: &SortKey) -> rusq
 
 /// The start of the block that holds the entry number `rank`, counted from 0, and how many entries
 /// come before it. Of a number that is too large, the last block.
-pub(in crate::store) fn seek(connection: &Connection, rank: u64) -> rusqlite::Result<(SortKey, u64)> {
+pub fn seek(connection: &Connection, rank: u64) -> rusqlite::Result<(SortKey, u64)> {
     let (mut start, mut passed) = (SortKey::default(), 0);
     for level in (0..RANK_BLOCKS.len()).rev() {
         let mut blocks = connection.prepare_cached(&format!(

@@ -21,11 +21,7 @@ const SEARCH_SLICE_BYTES: usize = 1 << 20;
 type FoldedText = (i64, Option<String>);
 
 /// Takes in what was read from behind the watermark. To be called in a transaction.
-pub(in crate::store) fn extend(
-    index: &Connection,
-    watermarks: &mut Watermarks,
-    texts: &[FoldedText],
-) -> rusqlite::Result<()> {
+pub fn extend(index: &Connection, watermarks: &mut Watermarks, texts: &[FoldedText]) -> rusqlite::Result<()> {
     put(index, texts)?;
     if let Some((last, _)) = texts.last() {
         watermarks.searchable_through = Some(*last);
@@ -35,11 +31,7 @@ pub(in crate::store) fn extend(
 }
 
 /// The texts behind a watermark: up to `rows` of them, and only as many as fit in a few megabytes.
-pub(in crate::store) fn read(
-    messages: &Connection,
-    watermark: Option<i64>,
-    rows: usize,
-) -> rusqlite::Result<Vec<FoldedText>> {
+pub fn read(messages: &Connection, watermark: Option<i64>, rows: usize) -> rusqlite::Result<Vec<FoldedText>> {
     let mut statement = messages
         .prepare_cached("SELECT rowid, text FROM messages WHERE rowid >= ?1 ORDER BY rowid LIMIT ?2")?;
     let mut found = statement.query((first_behind(watermark), rows as i64))?;
@@ -89,15 +81,15 @@ pub(super) fn put(index: &Connection, texts: &[FoldedText]) -> rusqlite::Result<
 
 /// What to ask the index for a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct Question {
+pub struct Question {
     /// FTS5 expressions for trigrams of the word, the one that is likely to be rarest first: every
     /// row that has the word in it has each of them.
-    pub(in crate::store) trigrams: Vec<String>,
+    pub trigrams: Vec<String>,
 }
 
 impl Question {
     /// For a folded word. `None` if it is too short for the index to say anything.
-    pub(in crate::store) fn new(folded_word: &str) -> Option<Self> {
+    pub fn new(folded_word: &str) -> Option<Self> {
         let word = indexed(folded_word);
         let starts: Vec<usize> = word.char_indices().map(|(start, _)| start).chain([word.len()]).collect();
         let count = starts.len().checked_sub(3).filter(|count| *count > 0)?;
@@ -112,7 +104,7 @@ impl Question {
     }
 
     /// An FTS5 expression for all of them together.
-    pub(in crate::store) fn all(&self) -> String {
+    pub fn all(&self) -> String {
         self.trigrams.join(" AND ")
     }
 }

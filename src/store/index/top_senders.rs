@@ -11,10 +11,10 @@ use crate::sort_key::RawText;
 
 /// Senders and how many messages they have sent: busiest first, by name where they are equally busy.
 #[derive(Debug, Default, PartialEq)]
-pub(in crate::store) struct TopSenders(Vec<(RawText, u64)>);
+pub struct TopSenders(Vec<(RawText, u64)>);
 
 impl TopSenders {
-    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    pub fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let kept = Self::kept(connection)?;
         if kept.0.is_empty() { Self::select(connection, "messages_senders") } else { Ok(kept) }
     }
@@ -45,7 +45,7 @@ impl TopSenders {
     }
 
     /// A sender has sent so many now, at least as many as before.
-    pub(in crate::store) fn raise(&mut self, sender: &RawText, messages: u64) {
+    pub fn raise(&mut self, sender: &RawText, messages: u64) {
         let Self(top) = self;
         let least = top.last().filter(|_| top.len() >= TOP_SENDERS as usize);
         if least.is_some_and(|(other, most)| (*most, sender) > (messages, other)) {
@@ -73,7 +73,7 @@ impl TopSenders {
         }
     }
 
-    pub(in crate::store) fn into_senders(self) -> Vec<(String, u64)> {
+    pub fn into_senders(self) -> Vec<(String, u64)> {
         let shown = |RawText(sender): &RawText| String::from_utf8_lossy(sender).into_owned();
         self.0.iter().map(|(sender, messages)| (shown(sender), *messages)).collect()
     }

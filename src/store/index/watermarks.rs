@@ -4,21 +4,21 @@ use rusqlite::Connection;
 
 /// How far the index has come, as one snapshot of it shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::store) struct Watermarks {
+pub struct Watermarks {
     /// The last row whose place in the order is known ([`order`]); `None` before the first.
-    pub(in crate::store) ordered_through: Option<i64>,
+    pub ordered_through: Option<i64>,
     /// Messages in the order.
-    pub(in crate::store) ordered: u64,
+    pub ordered: u64,
     /// Senders of those messages.
-    pub(in crate::store) senders: u64,
+    pub senders: u64,
     /// The last row that the search index knows ([`search`]).
-    pub(in crate::store) searchable_through: Option<i64>,
+    pub searchable_through: Option<i64>,
     /// The last change of a message by somebody else that is taken account of ([`changes`]).
-    pub(in crate::store) changes_through: i64,
+    pub changes_through: i64,
 }
 
 impl Watermarks {
-    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    pub fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached(
             "SELECT ordered_through, ordered, senders, searchable_through, changes_through FROM messages_marks",
         )?;
@@ -33,7 +33,7 @@ impl Watermarks {
         })
     }
 
-    pub(in crate::store) fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
         let mut statement = connection.prepare_cached(
             "UPDATE messages_marks SET ordered_through = ?1, ordered = ?2, senders = ?3, \
              searchable_through = ?4, changes_through = ?5",
@@ -51,16 +51,16 @@ impl Watermarks {
 }
 
 /// The first row behind a watermark. A watermark is never [`LAST_ROW`].
-pub(in crate::store) fn first_behind(watermark: Option<i64>) -> i64 {
+pub fn first_behind(watermark: Option<i64>) -> i64 {
     watermark.map_or(i64::MIN, |row| row.saturating_add(1))
 }
 
 /// A table with a message in this row gives out the numbers of others by chance: no watermark is of any use then, and
 /// queries go without the index.
-pub(in crate::store) const LAST_ROW: Option<i64> = Some(i64::MAX);
+pub const LAST_ROW: Option<i64> = Some(i64::MAX);
 
 /// True if a message is in that row.
-pub(in crate::store) fn is_at_last_row(messages: &Connection) -> rusqlite::Result<bool> {
+pub fn is_at_last_row(messages: &Connection) -> rusqlite::Result<bool> {
     let mut last = messages.prepare_cached("SELECT max(rowid) FROM messages")?;
     last.query_row([], |row| Ok(row.get::<_, Option<i64>>(0)? == LAST_ROW))
 }

@@ -17,7 +17,7 @@ use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::sort_columns::INSTANT;
 use crate::store::database::{column, lock, schema, temporary};
-use crate::store::write::feed_order::OrderEnd;
+use crate::store::read::feed::OrderEnd;
 
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
 const CHECK_POLL_OPS: i32 = 200_000;

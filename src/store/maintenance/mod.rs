@@ -1,16 +1,16 @@
 //! Maintenance is what a command does to a database, in use or not, or a thread that deletes what is old.
 
-pub(in crate::store) mod backup;
-pub(in crate::store) mod check;
+pub mod backup;
+pub mod check;
 mod deletion;
-pub(in crate::store) mod erase;
-pub(in crate::store) mod export;
-pub(in crate::store) mod export_items;
-pub(in crate::store) mod import;
+pub mod erase;
+pub mod export;
+pub mod export_items;
+pub mod import;
 mod items;
-pub(in crate::store) mod remap;
-pub(in crate::store) mod restore;
-pub(in crate::store) mod retention;
+pub mod remap;
+pub mod restore;
+pub mod retention;
 mod vacuum;
 mod wal_limit;
 mod wal_room;

@@ -8,7 +8,7 @@
 //! - What was deleted still stands in the log. So that is truncated, as soon as nobody reads it.
 //! - What fails is tried again a moment later, from what the file then holds.
 
-pub(in crate::store) mod age;
+pub mod age;
 pub(super) mod due;
 
 use std::io;
@@ -33,7 +33,7 @@ use crate::store::database::{schema, wal};
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::index::{Watermarks, changes};
-use crate::store::read::queries::Queries;
+use crate::store::read::epoch::Epochs;
 use crate::store::write::tombstones;
 use crate::store::write::writer::Jobs;
 use crate::timestamp::InstantKey;
@@ -59,25 +59,25 @@ const TOMBSTONES_INTERVAL: Duration = Duration::from_secs(86_400);
 const EXPIRY_SCAN: usize = 4096;
 
 /// The handle of the thread.
-pub(in crate::store) struct Retention {
+pub struct Retention {
     stop: Sender<()>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 /// What the thread works with.
-pub(in crate::store) struct Parts {
-    pub(in crate::store) database: PathBuf,
+pub struct Parts {
+    pub database: PathBuf,
     /// Messages stay for so many days; `None` for ever.
-    pub(in crate::store) days: Option<u32>,
-    pub(in crate::store) jobs: Jobs,
-    pub(in crate::store) queries: Arc<Queries>,
-    pub(in crate::store) indexer: Wake,
-    pub(in crate::store) metrics: Arc<Metrics>,
-    pub(in crate::store) log: Log,
+    pub days: Option<u32>,
+    pub jobs: Jobs,
+    pub epochs: Arc<Epochs>,
+    pub indexer: Wake,
+    pub metrics: Arc<Metrics>,
+    pub log: Log,
 }
 
 impl Retention {
-    pub(in crate::store) fn start(parts: Parts) -> io::Result<Self> {
+    pub fn start(parts: Parts) -> io::Result<Self> {
         let (stop, stopped) = bounded(1);
         let thread = thread::Builder::new().name("retention".into()).spawn(move || {
             os::lower_priority_of_this_thread();
@@ -89,7 +89,7 @@ impl Retention {
     }
 
     /// To be called before the writer is stopped.
-    pub(in crate::store) fn stop(&self) {
+    pub fn stop(&self) {
         // If one is waiting already it stands for both.
         let _ = self.stop.try_send(());
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -101,11 +101,7 @@ impl Retention {
 
 /// Deletes those messages that are still what they were, and puts their tombstones. To be called in a
 /// transaction. Gives their number.
-pub(in crate::store) fn delete(
-    connection: &Connection,
-    expired: &[ExpiredMessage],
-    at: i64,
-) -> rusqlite::Result<u64> {
+pub fn delete(connection: &Connection, expired: &[ExpiredMessage], at: i64) -> rusqlite::Result<u64> {
     const TELLS: &str = "CAST(created_at AS BLOB) IS ?2";
     deletion::overwrite_texts(connection, TELLS, expired)?;
     deletion::delete(connection, TELLS, expired, at)
@@ -181,7 +177,7 @@ impl RetentionLoop {
     }
 
     fn messages(&mut self) -> Result<Rc<Connection>, StoreError> {
-        let generation = self.parts.queries.epochs().generation();
+        let generation = self.parts.epochs.generation();
         let (_, messages) = match self.open.take().filter(|(of, _)| *of == generation) {
             Some(open) => self.open.insert(open),
             None => {
@@ -194,7 +190,7 @@ impl RetentionLoop {
 
     fn do_what_is_due(&mut self) -> Result<(), StoreError> {
         // A panic may have left it as it was.
-        self.parts.queries.set_deleting(false);
+        self.parts.epochs.set_deleting(false);
         self.remove_changes()?;
         if matches!(self.last_pass, LastPass::FinishedAt(at) if at.elapsed() < EXPIRY_INTERVAL)
             || !self.may_delete()?
@@ -204,9 +200,9 @@ impl RetentionLoop {
         let mut is_done = true;
         if let Some(days) = self.parts.days {
             let began = Instant::now();
-            self.parts.queries.set_deleting(true);
+            self.parts.epochs.set_deleting(true);
             let expired = self.expire(days);
-            self.parts.queries.set_deleting(false);
+            self.parts.epochs.set_deleting(false);
             let (expired, is_finished) = expired?;
             is_done = is_finished;
             if expired > 0 {
@@ -338,7 +334,7 @@ impl RetentionLoop {
 
     /// The last change that the index takes account of; `None` while there is no index.
     fn changes_known_to_index(&self) -> Option<i64> {
-        self.parts.queries.epochs().current().index.map(|index| index.changes_through)
+        self.parts.epochs.current().index.map(|index| index.changes_through)
     }
 
     fn wait_for_index(&self, messages: &Connection) -> Result<(), StoreError> {

@@ -59,12 +59,9 @@ pub enum Unfit {
 }
 
 /// Reads a page.
-pub(in crate::store) fn read(
-    connection: &Connection,
-    range: FeedRange,
-) -> Result<Result<FeedRows, Unfit>, StoreError> {
-    let order = Order::read(connection)?;
-    if order.head == i64::MAX {
+pub fn read(connection: &Connection, range: FeedRange) -> Result<Result<FeedRows, Unfit>, StoreError> {
+    let order = OrderEnd::read(connection)?;
+    if order.head() == i64::MAX {
         return Ok(Err(Unfit::NoOrder));
     }
     let start = match range.start {
@@ -83,7 +80,7 @@ pub(in crate::store) fn read(
 
 /// How many messages there are behind each position: exact where there are few; of more, what their numbers say, which
 /// counts those that are gone as well.
-pub(in crate::store) fn lags(connection: &Connection, positions: &[i64]) -> Result<Vec<u64>, StoreError> {
+pub fn lags(connection: &Connection, positions: &[i64]) -> Result<Vec<u64>, StoreError> {
     let ends = "SELECT (SELECT min(rowid) FROM messages), (SELECT max(rowid) FROM messages)";
     let (first, last): (Option<i64>, Option<i64>) =
         connection.prepare_cached(ends)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -100,16 +97,18 @@ pub(in crate::store) fn lags(connection: &Connection, positions: &[i64]) -> Resu
     positions.iter().map(&mut lag).collect()
 }
 
-/// The order as a snapshot shows it.
-struct Order {
-    store: i64,
-    /// The last message, if there is any.
-    last: Option<i64>,
-    head: i64,
-    /// The last row that stood when numbers were deleted from the end.
-    standing: i64,
-    /// Others have put rows behind that one, under numbers that were given before.
-    has_intruders: bool,
+/// The end of the order, as a snapshot or a transaction finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderEnd {
+    pub store: i64,
+    /// The last row, if there is any.
+    pub last: Option<i64>,
+    /// Under it nothing is stored again.
+    pub floor: i64,
+    /// The last row that stood when the floor was raised.
+    pub standing: i64,
+    /// Others have put rows between that one and the floor.
+    pub has_intruders: bool,
 }
 
 /// An epoch, and the first row of the next one.
@@ -118,27 +117,31 @@ struct Span {
     end: Option<i64>,
 }
 
-impl Order {
-    fn read(connection: &Connection) -> rusqlite::Result<Self> {
+impl OrderEnd {
+    pub fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached(
-            "SELECT store, floor, (SELECT max(rowid) FROM messages), standing, \
+            "SELECT store, (SELECT max(rowid) FROM messages), floor, standing, \
                 EXISTS (SELECT 1 FROM messages WHERE rowid > standing AND rowid <= floor) FROM messages_feed",
         )?;
         statement.query_row([], |row| {
-            let (floor, last): (i64, Option<i64>) = (row.get(1)?, row.get(2)?);
             Ok(Self {
                 store: row.get(0)?,
-                last,
-                head: floor.max(last.unwrap_or(floor)),
+                last: row.get(1)?,
+                floor: row.get(2)?,
                 standing: row.get(3)?,
                 has_intruders: row.get(4)?,
             })
         })
     }
 
+    /// The highest number that was ever given, as far as it matters.
+    pub fn head(&self) -> i64 {
+        self.last.unwrap_or(0).max(self.floor)
+    }
+
     /// Behind everything. Not above a number that others may give.
     fn end(&self) -> i64 {
-        self.last.filter(|_| self.has_intruders).unwrap_or(self.head)
+        self.last.filter(|_| self.has_intruders).unwrap_or(self.head())
     }
 
     /// A cursor behind whatever stands, or stood, at a position.
@@ -158,7 +161,7 @@ impl Order {
         if cursor.store != self.store {
             return Ok(Some(Unfit::OtherStore));
         }
-        let is_fit = cursor.position <= self.head
+        let is_fit = cursor.position <= self.head()
             && Span::at(connection, cursor.position)?.epoch == cursor.epoch
             && match self.fingerprint_at(connection, cursor.position)? {
                 Some(standing) => standing == cursor.fingerprint,
@@ -182,7 +185,7 @@ impl Span {
 
 fn rows(
     connection: &Connection,
-    order: &Order,
+    order: &OrderEnd,
     start: FeedCursor,
     range: FeedRange,
 ) -> rusqlite::Result<Vec<(StoredMessage, FeedCursor)>> {

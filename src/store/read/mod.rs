@@ -3,17 +3,18 @@
 //! What the index covers and the rows behind its watermark, the tail, are the two arms of one statement
 //! ([`selection`]).
 
-pub(in crate::store) mod feed;
+pub mod epoch;
+pub mod feed;
 mod interrupt;
-pub(in crate::store) mod originals;
-pub(in crate::store) mod page;
+pub mod originals;
+pub mod page;
 mod pool;
 mod pooled_connection;
-pub(in crate::store) mod queries;
+pub mod queries;
 mod query_activity;
 mod search;
-pub(in crate::store) mod selection;
-pub(in crate::store) mod stats;
+pub mod selection;
+pub mod stats;
 mod total;
 
 use rusqlite::Connection;
@@ -22,7 +23,7 @@ use crate::store::index::Watermarks;
 
 /// A read transaction, and how far the index has come in it.
 #[derive(Clone, Copy)]
-pub(in crate::store) struct Snapshot<'a> {
-    pub(in crate::store) connection: &'a Connection,
-    pub(in crate::store) watermarks: &'a Watermarks,
+pub struct Snapshot<'a> {
+    pub connection: &'a Connection,
+    pub watermarks: &'a Watermarks,
 }

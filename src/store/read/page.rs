@@ -62,7 +62,7 @@ pub struct Page {
 }
 
 /// Reads a page. Total and rows agree.
-pub(in crate::store) fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, StoreError> {
+pub fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, StoreError> {
     let connection = snapshot.connection;
     let filter = &query.filter;
     let selection = Selection::new(filter, snapshot.watermarks);
@@ -157,8 +157,7 @@ fn select(
     Ok(keys)
 }
 
-pub(in crate::store) const COLUMNS: &str =
-    "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";
+pub const COLUMNS: &str = "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";
 
 /// The messages at these places.
 fn fetch(
@@ -191,7 +190,7 @@ fn message_at(row: &Row<'_>, key: &SortKey, filter: &Filter) -> Result<StoredMes
     if is_it && is_of_sender { Ok(stored_message(row)?) } else { Err(no_message_at(key)) }
 }
 
-pub(in crate::store) fn stored_message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
+pub fn stored_message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
     let required = |column: usize| text(row, column).map(Option::unwrap_or_default);
     Ok(StoredMessage {
         message_id: required(0)?,

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
+use super::epoch::Epochs;
 use super::interrupt::{Interrupt, QueryTimes};
 use crate::store::database::frozen::Stamp;
 use crate::store::database::schema;
 use crate::store::error::StoreError;
-use crate::store::index::epoch::Epochs;
 
 pub(super) struct PooledConnection {
     connection: Connection,

@@ -4,16 +4,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicBool,
-    Ordering::{Relaxed, SeqCst},
-};
+use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
 use super::Snapshot;
+use super::epoch::{Epochs, PublishedIndex};
 use super::interrupt::Interrupt;
 use super::pool::{Pool, Pools, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
@@ -23,23 +21,20 @@ use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::reader_gate::ReaderGate;
 use crate::store::error::StoreError;
-use crate::store::index::epoch::{Epochs, PublishedIndex};
 use crate::store::index::{self, Watermarks, changes};
 
 /// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
 /// work, but a disk may keep it waiting.
-pub(in crate::store) const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+pub const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// While messages are deleted, how long a query waits for the index to know of it before it goes through
 /// all messages instead.
 const DELETION_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The queries of one database.
-pub(in crate::store) struct Queries {
+pub struct Queries {
     connector: Connector,
-    pools: Pools,
+    pools: Arc<Pools>,
     activity: QueryActivity,
-    /// Messages are being deleted: the index takes account of it in a moment.
-    deleting: AtomicBool,
 }
 
 /// What came of asking with the index.
@@ -51,21 +46,19 @@ enum Indexed<T> {
 }
 
 impl Queries {
-    pub(in crate::store) fn new(path: &Path, metrics: Arc<Metrics>) -> Self {
+    pub fn new(path: &Path, metrics: Arc<Metrics>) -> Self {
         let started = Instant::now();
         let interrupt = Interrupt { gate: Arc::default(), closing: Arc::default(), metrics, started };
-        Self {
-            connector: Connector { path: path.to_owned(), epochs: Arc::new(Epochs::new()), interrupt },
-            pools: Pools::new(),
-            activity: QueryActivity::new(started),
-            deleting: AtomicBool::new(false),
-        }
+        let pools = Arc::new(Pools::new());
+        let epochs = Arc::new(Epochs::new(Arc::clone(&pools)));
+        let connector = Connector { path: path.to_owned(), epochs, interrupt };
+        Self { connector, pools, activity: QueryActivity::new(started) }
     }
 
     /// Runs a query inside one read transaction. It is given up, wherever it is, when the time for
     /// queries has passed since `asked`: waiting for a turn is part of it. It is run once more if
     /// the index fails.
-    pub(in crate::store) fn with<T>(
+    pub fn with<T>(
         &self,
         asked: Instant,
         query: impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
@@ -81,9 +74,9 @@ impl Queries {
                     }
                     // That index is out of use already.
                     Err(_) if !self.epochs().has_index(epoch.generation) => {}
-                    Err(StoreError::Corrupt(cause)) => self.condemn_index(cause),
+                    Err(StoreError::Corrupt(cause)) => self.epochs().condemn_index(cause),
                     // Whichever of the two files it was, the other connection tells.
-                    Err(_) => self.end_epoch(),
+                    Err(_) => self.epochs().end(),
                 }
             }
             self.ask_messages(slot, deadline, |connection| {
@@ -93,7 +86,7 @@ impl Queries {
     }
 
     /// The same for the feed, which asks for no index and waits for no search.
-    pub(in crate::store) fn for_feed<T>(
+    pub fn for_feed<T>(
         &self,
         asked: Instant,
         query: impl Fn(&Connection) -> Result<T, StoreError>,
@@ -143,7 +136,7 @@ impl Queries {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
             if changes::are_pending(connection, &watermarks)? {
-                let is_soon = self.deleting.load(Relaxed)
+                let is_soon = self.epochs().is_deleting()
                     && changes::are_at_most(connection, &watermarks, 2 * EXPIRY_SLICE)?;
                 return Ok(if is_soon { Indexed::IsBehind } else { Indexed::OfNoUse });
             }
@@ -164,7 +157,7 @@ impl Queries {
     }
 
     /// Ok if the database answers and has its schema.
-    pub(in crate::store) fn ping(&self) -> Result<(), StoreError> {
+    pub fn ping(&self) -> Result<(), StoreError> {
         self.at_once(&self.pools.probes, |connection| {
             connection.prepare_cached("SELECT 1 FROM messages LIMIT 1")?.exists([])?;
             Ok(())
@@ -172,7 +165,7 @@ impl Queries {
     }
 
     /// Runs a query for a scrape, which takes next to no time and which nobody else waits for.
-    pub(in crate::store) fn for_scrape<T>(
+    pub fn for_scrape<T>(
         &self,
         query: impl Fn(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
@@ -194,52 +187,30 @@ impl Queries {
     }
 
     /// What keeps queries back while a log has to restart.
-    pub(in crate::store) fn gate(&self) -> &Arc<ReaderGate> {
+    pub fn gate(&self) -> &Arc<ReaderGate> {
         &self.connector.interrupt.gate
     }
 
     /// Which files the path names, and which index is in order.
-    pub(in crate::store) fn epochs(&self) -> &Epochs {
+    pub fn epochs(&self) -> &Arc<Epochs> {
         &self.connector.epochs
     }
 
-    pub(in crate::store) fn activity(&self) -> &QueryActivity {
+    pub fn activity(&self) -> &QueryActivity {
         &self.activity
     }
 
     /// Gives back the memory that connections hold for the next query, once, when nobody asks anything
     /// any more.
-    pub(in crate::store) fn rest_if_not_asked(&self) {
+    pub fn rest_if_not_asked(&self) {
         if self.activity.takes_memory_back(Instant::now()) {
             self.pools.shrink();
             os::give_back_free_memory();
         }
     }
 
-    /// Messages are being deleted in small slices, or no longer.
-    pub(in crate::store) fn set_deleting(&self, deleting: bool) {
-        self.deleting.store(deleting, Relaxed);
-    }
-
-    /// Puts the index out of use, and closes the connections to the files that the path named until now; one in use
-    /// is closed by whoever uses it.
-    pub(in crate::store) fn end_epoch(&self) {
-        self.next_epoch(None);
-    }
-
-    /// The same where the index is wrong: it is made anew.
-    pub(in crate::store) fn condemn_index(&self, cause: String) {
-        self.next_epoch(Some(cause));
-    }
-
-    fn next_epoch(&self, condemned: Option<String>) {
-        self.epochs().end(condemned);
-        self.pools.clear();
-        self.epochs().wake_indexer();
-    }
-
     /// Closes every connection. Queries that are running are given up; those that come are refused.
-    pub(in crate::store) fn close(&self) {
+    pub fn close(&self) {
         self.connector.interrupt.closing.store(true, SeqCst);
         self.pools.close(Instant::now() + CLOSE_PATIENCE);
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// A query this recent means that somebody asks.
 const QUERY_IS_RECENT: Duration = Duration::from_secs(5);
 
-pub(in crate::store) struct QueryActivity(Mutex<LastQuery>);
+pub struct QueryActivity(Mutex<LastQuery>);
 
 struct LastQuery {
     at: Instant,
@@ -31,7 +31,7 @@ impl QueryActivity {
     }
 
     /// Somebody reads what is stored.
-    pub(in crate::store) fn is_recent(&self, now: Instant) -> bool {
+    pub fn is_recent(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.last().at) < QUERY_IS_RECENT
     }
 

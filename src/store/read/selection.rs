@@ -32,29 +32,29 @@ const HAS_WORD: &str = "contains_folded(CAST(m.text AS BLOB), :q)";
 
 /// Which of the matches one statement is about, as far as it names them.
 #[derive(Clone)]
-pub(in crate::store) struct Window {
+pub struct Window {
     /// The first place that counts.
-    pub(in crate::store) start: SortKey,
+    pub start: SortKey,
     /// The rows that count.
-    pub(in crate::store) rows: RangeInclusive<i64>,
-    pub(in crate::store) limit: i64,
-    pub(in crate::store) offset: i64,
+    pub rows: RangeInclusive<i64>,
+    pub limit: i64,
+    pub offset: i64,
 }
 
 /// A filter, and how far the index has come.
 #[derive(Clone, Copy)]
-pub(in crate::store) struct Selection<'a> {
+pub struct Selection<'a> {
     filter: &'a Filter,
     watermarks: &'a Watermarks,
 }
 
 impl<'a> Selection<'a> {
-    pub(in crate::store) fn new(filter: &'a Filter, watermarks: &'a Watermarks) -> Self {
+    pub fn new(filter: &'a Filter, watermarks: &'a Watermarks) -> Self {
         Self { filter, watermarks }
     }
 
     /// Everything that matches.
-    pub(in crate::store) fn all(&self) -> Window {
+    pub fn all(&self) -> Window {
         let since = self.filter.since.as_ref().map(|since| SortKey::first_at(since.as_str()));
         Window { start: since.unwrap_or_default(), rows: i64::MIN..=i64::MAX, limit: -1, offset: 0 }
     }
@@ -106,7 +106,7 @@ impl<'a> Selection<'a> {
     }
 
     /// A SELECT from some rows of the table itself, every condition of the filter tested on each.
-    pub(in crate::store) fn in_table(&self, columns: &str, which: &str, window: &Window) -> String {
+    pub fn in_table(&self, columns: &str, which: &str, window: &Window) -> String {
         let mut conditions = vec![which.to_owned()];
         if self.filter.from.is_some() {
             conditions.push(format!("{SENDER} = :from"));
@@ -123,7 +123,7 @@ impl<'a> Selection<'a> {
     }
 
     /// Compiles a statement and gives it those of the values that it names.
-    pub(in crate::store) fn prepare<'c>(
+    pub fn prepare<'c>(
         &self,
         connection: &'c Connection,
         sql: &str,

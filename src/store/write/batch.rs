@@ -2,7 +2,7 @@
 
 use rusqlite::{CachedStatement, Connection};
 
-use super::feed_order::{EpochState, OrderEnd, begin_epoch};
+use super::feed_order::{EpochState, begin_epoch, explicit, settle};
 use super::items;
 use super::tombstones::{self, Salt};
 use crate::clock::now_rfc3339;
@@ -10,10 +10,11 @@ use crate::message::Message;
 use crate::store::database::insertion::{INSERT, Inserted, Row, insert_row};
 use crate::store::database::migrations::ensure_items;
 use crate::store::database::transaction::{data_version, schema_version};
+use crate::store::read::feed::OrderEnd;
 use crate::whatsapp::{Delivery, ItemCounts};
 
 /// Something that is stored whole or not at all.
-pub(in crate::store) enum Insert {
+pub enum Insert {
     Message(Message),
     Delivery(Delivery),
 }
@@ -37,10 +38,10 @@ pub enum Stored {
 }
 
 /// What a transaction has done.
-pub(in crate::store) struct InsertedBatch<'a> {
+pub struct InsertedBatch<'a> {
     pub(super) outcomes: Vec<Stored>,
     /// The messages that were not there before.
-    pub(in crate::store) created: Vec<&'a Message>,
+    pub created: Vec<&'a Message>,
     /// SQLite's count of the commits of others, where asking for it takes no lock of its own.
     pub(super) data_version: i64,
     /// The number of the schema, where this has changed it.
@@ -48,13 +49,13 @@ pub(in crate::store) struct InsertedBatch<'a> {
 }
 
 impl InsertedBatch<'_> {
-    pub(in crate::store) fn into_outcomes(self) -> Vec<Stored> {
+    pub fn into_outcomes(self) -> Vec<Stored> {
         self.outcomes
     }
 }
 
 /// To be called in a transaction; when that is committed, the epoch has begun.
-pub(in crate::store) fn insert_batch<'a>(
+pub fn insert_batch<'a>(
     connection: &Connection,
     epoch: EpochState,
     inserts: impl Iterator<Item = &'a Insert> + Clone,
@@ -81,7 +82,7 @@ pub(in crate::store) fn insert_batch<'a>(
 
 /// Puts messages into the table, each with the time at which it was stored. To be called in a transaction; when that
 /// is committed, the epoch has begun.
-pub(in crate::store) fn insert_all<'a>(
+pub fn insert_all<'a>(
     connection: &Connection,
     epoch: EpochState,
     rows: impl Iterator<Item = (&'a Message, &'a str)>,
@@ -91,7 +92,7 @@ pub(in crate::store) fn insert_all<'a>(
 }
 
 /// Stores within one transaction, in the order of the feed.
-pub(in crate::store) struct Inserter<'c, 'a> {
+pub struct Inserter<'c, 'a> {
     pub(super) connection: &'c Connection,
     /// `None` while there is no tombstone.
     pub(super) salt: Option<Salt>,
@@ -102,26 +103,22 @@ pub(in crate::store) struct Inserter<'c, 'a> {
 }
 
 impl<'c, 'a> Inserter<'c, 'a> {
-    pub(in crate::store) fn begin(connection: &'c Connection, epoch: EpochState) -> rusqlite::Result<Self> {
+    pub fn begin(connection: &'c Connection, epoch: EpochState) -> rusqlite::Result<Self> {
         let end = OrderEnd::read(connection)?;
-        end.settle(connection)?;
+        settle(&end, connection)?;
         if epoch == EpochState::Due {
-            begin_epoch(connection, end)?;
+            begin_epoch(connection, &end)?;
         }
         Ok(Self {
             connection,
             salt: Salt::if_any_tombstone(connection)?,
             insert: connection.prepare_cached(INSERT)?,
-            number: end.explicit(),
+            number: explicit(&end),
             created: Vec::new(),
         })
     }
 
-    pub(in crate::store) fn message(
-        &mut self,
-        message: &'a Message,
-        created_at: &str,
-    ) -> rusqlite::Result<Inserted> {
+    pub fn message(&mut self, message: &'a Message, created_at: &str) -> rusqlite::Result<Inserted> {
         if let Some(salt) = &self.salt
             && tombstones::exists(self.connection, salt, message.message_id().as_bytes())?
         {

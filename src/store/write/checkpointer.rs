@@ -20,7 +20,7 @@ use crate::store::checkpoint::keeper::{Keeper, Kept, Report};
 use crate::store::checkpoint::reader_gate::{ClosedGate, ReaderGate};
 use crate::store::database::wal_bounds::DATABASE;
 use crate::store::database::{files, lock, schema, wal};
-use crate::store::read::queries::Queries;
+use crate::store::read::epoch::Epochs;
 
 /// How often it is asked whether another process commits, or asks for something.
 const OTHERS_POLL: Duration = Duration::from_millis(50);
@@ -33,24 +33,31 @@ const BETWEEN_MOMENTS: Duration = Duration::from_secs(1);
 
 /// Moves what the database's log holds now. When it has been dropped its connection is closed.
 pub(super) struct Checkpointer {
+    gate: Arc<ReaderGate>,
     /// Bytes in the log after the writer's last commit.
     pub(super) writer_wal_bytes: Arc<AtomicU64>,
-    pub(super) report: Arc<Report>,
+    report: Arc<Report>,
     /// `None` once it is to end.
     wake: Option<Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Checkpointer {
-    pub(super) fn start(database: &Path, queries: Arc<Queries>, log: Log) -> io::Result<Self> {
+    pub(super) fn start(
+        database: &Path,
+        gate: &Arc<ReaderGate>,
+        epochs: Arc<Epochs>,
+        log: Log,
+    ) -> io::Result<Self> {
         let (wake, woken) = bounded(1);
         let (writer_wal_bytes, report) = (Arc::<AtomicU64>::default(), Report::new("database", log));
         let mut work = CheckpointLoop {
             database: database.to_owned(),
             writer_wal_bytes: Arc::clone(&writer_wal_bytes),
-            keeper: Keeper::new(&DATABASE, queries.gate(), Arc::clone(&report)),
+            keeper: Keeper::new(&DATABASE, gate, Arc::clone(&report)),
+            gate: Arc::clone(gate),
             moment: Moment::default(),
-            queries,
+            epochs,
             open: None,
         };
         let thread = thread::Builder::new().name("checkpointer".into()).spawn(move || {
@@ -60,7 +67,12 @@ impl Checkpointer {
                 work.open = None;
             }
         })?;
-        Ok(Self { writer_wal_bytes, report, wake: Some(wake), thread: Some(thread) })
+        Ok(Self { gate: Arc::clone(gate), writer_wal_bytes, report, wake: Some(wake), thread: Some(thread) })
+    }
+
+    /// Keeps the log for whoever commits.
+    pub(super) fn keeper(&self) -> Keeper {
+        Keeper::new(&DATABASE, &self.gate, Arc::clone(&self.report))
     }
 
     pub(super) fn wake(&self) {
@@ -86,8 +98,9 @@ struct CheckpointLoop {
     writer_wal_bytes: Arc<AtomicU64>,
     /// For commits of others.
     keeper: Keeper,
+    gate: Arc<ReaderGate>,
     moment: Moment,
-    queries: Arc<Queries>,
+    epochs: Arc<Epochs>,
     /// Which files it belongs to (`Epochs::generation`), and the connection.
     open: Option<(u64, Connection)>,
 }
@@ -100,7 +113,7 @@ impl CheckpointLoop {
                 Err(RecvTimeoutError::Timeout) => false,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.moment.advance(lock::is_asked(&self.database), self.queries.gate(), Instant::now());
+            self.moment.advance(lock::is_asked(&self.database), &self.gate, Instant::now());
             let wal = std::fs::metadata(files::wal_path(&self.database)).map_or(0, |file| file.len());
             // What fails here is met by the writer, who draws the conclusions.
             if (is_woken || wal >= DATABASE.passive) && self.checkpoint(is_woken).is_err() {
@@ -110,7 +123,7 @@ impl CheckpointLoop {
     }
 
     fn checkpoint(&mut self, is_woken: bool) -> rusqlite::Result<()> {
-        let generation = self.queries.epochs().generation();
+        let generation = self.epochs.generation();
         self.open = self.open.take().filter(|(of, _)| *of == generation);
         let (_, connection) = match &mut self.open {
             Some(open) => open,

@@ -7,17 +7,17 @@ use crate::waker::Waker;
 
 /// A count that a thread looks at whenever it is woken. Nobody waits for anybody here.
 #[derive(Default)]
-pub(in crate::store) struct CommitSignal {
+pub struct CommitSignal {
     commits: AtomicU64,
     waker: OnceLock<Arc<Waker>>,
 }
 
 impl CommitSignal {
-    pub(in crate::store) fn commits(&self) -> u64 {
+    pub fn commits(&self) -> u64 {
         self.commits.load(SeqCst)
     }
 
-    pub(in crate::store) fn set_waker(&self, waker: Arc<Waker>) {
+    pub fn set_waker(&self, waker: Arc<Waker>) {
         // It is set once, by the one server that there is.
         let _ = self.waker.set(waker);
     }

@@ -4,7 +4,7 @@
 //!   transaction that deletes keeps a floor (the trigger `messages_floor`), under which nothing is stored again: one
 //!   look for each batch, nothing for each message.
 //! - Others who insert know nothing of the floor. What they have put under it would be missed by a cursor above it, so
-//!   the next batch makes such cursors unfit ([`OrderEnd::settle`]).
+//!   the next batch makes such cursors unfit ([`settle`]).
 //! - Whoever has opened the database to write to it begins an epoch with its first batch (`messages_epochs`).
 
 use std::path::Path;
@@ -13,70 +13,37 @@ use rusqlite::Connection;
 
 use crate::store::database::files::READ_WRITE;
 use crate::store::database::insertion::ignored;
+use crate::store::read::feed::OrderEnd;
 
 /// What a connection that inserts knows of the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum EpochState {
+pub enum EpochState {
     /// To be begun with the next batch.
     Due,
     Begun,
 }
 
-/// The end of the order, as a transaction finds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct OrderEnd {
-    /// The last row, 0 where there is none.
-    last: i64,
-    floor: i64,
-    /// The last row that stood when the floor was raised.
-    standing: i64,
-    /// Others have put rows between that one and the floor.
-    has_intruders: bool,
+/// The number for the next message, where SQLite would give one that was given before. Behind the last number that there
+/// is nothing is left to be said.
+pub(super) fn explicit(end: &OrderEnd) -> Option<i64> {
+    if end.last.unwrap_or(0) < end.floor { end.floor.checked_add(1) } else { None }
 }
 
-impl OrderEnd {
-    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut statement = connection.prepare_cached(
-            "SELECT ifnull((SELECT max(rowid) FROM messages), 0), floor, standing, \
-                EXISTS (SELECT 1 FROM messages WHERE rowid > standing AND rowid <= floor) FROM messages_feed",
-        )?;
-        statement.query_row([], |row| {
-            Ok(Self {
-                last: row.get(0)?,
-                floor: row.get(1)?,
-                standing: row.get(2)?,
-                has_intruders: row.get(3)?,
-            })
-        })
+/// Makes every cursor unfit that may stand behind a row that others have put under the floor. To be called in the
+/// transaction that inserts.
+pub(super) fn settle(end: &OrderEnd, connection: &Connection) -> rusqlite::Result<()> {
+    if !end.has_intruders {
+        return Ok(());
     }
-
-    /// The highest number that was ever given, as far as it matters.
-    pub(in crate::store) fn head(self) -> i64 {
-        self.last.max(self.floor)
-    }
-
-    /// The number for the next message, where SQLite would give one that was given before. Behind the last number
-    /// that there is nothing is left to be said.
-    pub(super) fn explicit(self) -> Option<i64> {
-        if self.last < self.floor { self.floor.checked_add(1) } else { None }
-    }
-
-    /// Makes every cursor unfit that may stand behind a row that others have put under the floor. To be called in the
-    /// transaction that inserts.
-    pub(super) fn settle(self, connection: &Connection) -> rusqlite::Result<()> {
-        if !self.has_intruders {
-            return Ok(());
-        }
-        connection.execute("DELETE FROM messages_epochs WHERE first_row > ?1", [self.standing])?;
-        begin_epoch_at(connection, self.standing.saturating_add(1))?;
-        let settled = connection.execute("UPDATE messages_feed SET standing = ?1", [self.last])?;
-        if settled == 1 { Ok(()) } else { Err(ignored("the end of the feed")) }
-    }
+    connection.execute("DELETE FROM messages_epochs WHERE first_row > ?1", [end.standing])?;
+    begin_epoch_at(connection, end.standing.saturating_add(1))?;
+    let settled = connection.execute("UPDATE messages_feed SET standing = ?1", [end.last.unwrap_or(0)])?;
+    if settled == 1 { Ok(()) } else { Err(ignored("the end of the feed")) }
 }
 
 /// Begins an epoch behind all that is there. To be called in the transaction that inserts. One in which nothing was
 /// stored is replaced.
-pub(super) fn begin_epoch(connection: &Connection, end: OrderEnd) -> rusqlite::Result<()> {
+pub(super) fn begin_epoch(connection: &Connection, end: &OrderEnd) -> rusqlite::Result<()> {
     begin_epoch_at(connection, end.head().saturating_add(1))
 }
 
@@ -89,7 +56,7 @@ fn begin_epoch_at(connection: &Connection, first_row: i64) -> rusqlite::Result<(
 
 /// Makes another store of a database that nobody has open, as far as cursors go: those of before do not fit any more.
 /// A backup of an earlier version has no feed yet. Not synced.
-pub(in crate::store) fn begin_store(database: &Path) -> rusqlite::Result<()> {
+pub fn begin_store(database: &Path) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(database, READ_WRITE)?;
     // Nothing may stand beside it.
     connection.execute_batch("PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF")?;
@@ -109,16 +76,16 @@ mod tests {
     fn the_next_number_is_said_where_sqlite_would_give_one_again() {
         // The last row, the floor, the head, what is said.
         for (last, floor, head, explicit) in [
-            (0, 0, 0, None),
-            (7, 0, 7, None),
-            (7, 7, 7, None),
-            (7, 9, 9, Some(10)),
-            (0, 3, 3, Some(4)),
-            (-5, 0, 0, Some(1)),
-            (i64::MAX, 0, i64::MAX, None),
+            (None, 0, 0, None),
+            (Some(7), 0, 7, None),
+            (Some(7), 7, 7, None),
+            (Some(7), 9, 9, Some(10)),
+            (None, 3, 3, Some(4)),
+            (Some(-5), 0, 0, Some(1)),
+            (Some(i64::MAX), 0, i64::MAX, None),
         ] {
-            let end = OrderEnd { last, floor, standing: last, has_intruders: false };
-            assert_eq!((end.head(), end.explicit()), (head, explicit), "{end:?}");
+            let end = OrderEnd { store: 1, last, floor, standing: 0, has_intruders: false };
+            assert_eq!((end.head(), super::explicit(&end)), (head, explicit), "{end:?}");
         }
     }
 }

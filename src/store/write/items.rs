@@ -13,7 +13,7 @@ const INSERT: &str = "INSERT INTO messages_items (id_hash, content_hash, kind, m
 const FIND: &str = "SELECT 1 FROM messages_items WHERE id_hash = ?1 AND content_hash = ?2";
 
 /// What the tombstone of an item is made of.
-pub(in crate::store) fn forgotten(key: &ItemKey) -> [u8; 24] {
+pub fn forgotten(key: &ItemKey) -> [u8; 24] {
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&key.id);
     bytes[8..].copy_from_slice(&key.content);
@@ -21,7 +21,7 @@ pub(in crate::store) fn forgotten(key: &ItemKey) -> [u8; 24] {
 }
 
 /// To be called in a transaction that has made the table.
-pub(in crate::store) fn insert<'a>(
+pub fn insert<'a>(
     inserter: &mut Inserter<'_, 'a>,
     item: &'a Item,
     created_at: &str,

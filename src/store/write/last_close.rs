@@ -19,14 +19,14 @@ use crate::store::error::StoreError;
 const LAST_CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The last connection of this process, or why there is none.
-pub(in crate::store) struct LastConnection {
+pub struct LastConnection {
     pub(super) path: PathBuf,
     pub(super) connection: Result<Connection, StoreError>,
 }
 
 impl LastConnection {
     /// To be called when every other connection of this process has been closed. A log that stays is said.
-    pub(in crate::store) fn close(self, log: &Log) {
+    pub fn close(self, log: &Log) {
         let truncated = self.connection.and_then(truncate_and_close);
         // What counts is what lies there, whatever was said.
         let left = fs::metadata(files::wal_path(&self.path)).map_or(0, |file| file.len());

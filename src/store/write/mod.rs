@@ -1,16 +1,18 @@
 //! The writer commits what waits in one transaction; the checkpointer moves its log meanwhile.
 
-pub(in crate::store) mod batch;
+pub mod batch;
 mod checkpointer;
-pub(in crate::store) mod commit_signal;
-pub(in crate::store) mod feed_order;
-pub(in crate::store) mod items;
+pub mod commit_signal;
+pub mod feed_order;
+pub mod items;
 mod lag;
 mod last_close;
 mod last_commit;
-pub(in crate::store) mod tombstones;
+mod open_files;
+pub mod tombstones;
 mod transactor;
-pub(in crate::store) mod waiter;
+pub mod waiter;
 mod write_connection;
-pub(in crate::store) mod writer;
+pub mod writer;
 mod writer_thread;
+mod writer_wal;

@@ -16,18 +16,18 @@ const HASH_BYTES: usize = 16;
 type Hash = [u8; HASH_BYTES];
 
 /// What ids are hashed with.
-pub(in crate::store) struct Salt(Vec<u8>);
+pub struct Salt(Vec<u8>);
 
 impl Salt {
     /// `None` while there is no tombstone, so that nobody looks for one in vain.
-    pub(in crate::store) fn if_any_tombstone(connection: &Connection) -> rusqlite::Result<Option<Self>> {
+    pub fn if_any_tombstone(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         let mut statement = connection.prepare_cached(
             "SELECT salt FROM messages_retention WHERE EXISTS (SELECT 1 FROM messages_forgotten)",
         )?;
         statement.query_row([], |row| row.get(0).map(Self)).optional()
     }
 
-    pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+    pub fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let mut statement = connection.prepare_cached("SELECT salt FROM messages_retention")?;
         statement.query_row([], |row| row.get(0).map(Self))
     }
@@ -41,22 +41,17 @@ impl Salt {
 }
 
 /// True if there is any tombstone.
-pub(in crate::store) fn are_any(connection: &Connection) -> rusqlite::Result<bool> {
+pub fn are_any(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM messages_forgotten LIMIT 1")?.exists([])
 }
 
 /// Something by this name was there and is gone: a message with this id, or an item.
-pub(in crate::store) fn exists(connection: &Connection, salt: &Salt, name: &[u8]) -> rusqlite::Result<bool> {
+pub fn exists(connection: &Connection, salt: &Salt, name: &[u8]) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM messages_forgotten WHERE id = ?1")?.exists([salt.hash(name)])
 }
 
 /// `at` in seconds since the Unix epoch.
-pub(in crate::store) fn put(
-    connection: &Connection,
-    salt: &Salt,
-    message_id: &[u8],
-    at: i64,
-) -> rusqlite::Result<()> {
+pub fn put(connection: &Connection, salt: &Salt, message_id: &[u8], at: i64) -> rusqlite::Result<()> {
     let put = connection
         .prepare_cached("INSERT OR REPLACE INTO messages_forgotten (id, forgotten_at) VALUES (?1, ?2)")?
         .execute((salt.hash(message_id), at))?;
@@ -64,19 +59,15 @@ pub(in crate::store) fn put(
 }
 
 /// Ids that lie side by side: those behind `after`, up to `through`.
-pub(in crate::store) struct Stretch {
+pub struct Stretch {
     pub(super) after: Vec<u8>,
-    pub(in crate::store) through: Vec<u8>,
+    pub through: Vec<u8>,
     /// How many of them are from before the time that was asked for.
-    pub(in crate::store) old: usize,
+    pub old: usize,
 }
 
 /// The stretch behind a hash, or `None` at the end.
-pub(in crate::store) fn stretch(
-    connection: &Connection,
-    after: Vec<u8>,
-    before: i64,
-) -> rusqlite::Result<Option<Stretch>> {
+pub fn stretch(connection: &Connection, after: Vec<u8>, before: i64) -> rusqlite::Result<Option<Stretch>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, forgotten_at < ?2 FROM messages_forgotten WHERE id > ?1 ORDER BY id LIMIT ?3",
     )?;
@@ -90,11 +81,7 @@ pub(in crate::store) fn stretch(
 }
 
 /// Removes those of a stretch that are from before that time. Gives their number.
-pub(in crate::store) fn remove(
-    connection: &Connection,
-    stretch: &Stretch,
-    before: i64,
-) -> rusqlite::Result<usize> {
+pub fn remove(connection: &Connection, stretch: &Stretch, before: i64) -> rusqlite::Result<usize> {
     connection
         .prepare_cached("DELETE FROM messages_forgotten WHERE id > ?1 AND id <= ?2 AND forgotten_at < ?3")?
         .execute((&stretch.after, &stretch.through, before))

@@ -17,6 +17,7 @@ use super::checkpointer::Checkpointer;
 use super::lag;
 use super::last_close::LastConnection;
 use super::last_commit::LastCommit;
+use super::open_files::reopen;
 use super::write_connection::{Schema, WriteConnection};
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_TIMEOUT};
 use crate::log::{Level, Line, Log};
@@ -25,7 +26,7 @@ use crate::store::database::files::{FileId, file_id};
 use crate::store::database::transaction::end;
 use crate::store::database::wal;
 use crate::store::error::StoreError;
-use crate::store::read::queries::Queries;
+use crate::store::read::epoch::Epochs;
 
 /// How long a probe's own commit waits for another process that holds the database.
 const PROBE_BUSY_TIMEOUT: Duration = Duration::from_millis(300);
@@ -37,7 +38,7 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 /// The write connection, and what is known of its health. Lives on the writer thread.
 pub(super) struct Transactor {
     path: PathBuf,
-    queries: Arc<Queries>,
+    epochs: Arc<Epochs>,
     checkpointer: Checkpointer,
     /// `None` after an error of the machine, until it can be opened again.
     open: Option<WriteConnection>,
@@ -54,19 +55,19 @@ impl Transactor {
     pub(super) fn new(
         path: &Path,
         connection: Result<Connection, StoreError>,
-        queries: Arc<Queries>,
+        epochs: Arc<Epochs>,
         checkpointer: Checkpointer,
         last_commit: LastCommit,
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Self {
         // What cannot be opened now is opened with the first batch.
-        let opened = connection
-            .and_then(|connection| Ok(WriteConnection::new(path, connection, &queries, &checkpointer)?));
+        let opened =
+            connection.and_then(|connection| Ok(WriteConnection::new(path, connection, &checkpointer)?));
         let (path, known) = (path.to_owned(), file_id(path));
         let mut transactor = Self {
             path,
-            queries,
+            epochs,
             checkpointer,
             open: None,
             known,
@@ -124,8 +125,10 @@ impl Transactor {
     /// Done when everybody has been answered. An error here is no batch's: the messages are safe in
     /// the log, and the next commit meets the same disk.
     pub(super) fn checkpoint_if_due(&mut self) {
-        let done = self.open.as_mut().map_or(Ok(()), |open| open.checkpoint_if_due(&self.checkpointer));
-        if let Err(error) = done {
+        let checkpoint_if_due = |WriteConnection { connection, wal, .. }: &mut WriteConnection| {
+            wal.checkpoint_if_due(connection, &self.checkpointer)
+        };
+        if let Err(error) = self.open.as_mut().map_or(Ok(()), checkpoint_if_due) {
             self.failed(&error.into());
         }
     }
@@ -137,12 +140,12 @@ impl Transactor {
 
     /// True if [`Self::checkpoint_if_due`] is to be called again soon, whether there are messages or not.
     pub(super) fn holds_queries_up(&self) -> bool {
-        self.open.as_ref().is_some_and(WriteConnection::holds_queries)
+        self.open.as_ref().is_some_and(|open| open.wal.holds_queries())
     }
 
     /// Truncates the log, between two transactions. False if somebody reads it just now.
     pub(super) fn truncate_wal(&mut self) -> Result<bool, StoreError> {
-        let truncated = self.opened().and_then(|open| Ok(open.truncate_wal()?));
+        let truncated = self.opened().and_then(|open| Ok(open.wal.truncate(&open.connection)?));
         truncated.inspect_err(|error| self.failed(error))
     }
 
@@ -165,7 +168,7 @@ impl Transactor {
     ) -> Result<T, StoreError> {
         let result = self.begin(patience).and_then(|open| {
             let done = end(&open.connection, work(open))?;
-            if open.is_at_its_paths() { Ok(done) } else { Err(StoreError::Replaced) }
+            if open.files.are_at_their_paths() { Ok(done) } else { Err(StoreError::Replaced) }
         });
         match &result {
             Ok(_) => {
@@ -192,7 +195,7 @@ impl Transactor {
         if let Some(open) = self.open.take() {
             // With a log on a disk that fails, there is nothing more to be done.
             let _ = wal::truncate(&open.connection, COMMIT_BUSY_TIMEOUT);
-            self.queries.end_epoch();
+            self.epochs.end();
         }
     }
 
@@ -220,8 +223,8 @@ impl Transactor {
             {
                 return Err(error.clone());
             }
-            self.open =
-                Some(WriteConnection::reopen(&self.path, self.known, &self.queries, &self.checkpointer)?);
+            let connection = reopen(&self.path, self.known, &self.epochs)?;
+            self.open = Some(WriteConnection::new(&self.path, connection, &self.checkpointer)?);
             self.known = file_id(&self.path);
         }
         self.open.as_mut().ok_or(StoreError::Lost)

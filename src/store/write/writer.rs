@@ -81,12 +81,12 @@ impl Drop for Places {
 pub(super) type Job = Box<dyn FnOnce(&mut Transactor) + Send>;
 
 /// The way to have the writer do something between two batches.
-pub(in crate::store) struct Jobs(Sender<WriteCommand>);
+pub struct Jobs(Sender<WriteCommand>);
 
 impl Jobs {
     /// Waits until it is done and committed. Only one job at a time is to be under way, so that no
     /// message waits for more than one.
-    pub(in crate::store) fn run<T: Send + 'static>(
+    pub fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -94,7 +94,7 @@ impl Jobs {
     }
 
     /// Truncates the log, between two transactions. False if somebody reads it just now.
-    pub(in crate::store) fn truncate_wal(&self) -> Result<bool, StoreError> {
+    pub fn truncate_wal(&self) -> Result<bool, StoreError> {
         self.ask(Transactor::truncate_wal)
     }
 
@@ -113,7 +113,7 @@ impl Jobs {
 }
 
 /// The handle of the writer thread.
-pub(in crate::store) struct Writer {
+pub struct Writer {
     commands: Sender<WriteCommand>,
     /// By bodies that wait, beyond one place for each.
     taken_by_items: Arc<AtomicUsize>,
@@ -125,19 +125,20 @@ pub(in crate::store) struct Writer {
 }
 
 impl Writer {
-    pub(in crate::store) fn start(
+    pub fn start(
         path: &Path,
         connection: Result<Connection, StoreError>,
-        queries: Arc<Queries>,
+        queries: &Queries,
         (wake, signal): (Wake, Arc<CommitSignal>),
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
         let (commands, inbox) = bounded(WRITER_QUEUE);
         let last_commit = LastCommit::default();
-        let checkpointer = Checkpointer::start(path, Arc::clone(&queries), log.clone())?;
+        let epochs = Arc::clone(queries.epochs());
+        let checkpointer = Checkpointer::start(path, queries.gate(), Arc::clone(&epochs), log.clone())?;
         let mut transactor =
-            Transactor::new(path, connection, queries, checkpointer, last_commit.clone(), metrics, log);
+            Transactor::new(path, connection, epochs, checkpointer, last_commit.clone(), metrics, log);
         let stopping = Arc::<AtomicBool>::default();
         let is_stopping = Arc::clone(&stopping);
         let thread = thread::Builder::new().name("writer".into()).spawn(move || {
@@ -156,11 +157,11 @@ impl Writer {
         Ok(Self { commands, taken_by_items, stopping, thread, last_commit, last_probed: Mutex::new(None) })
     }
 
-    pub(in crate::store) fn jobs(&self) -> Jobs {
+    pub fn jobs(&self) -> Jobs {
         Jobs(self.commands.clone())
     }
 
-    pub(in crate::store) fn insert(&self, message: Message, waiter: Waiter) {
+    pub fn insert(&self, message: Message, waiter: Waiter) {
         let taken = self.taken_by_items.load(SeqCst);
         if taken > 0 && taken + self.commands.len() >= WRITER_QUEUE {
             return waiter.answer(Err(StoreError::Overloaded));
@@ -168,7 +169,7 @@ impl Writer {
         self.queue(WriteCommand::Insert(Box::new(message), waiter));
     }
 
-    pub(in crate::store) fn deliver(&self, delivery: Delivery, waiter: Waiter) {
+    pub fn deliver(&self, delivery: Delivery, waiter: Waiter) {
         let items = delivery.items.len();
         let Some(places) = Places::take(&self.taken_by_items, self.commands.len(), items) else {
             return waiter.answer(Err(StoreError::Overloaded));
@@ -190,7 +191,7 @@ impl Writer {
 
     /// Ok if the last commit was a moment ago, or if one made now succeeds in time. Any number of
     /// callers share one answer, so that none waits for more than one try.
-    pub(in crate::store) fn probe_commit(&self) -> Result<(), StoreError> {
+    pub fn probe_commit(&self) -> Result<(), StoreError> {
         let mut last = self.last_probed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((when, Err(error))) = &*last
             && when.elapsed() < FAILURE_STANDS
@@ -216,7 +217,7 @@ impl Writer {
     }
 
     /// True if the thread takes up its next batch in time, whatever becomes of it.
-    pub(in crate::store) fn makes_progress(&self, within: Duration) -> bool {
+    pub fn makes_progress(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let (ping, taken_up) = bounded(0);
         match self.commands.send_timeout(WriteCommand::Ping(ping), within) {
@@ -228,19 +229,19 @@ impl Writer {
     }
 
     /// Has the writer prove by itself that it can commit. What it finds is in the metrics.
-    pub(in crate::store) fn probe_commit_soon(&self) {
+    pub fn probe_commit_soon(&self) {
         let (answer, _) = bounded(1);
         // A writer that has no time is at work, and one that is gone needs no probe.
         let _ = self.commands.try_send(WriteCommand::ProbeCommit(answer));
     }
 
-    pub(in crate::store) fn queue_depth(&self) -> usize {
+    pub fn queue_depth(&self) -> usize {
         self.commands.len() + self.taken_by_items.load(SeqCst)
     }
 
     /// Waits until everything that was queued is committed, and answered. Gives the connection that
     /// did it, once.
-    pub(in crate::store) fn stop(&self) -> Option<LastConnection> {
+    pub fn stop(&self) -> Option<LastConnection> {
         self.stopping.store(true, SeqCst);
         // It may be waiting for something to do. An error means that the thread has ended already.
         let _ = self.commands.send(WriteCommand::Ping(bounded(0).0));
@@ -267,7 +268,7 @@ mod tests {
         let metrics = Arc::<Metrics>::default();
         let queries = Arc::new(Queries::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&queries), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, Ok(connection), queries, (indexer.wake(), Arc::default()), metrics, log).unwrap()
+        Writer::start(path, Ok(connection), &queries, (indexer.wake(), Arc::default()), metrics, log).unwrap()
     }
 
     fn message(id: &str) -> Message {

@@ -72,7 +72,7 @@ pub(super) fn not_before(verdict: ClockVerdict, now: i64) -> Option<i64> {
 }
 
 /// What the clock says. One set before 1970 says 1970.
-pub(in crate::store) fn now() -> i64 {
+pub fn now() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX)
 }
@@ -84,7 +84,7 @@ pub(super) fn rfc3339(seconds: i64) -> String {
 }
 
 /// What an earlier look has kept, in the column `believed_clock`.
-pub(in crate::store) fn read(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+pub fn read(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     connection.query_row("SELECT believed_clock FROM messages_retention", [], |row| row.get(0))
 }
 

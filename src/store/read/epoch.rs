@@ -1,35 +1,41 @@
 //! An epoch is a time in which the paths name the same files.
 //!
 //! - It is one value, replaced as a whole: its number, and the index that queries may use in it, if there is one.
+//!   The connections of the pools are of the epoch in which they were opened.
 //! - The indexer alone publishes an index, for the epoch in which it opened the files. Where that has ended
 //!   meanwhile nothing is published, so an index that was put out of use does not come back.
 //! - Whoever finds that the files are other ones, or that the index is wrong, begins the next epoch, which has none.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::pool::Pools;
 use crate::store::database::files::FileId;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::store) struct Epoch {
+pub struct Epoch {
     /// Connections of another number are not used.
-    pub(in crate::store) generation: u64,
-    pub(in crate::store) index: Option<PublishedIndex>,
+    pub generation: u64,
+    pub index: Option<PublishedIndex>,
 }
 
 /// An index that is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct PublishedIndex {
+pub struct PublishedIndex {
     /// `None` if it has no name any more.
-    pub(in crate::store) file: Option<FileId>,
+    pub file: Option<FileId>,
     /// The last change that it takes account of.
-    pub(in crate::store) changes_through: i64,
+    pub changes_through: i64,
 }
 
 /// The epoch of one database, for every thread.
-pub(in crate::store) struct Epochs {
+pub struct Epochs {
     state: Mutex<Known>,
+    pools: Arc<Pools>,
+    /// Messages are being deleted in small slices: the index takes account of each in a moment.
+    deleting: AtomicBool,
     wake: Sender<()>,
     woken: Receiver<()>,
 }
@@ -44,27 +50,27 @@ struct Known {
 }
 
 impl Epochs {
-    pub(in crate::store) fn new() -> Self {
+    pub(super) fn new(pools: Arc<Pools>) -> Self {
         let (wake, woken) = bounded(1);
-        Self { state: Mutex::default(), wake, woken }
+        Self { state: Mutex::default(), pools, deleting: AtomicBool::new(false), wake, woken }
     }
 
-    pub(in crate::store) fn current(&self) -> Epoch {
+    pub fn current(&self) -> Epoch {
         self.state().epoch
     }
 
-    pub(in crate::store) fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u64 {
         self.current().generation
     }
 
     /// True while the index of this epoch is published.
-    pub(in crate::store) fn has_index(&self, generation: u64) -> bool {
+    pub fn has_index(&self, generation: u64) -> bool {
         let epoch = self.current();
         epoch.generation == generation && epoch.index.is_some()
     }
 
     /// From now on queries may use this index, or the same one that has taken account of more changes.
-    pub(super) fn publish(&self, epoch: Epoch) {
+    pub fn publish(&self, epoch: Epoch) {
         let mut state = self.state();
         if state.epoch.generation == epoch.generation {
             state.epoch = epoch;
@@ -73,30 +79,47 @@ impl Epochs {
     }
 
     /// The file that is the index, or was the last to be.
-    pub(super) fn last_file(&self) -> Option<FileId> {
+    pub fn last_file(&self) -> Option<FileId> {
         self.state().last_file
     }
 
-    /// Begins the next epoch. `condemned` says why the index is wrong, if it is: it is made anew then.
-    pub(in crate::store) fn end(&self, condemned: Option<String>) {
+    /// Puts the index out of use, and closes the connections to the files that the path named until now; one in use
+    /// is closed by whoever uses it.
+    pub fn end(&self) {
+        self.begin_next(None);
+    }
+
+    /// The same where the index is wrong: it is made anew.
+    pub fn condemn_index(&self, cause: String) {
+        self.begin_next(Some(cause));
+    }
+
+    fn begin_next(&self, condemned: Option<String>) {
         let mut state = self.state();
         state.condemned = condemned.or_else(|| state.condemned.take());
         state.epoch = Epoch { generation: state.epoch.generation + 1, index: None };
-    }
-
-    /// Has the indexer look what became of its index.
-    pub(in crate::store) fn wake_indexer(&self) {
-        // If one is waiting already it stands for both.
+        drop(state);
+        self.pools.clear();
+        // The indexer looks what became of its index. If one is waiting already it stands for both.
         let _ = self.wake.try_send(());
     }
 
+    /// Messages are being deleted, or no longer.
+    pub fn set_deleting(&self, deleting: bool) {
+        self.deleting.store(deleting, Relaxed);
+    }
+
+    pub(super) fn is_deleting(&self) -> bool {
+        self.deleting.load(Relaxed)
+    }
+
     /// Why the index has to be made anew, if it has to. Says so once.
-    pub(super) fn take_condemned(&self) -> Option<String> {
+    pub fn take_condemned(&self) -> Option<String> {
         self.state().condemned.take()
     }
 
     /// The channel on which the indexer is woken: the other ends, for itself and for whoever commits.
-    pub(super) fn wake(&self) -> (Sender<()>, Receiver<()>) {
+    pub fn wake(&self) -> (Sender<()>, Receiver<()>) {
         (self.wake.clone(), self.woken.clone())
     }
 
@@ -111,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_index_is_used_in_the_epoch_that_it_was_published_for_and_in_no_other() {
-        let epochs = Epochs::new();
+        let epochs = Epochs::new(Arc::new(Pools::new()));
         let index = |changes_through| Some(PublishedIndex { file: Some((1, 2)), changes_through });
         assert_eq!(epochs.current(), Epoch::default());
         assert!(!epochs.has_index(0));
@@ -121,7 +144,7 @@ mod tests {
         assert_eq!(epochs.current().index, index(7));
         assert!(epochs.has_index(0) && !epochs.has_index(1));
 
-        epochs.end(Some("wrong".to_owned()));
+        epochs.condemn_index("wrong".to_owned());
         assert_eq!(epochs.current(), Epoch { generation: 1, index: None });
         assert_eq!(epochs.last_file(), Some((1, 2)), "it is still known which file it was");
         assert_eq!(epochs.take_condemned().as_deref(), Some("wrong"));
