@@ -49,7 +49,7 @@ impl Fleet {
 
     pub(crate) fn follow(&mut self) {
         for receiver in &mut self.receivers {
-            SINKS.map(|sink| receiver.follow(sink));
+            SINKS.iter().for_each(|sink| receiver.follow(*sink));
         }
     }
 

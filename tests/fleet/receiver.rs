@@ -65,13 +65,6 @@ impl Receiver {
         Address::Tcp(format!("{}:{PORT}", self.machine.address))
     }
 
-    pub(crate) fn pid(&self) -> Option<u32> {
-        match &self.life {
-            Life::Up(service) => Some(service.pid()),
-            Life::Down(_) | Life::Turning => None,
-        }
-    }
-
     pub(crate) fn start(&mut self) {
         if let Life::Down(setup) = std::mem::replace(&mut self.life, Life::Turning) {
             let address = self.address();
