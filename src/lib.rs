@@ -12,7 +12,7 @@
 //! | 3 | [`whatsapp`]: what a body holds · [`secrets`] · [`throttle`]: how queries make way for webhooks · [`http_head`]: how a message is framed |
 //! | 2 | [`message`] [`filter`] [`signature`] [`http`] [`log`] [`metrics`] [`exposition`] [`procfs`] |
 //! | 1 | [`advice`] [`client`] [`clock`] [`consumers`] [`cursor`] [`feed_cursor`] [`hosts`] [`inherited`] [`notify`] [`priority`] [`validation_error`] |
-//! | 0 | [`authority`] [`escape`] [`folding`] [`labels`] [`timestamp`] [`url`] [`limits`] [`mutex`] [`os`] [`sort_key`] [`version`] [`waker`] |
+//! | 0 | [`authority`] [`escape`] [`file`] [`folding`] [`labels`] [`timestamp`] [`url`] [`limits`] [`mutex`] [`os`] [`sort_key`] [`version`] [`waker`] |
 //!
 //! A file uses lower floors and its own folder, never a higher floor and never its neighbours;
 //! `tests/architecture` keeps this. In the store the floors are `maintenance`, `write`, `read`, `index`,
@@ -108,6 +108,7 @@ mod cursor;
 mod escape;
 mod exposition;
 mod feed_cursor;
+mod file;
 mod filter;
 mod folding;
 mod follow;

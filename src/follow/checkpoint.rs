@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::checkpoint_error::CheckpointError;
-use super::own_file::{folder_of, options};
 use super::syncer::{Mark, SLOTS, Syncer};
+use crate::file::{as_itself, folder_of, sync_folder};
 
 /// What a disk writes whole or not at all.
 const SLOT_BYTES: usize = 512;
@@ -46,7 +46,7 @@ impl Checkpoint {
     /// The one in the file; `None` where there is no such file.
     pub fn open(path: &Path) -> Result<Option<Self>, CheckpointError> {
         let unusable = |error| CheckpointError::Unusable(path.to_owned(), error);
-        let file = match options().write(true).open(path) {
+        let file = match as_itself().write(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => Arc::new(opened.map_err(unusable)?),
         };
@@ -128,7 +128,7 @@ impl Checkpoint {
 
 /// True of a file that is some follower's state, of this version or of a later one.
 pub fn is_checkpoint(path: &Path) -> bool {
-    let read = options().open(path).and_then(|file| read(&file));
+    let read = as_itself().open(path).and_then(|file| read(&file));
     matches!(read, Ok(Ok(_) | Err(Some(_))))
 }
 
@@ -148,7 +148,7 @@ fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(failed) if failed.error.kind() != io::ErrorKind::AlreadyExists => return Err(failed.error),
         _ => {}
     }
-    File::open(folder)?.sync_all()
+    sync_folder(folder)
 }
 
 /// The bytes of one slot, filled up with blanks.

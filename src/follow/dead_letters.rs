@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use super::batch::{FeedMessage, MessageBatch};
-use super::own_file::{folder_of, options};
+use crate::file::{as_itself, folder_of, sync_folder};
 
 /// What is read at a time while the last line end is looked for.
 const WINDOW_BYTES: usize = 64 << 10;
@@ -25,7 +25,7 @@ pub fn append(path: &Path, batch: &MessageBatch<'_>) -> io::Result<()> {
         let _ = file.set_len(end);
     }
     written?;
-    File::open(folder_of(path))?.sync_all()
+    sync_folder(folder_of(path))
 }
 
 /// Fails if a batch could not be added for a reason that is there already.
@@ -34,7 +34,7 @@ pub fn probe(path: &Path) -> io::Result<()> {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let file = options().append(true).create(true).mode(0o600).open(path)?;
+    let file = as_itself().append(true).create(true).mode(0o600).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 

@@ -1,24 +1,12 @@
-//! A file of a follower is opened as itself: a link that somebody has planted is not followed, a pipe not waited for.
+//! A file of a follower that cannot be used has its cause named, with what to do about that.
 
-use std::fs::OpenOptions;
 use std::io::{Error, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::advice;
+use crate::file::folder_of;
 
-pub fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    options
-}
-
-/// The folder in which a file is.
-pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// What to do where such a file cannot be used.
+/// What to do where it cannot be used.
 pub fn advice(path: &Path, error: &Error) -> String {
     let folder = folder_of(path);
     if path.is_symlink() {
@@ -33,6 +21,7 @@ pub fn advice(path: &Path, error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::as_itself;
 
     #[test]
     fn a_link_and_a_missing_folder_are_named_as_the_cause() {
@@ -40,11 +29,10 @@ mod tests {
         let (link, target) = (folder.path().join("link"), folder.path().join("target"));
         std::fs::write(&target, "").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        let said = |path: &Path| options().open(path).map_err(|error| advice(path, &error)).map(drop);
+        let said = |path: &Path| as_itself().open(path).map_err(|error| advice(path, &error)).map(drop);
         assert_eq!(said(&target), Ok(()));
         assert!(said(&link).unwrap_err().contains("links are not followed"));
         assert!(said(&folder.path().join("no/file")).unwrap_err().contains("no folder"));
         assert!(said(&folder.path().join("no")).unwrap_err().contains("no such file"));
-        assert_eq!(folder_of(Path::new("file")), Path::new("."));
     }
 }

@@ -8,7 +8,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use rustix::net::{
 };
 use rustix::process::umask;
 
+use crate::file::{FileId, file_id, folder_of};
 use crate::limits::LISTEN_BACKLOG;
 
 /// How long it is waited for a process that is at the same. Then both go on, as they would without a lock.
@@ -29,14 +30,14 @@ const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(5);
 /// The file of a socket that this process has bound. It goes when this is dropped.
 pub(super) struct SocketFile {
     path: PathBuf,
-    id: (u64, u64),
+    id: Option<FileId>,
 }
 
 impl SocketFile {
     /// A socket that listens there. To be called before a second thread is started: it changes the umask for a
     /// moment.
     pub(super) fn bind(path: &Path, mode: u32) -> io::Result<(OwnedFd, Self)> {
-        let _turn = turn_in(path.parent().unwrap_or(Path::new("/")));
+        let _turn = turn_in(folder_of(path));
         let address = SocketAddrUnix::new(path)?;
         remove_if_left_behind(path, &address)?;
         let socket = stream()?;
@@ -44,7 +45,7 @@ impl SocketFile {
         let bound = bind(&socket, &address);
         umask(before);
         bound?;
-        let file = Self { path: path.to_owned(), id: id_of(&fs::symlink_metadata(path)?) };
+        let file = Self { path: path.to_owned(), id: file_id(path) };
         // While others keep away: to them, one that does not listen yet is left behind.
         listen(&socket, LISTEN_BACKLOG)?;
         Ok((socket, file))
@@ -53,7 +54,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|file| id_of(&file) == self.id) {
+        if self.id.is_some() && file_id(&self.path) == self.id {
             // If it is gone already, that was the aim.
             let _ = fs::remove_file(&self.path);
         }
@@ -72,10 +73,6 @@ fn remove_if_left_behind(path: &Path, address: &SocketAddrUnix) -> io::Result<()
 fn stream() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
-}
-
-fn id_of(file: &fs::Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
 }
 
 fn turn_in(folder: &Path) -> Option<File> {

@@ -36,6 +36,7 @@ const FLOORS: [(u8, &[&str]); 9] = [
         &[
             "authority",
             "escape",
+            "file",
             "folding",
             "labels",
             "timestamp",

@@ -1,10 +1,10 @@
 //! The files of a follower are different ones, because what is written to one would destroy another.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::options::{Destination, FollowOptions, Origin};
+use crate::file::id_of;
 use crate::follow::is_checkpoint;
 
 const STATE: &str = "--state";
@@ -35,7 +35,7 @@ pub(super) fn check(options: &FollowOptions) -> Result<(), String> {
 /// True of one regular file, or of one name that no file has yet.
 fn is_same(one: &Path, other: &Path) -> bool {
     match (fs::metadata(one), fs::metadata(other)) {
-        (Ok(one), Ok(other)) => one.is_file() && (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        (Ok(one), Ok(other)) => one.is_file() && id_of(&one) == id_of(&other),
         (Err(_), Err(_)) => place(one) == place(other),
         _ => false,
     }

@@ -1,11 +1,14 @@
 //! A file of the database is named after it, belongs to its owner, is opened following no link.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::OpenFlags;
+
+pub(in crate::store) use crate::file::{FileId, file_id, folder_of, open_regular};
+pub(super) use crate::file::{id_of, sync_folder};
 
 /// For a connection that may write. Never creates: a file that vanishes while the service runs must not
 /// be replaced by an empty one. Follows no link: the path was resolved ([`super::database_path::DatabasePath`]).
@@ -28,10 +31,6 @@ pub(in crate::store) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-pub(in crate::store) fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Makes a folder and those above it, each of which has its name also after a power cut.
 pub(in crate::store) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
@@ -44,17 +43,6 @@ pub(in crate::store) fn make_folder(folder: &Path) -> io::Result<()> {
         _ => {}
     }
     sync_folder(above)
-}
-
-/// To look at a file of which somebody else may have chosen what it is: no link is followed, no pipe waited for.
-pub(in crate::store) fn open_regular(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no regular file")) }
-}
-
-/// What was created, renamed or removed in it stays so, also after a power cut.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// Whom a file beside a database has to belong to, so that the service's user can open it whoever was the
@@ -71,16 +59,4 @@ pub(super) fn give_to(file: &File, owner: (u32, u32)) -> io::Result<()> {
         let _ = fchown(file, Some(owner.0), Some(owner.1));
     }
     Ok(())
-}
-
-/// Device and inode: which file it is, whatever it is called.
-pub(in crate::store) type FileId = (u64, u64);
-
-pub(super) fn id_of(file: &fs::Metadata) -> FileId {
-    (file.dev(), file.ino())
-}
-
-/// What is at the path, a link being itself.
-pub(in crate::store) fn file_id(path: &Path) -> Option<FileId> {
-    fs::symlink_metadata(path).ok().map(|file| id_of(&file))
 }

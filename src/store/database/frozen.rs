@@ -11,13 +11,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::files::{wal_path, with_suffix};
+use super::files::{FileId, id_of, wal_path, with_suffix};
 use crate::url::percent_encode;
 
 /// A state of the database in which nothing is in its log. Another one has another stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::store) struct Stamp {
-    file: (u64, u64),
+    file: FileId,
     bytes: u64,
     written: (i64, i64),
     changed: (i64, i64),
@@ -32,7 +32,7 @@ impl Stamp {
         }
         let file = fs::metadata(path).ok()?;
         Some(Self {
-            file: (file.dev(), file.ino()),
+            file: id_of(&file),
             bytes: file.len(),
             written: (file.mtime(), file.mtime_nsec()),
             changed: (file.ctime(), file.ctime_nsec()),
