@@ -60,7 +60,7 @@ fn text_of(kind: &str, value: Json) -> Option<String> {
             Some(value.elements().map(contact).collect::<Vec<_>>().join("\n")).filter(|text| !text.is_empty())
         }
         // One that was taken back has none, or an empty one.
-        "reaction" => string(value, "emoji").filter(|emoji| !emoji.is_empty()),
+        "reaction" => string(value, "emoji"),
         _ => string(value, "caption").or_else(|| string(value, "filename")),
     }
 }
@@ -116,7 +116,8 @@ mod tests {
                 r#"{"type":"location","location":{"latitude":1.50,"longitude":-2,"name":"n"}}"#,
                 Some("geo:1.50,-2\nn"),
             ),
-            (r#"{"type":"reaction","reaction":{"emoji":""}}"#, None),
+            (r#"{"type":"reaction","reaction":{"emoji":""}}"#, Some("")),
+            (r#"{"type":"reaction","reaction":{}}"#, None),
             (r#"{"type":"order","order":{"text":"f"}}"#, Some("f")),
             (r#"{"type":"system","system":{"body":"g"}}"#, Some("g")),
             (r#"{"type":"edit","edit":{"message":{"type":"text","text":{"body":"h"}}}}"#, Some("h")),
