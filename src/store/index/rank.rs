@@ -9,9 +9,12 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::limits::RANK_BLOCKS;
 use crate::sort_key::{MessageId, RawText, SortKey};
 use crate::store::database::sort_columns::{KEY, sort_key};
+
+/// Entries in a block of the order, and in a block of those, before it is cut in two: so that at ten
+/// million messages a few hundred steps on each level lead to any place.
+pub const RANK_BLOCKS: [u64; 2] = [512, 65_536];
 
 /// A level and a key, as every statement of this file numbers them: from 1 on.
 fn at(level: usize, key: &SortKey) -> (i64, &RawText, &MessageId, i64) {
