@@ -71,8 +71,8 @@ Commands:
                  it refuses, and exits 65 if there are any
   erase --sender NUMBER [--vacuum]
                  erase every message from NUMBER, of several where --sender is repeated, from the
-                 database and its index, also while they are in use, and what WhatsApp sent that names
-                 NUMBER, which may be a user id (US.…)
+                 database and its index, also while they are in use, and what WhatsApp sent of and to
+                 NUMBER, which may be a user id (US.…); not what others said of it
                  --vacuum writes the file anew, so that nothing is left of it in unused places
   remap          make messages of what WhatsApp sent and an earlier version could not map
   remap FILE     take bodies that were captured, one on each line, as if WhatsApp had sent them

@@ -21,7 +21,7 @@ pub(super) fn remap(database: &DatabasePath, file: Option<&Path>) -> Result<(), 
 
 /// What is kept and not mapped.
 fn again(database: &DatabasePath) -> Result<(), Failure> {
-    let mut store = Import::open(database)?;
+    let mut store = Import::open_existing(database)?;
     let mut sum = RemapStep { last: i64::MIN, ..RemapStep::default() };
     while let Some(step) =
         store.remap(sum.last).map_err(|error| stopped(&format!("item {}", sum.last), &error))?
@@ -51,8 +51,7 @@ fn take_in(database: &DatabasePath, file: &Path) -> Result<(), Failure> {
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         };
-        let body = line.content.map(<[u8]>::trim_ascii);
-        match body.and_then(|body| if is_a_body(body) { Ok(body) } else { Err(NO_BODY.to_owned()) }) {
+        match line.content.and_then(body_of) {
             Err(why) => refuse(line.number, &why),
             Ok(body) => match store.put_delivery(whatsapp::split(body)) {
                 Ok(of_this) => counts += &of_this,
@@ -75,11 +74,19 @@ fn take_in(database: &DatabasePath, file: &Path) -> Result<(), Failure> {
     Err(Failure::new(EX_DATAERR, "what was refused is not stored"))
 }
 
-const NO_BODY: &str = "it is no body that WhatsApp sends: an object of JSON, all of it on one line";
-
 /// The wrong file would fill the store with what can never be mapped.
-fn is_a_body(line: &[u8]) -> bool {
-    line.starts_with(b"{") && whatsapp::is_json(line)
+fn body_of(line: &[u8]) -> Result<&[u8], String> {
+    let body = line.trim_ascii();
+    if body.len() > whatsapp::MAX_BODY_BYTES {
+        return Err(format!(
+            "it is longer than {} bytes, which WhatsApp never sends",
+            whatsapp::MAX_BODY_BYTES
+        ));
+    }
+    let is_one = whatsapp::is_envelope(body);
+    is_one.then_some(body).ok_or_else(|| {
+        "it is no body that WhatsApp sends: an object of JSON with a member entry, all of it on one line (jq -c)".into()
+    })
 }
 
 fn tell(counts: &ItemCounts, refused: u64) {

@@ -194,7 +194,7 @@ const fn post(
 const TABLE: [Endpoint; 12] = [
     post(Route::Webhook, None, webhook::post, webhook::unavailable),
     get(Route::Whatsapp, Priority::Immediate, Anybody, whatsapp::get),
-    post(Route::Whatsapp, Some(whatsapp::MAX_BODY_BYTES), whatsapp::post, whatsapp::unavailable),
+    post(Route::Whatsapp, Some(crate::whatsapp::MAX_BODY_BYTES), whatsapp::post, whatsapp::unavailable),
     get(Route::Messages, Priority::Read, Guarded, messages::get),
     get(Route::Feed, Priority::Feed, Guarded, feed::get),
     get(Route::Stats, Priority::Read, Guarded, stats::get),

@@ -13,10 +13,6 @@ use crate::whatsapp::{self, Delivery, ItemCounts, ItemResult};
 
 pub(super) use handshake::get;
 
-/// Bytes of a body: Meta says three megabytes.
-pub(super) const MAX_BODY_BYTES: usize = 4 << 20;
-const _: () = assert!(MAX_BODY_BYTES <= crate::limits::LARGEST_MAX_BODY_BYTES);
-
 /// What the log line and the metrics say of a body.
 #[derive(Debug, Clone, Default)]
 pub struct DeliveryFacts {

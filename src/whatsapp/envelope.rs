@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::digits;
 use super::json::{Json, Member};
+use super::{MAX_BODY_BYTES, digits};
 
-/// What is repeated for each element, the metadata of the business (Meta's: 80 bytes) or a contact (200), is no longer.
+/// What is repeated for each element, the metadata of the business (Meta's: 80 bytes) or a contact (200), is always
+/// repeated up to this length; a longer one where all the elements of its value together take no more than a body of it.
 const MAX_CONTEXT_BYTES: usize = 2048;
 /// More contacts than elements that Meta puts into a body; where there are more they stay together.
 const MAX_CONTACTS: usize = 10_000;
@@ -34,7 +35,9 @@ pub(super) struct Envelope<'a> {
 
 pub(super) struct Value<'a> {
     product: Option<Member<'a>>,
+    /// Whole, also where it is too long to be repeated.
     pub(super) metadata: Option<Json<'a>>,
+    elements: usize,
     contacts: Vec<Json<'a>>,
     pub(super) arrays: Vec<Member<'a>>,
     rest: Vec<Member<'a>>,
@@ -106,25 +109,27 @@ impl<'a> Value<'a> {
                 _ => rest.push(member),
             }
         }
+        let elements = arrays.iter().map(|array: &Member| array.value.elements().count()).sum();
         // What is too long to be repeated stands in the rest.
-        rest.extend(metadata.take_if(|metadata| !is_short(metadata.value)));
-        rest.extend(product.take_if(|product| !is_short(product.value)));
-        Self { product, metadata: metadata.map(|metadata| metadata.value), contacts, arrays, rest }
+        rest.extend(metadata.clone().filter(|metadata| !is_short(metadata.value, elements)));
+        rest.extend(product.take_if(|product| !is_short(product.value, elements)));
+        Self { product, metadata: metadata.map(|metadata| metadata.value), elements, contacts, arrays, rest }
     }
 
     pub(super) fn has_elements(&self) -> bool {
-        self.arrays.iter().any(|array| array.value.elements().next().is_some())
+        self.elements > 0
     }
 
     fn context(&self) -> impl Iterator<Item = String> {
-        let metadata = self.metadata.map(|metadata| format!("\"metadata\":{}", metadata.text()));
+        let metadata = self.metadata.filter(|metadata| is_short(*metadata, self.elements));
+        let metadata = metadata.map(|metadata| format!("\"metadata\":{}", metadata.text()));
         self.product.as_ref().map(Member::text).into_iter().chain(metadata)
     }
 
     pub(super) fn contacts(&self) -> Contacts<'a, '_> {
         let mut owners = HashMap::new();
         for (at, contact) in self.contacts.iter().enumerate() {
-            if !is_short(*contact) {
+            if !is_short(*contact, self.elements) {
                 continue;
             }
             for member in contact.members().filter(|member| OWNERS.contains(&&*member.name)) {
@@ -134,9 +139,8 @@ impl<'a> Value<'a> {
             }
         }
         // Where one came with one, it is its own, whatever it says.
-        let mut elements = self.arrays.iter().flat_map(|array| array.value.elements());
-        let is_pair = elements.next().is_some() && elements.next().is_none() && self.contacts.len() == 1;
-        let fits = is_pair && is_short(self.contacts[0]);
+        let is_pair = self.elements == 1 && self.contacts.len() == 1;
+        let fits = is_pair && is_short(self.contacts[0], self.elements);
         Contacts { all: &self.contacts, owners, only: fits.then_some(0) }
     }
 }
@@ -173,8 +177,10 @@ impl<'a> Contacts<'a, '_> {
     }
 }
 
-fn is_short(json: Json) -> bool {
-    json.text().len() <= MAX_CONTEXT_BYTES
+/// It may be repeated for so many elements.
+fn is_short(json: Json, elements: usize) -> bool {
+    let bytes = json.text().len();
+    bytes <= MAX_CONTEXT_BYTES || bytes.saturating_mul(elements) <= MAX_BODY_BYTES
 }
 
 /// A number as its digits, a user id as it is.

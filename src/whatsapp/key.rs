@@ -3,6 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::ItemKey;
+use super::json::Json;
 
 /// Of an element with an id: the same in another batch, or beside another contact, is the same.
 pub(super) fn of_element(field: &str, array: &str, id: &str, element: &str) -> ItemKey {
@@ -17,6 +18,17 @@ pub(super) fn without_id(body: &[u8; 32], original: &[u8]) -> ItemKey {
 /// The half of the key that the item of a message has.
 pub fn message_key(message_id: &str) -> [u8; 8] {
     first(&hash_id("messages", "messages", message_id))
+}
+
+/// Whether an item holds what this half of its key was made of: one element of what stands in it, or all of it.
+pub fn has_content(original: &[u8], content: &[u8]) -> bool {
+    let is_it = |text: &[u8]| Sha256::digest(text).starts_with(content);
+    let has_element = || {
+        let value = Json::read(original)?.get("value")?;
+        let elements = value.members().flat_map(|array| array.value.elements());
+        Some(elements.into_iter().any(|element| is_it(element.text().as_bytes())))
+    };
+    is_it(original) || has_element().unwrap_or(false)
 }
 
 fn hash_id(field: &str, array: &str, id: &str) -> [u8; 32] {

@@ -16,10 +16,13 @@ use json::Json;
 
 pub use crate::metrics::{ItemKind as Kind, ItemResult};
 pub use item_counts::ItemCounts;
-pub use key::message_key;
+pub use key::{has_content, message_key};
 pub use mapping::map_again;
 pub use names::{is_sent_by, names};
 pub use split::split;
+
+/// Bytes of a body: Meta says three megabytes.
+pub const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// What WhatsApp says of each message that went out, where all went well or it failed.
 const ROUTINE_STATUSES: [&str; 4] = ["sent", "delivered", "read", "failed"];
@@ -75,9 +78,9 @@ impl Item {
     }
 }
 
-/// True for one value of JSON, in UTF-8.
-pub fn is_json(text: &[u8]) -> bool {
-    Json::read(text).is_some()
+/// True for an object that has what WhatsApp sends in it, of whatever shape that is.
+pub fn is_envelope(text: &[u8]) -> bool {
+    Json::read(text).is_some_and(|json| json.get("entry").is_some())
 }
 
 fn digits(text: &str) -> String {

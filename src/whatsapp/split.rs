@@ -51,7 +51,9 @@ impl Splitter<'_> {
                 _ => rest.push(member),
             }
         }
-        if self.items.is_empty() {
+        // Of these nothing is known.
+        if self.items.iter().all(|item| item.kind == Kind::Other && matches!(item.mapping, Mapping::Unmapped))
+        {
             return None;
         }
         self.members(&rest)

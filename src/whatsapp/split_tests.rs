@@ -224,17 +224,21 @@ fn what_is_of_no_known_shape_is_one_item_as_it_came() {
         b"{\"entry\":[]}",
         b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b"{\"entry\":[1,]}",
+        b"{\"entry\":[1,null,{}]}",
+        b"{\"entry\":[{\"changes\":[]},{\"changes\":[{\"value\":[1]}]}],\"x\":1}",
     ] {
         let items = split(body).items;
         assert_eq!((items.len(), &*items[0].original), (1, body));
         assert!(matches!((items[0].kind, &items[0].mapping), (Kind::Other, Mapping::Unmapped)));
     }
+    let template = br#"{"value":{"event":"APPROVED"},"field":"template"}"#;
+    // Beside what is known, a part of a body.
     for part in ["1", "{}", "{\"changes\":[]}", "{\"changes\":[{\"value\":[1]}]}"] {
-        let items = split(format!("{{\"entry\":[{part}]}}").as_bytes()).items;
-        assert_eq!(items.len(), 1);
+        let known = format!("{{\"changes\":[{}]}}", String::from_utf8_lossy(template));
+        let items = split(format!("{{\"entry\":[{part},{known}]}}").as_bytes()).items;
+        assert_eq!(items.len(), 2, "{part}");
         assert!(matches!(items[0].mapping, Mapping::Unmapped), "{part}");
     }
-    let template = br#"{"value":{"event":"APPROVED"},"field":"template"}"#;
     let items = split(&[b"{\"entry\":[{\"changes\":[", &template[..], b"]}]}"].concat()).items;
     assert_eq!((items.len(), &*items[0].original), (1, &template[..]));
     assert!(matches!(items[0].mapping, Mapping::NotAMessage));
@@ -257,9 +261,17 @@ fn hostile_bodies_are_bounded() {
     let contacts =
         format!("\"contacts\":[{}{{}}],\"messages\":[{{\"from\":\"1\"}}]", "{},".repeat(1_000_000));
     assert_eq!(bound(&value(&contacts)).len(), 2);
-    let long = format!("\"metadata\":{{\"x\":\"{}\"}},\"messages\":[1,2,3]", "x".repeat(1 << 20));
-    let items = bound(&value(&long));
-    assert!(items.len() == 4 && items[0].original.len() < 100, "not repeated");
+    // The number is the business's whether the metadata is repeated or not.
+    let message = r#"{"id":"m","from":"1","timestamp":"1"}"#;
+    for (bytes, elements, is_repeated) in [(20_000, 50, true), (1 << 20, 3, true), (1 << 20, 9, false)] {
+        let metadata = format!(r#""metadata":{{"display_phone_number":"2","x":"{}"}}"#, "x".repeat(bytes));
+        let messages = vec![message; elements].join(",");
+        let items = bound(&value(&format!("{metadata},\"messages\":[{messages}]")));
+        assert_eq!(items.len(), elements + usize::from(!is_repeated), "{bytes} {elements}");
+        assert_eq!(items[0].original.len() > bytes, is_repeated, "{bytes} {elements}");
+        let Mapping::Message(message) = &items[0].mapping else { panic!("a message") };
+        assert_eq!(message.to(), "+2", "{bytes} {elements}");
+    }
     let digits = "9".repeat(5000);
     let numbers = format!("\"messages\":[{{\"id\":\"m\",\"from\":{digits},\"timestamp\":{digits}}}]");
     assert!(matches!(bound(&value(&numbers))[0].mapping, Mapping::Unmapped));

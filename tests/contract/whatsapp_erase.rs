@@ -89,3 +89,24 @@ fn items_go_with_their_time_and_those_behind_stay() {
     assert_eq!(left, (2, 5));
     assert_eq!(count(&service.stop(), "messages_forgotten"), 4);
 }
+
+#[test]
+fn many_items_of_no_known_age_keep_no_old_one() {
+    let setup = with_items();
+    setup
+        .database()
+        .execute_batch(
+            "UPDATE messages_retention SET believed_clock = strftime('%s', 'now') - 3600;
+             UPDATE messages_items SET item = item + 1000, created_at = iif(item = 1, '2025-01-01T00:00:00Z', strftime('%Y-%m-%dT%H:%M:%fZ', 'now'));
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000)
+             INSERT INTO messages_items (item, id_hash, content_hash, kind, message_id, mapping, created_at, original)
+                 SELECT i, zeroblob(8), CAST(printf('%016d', 1000 + i) AS BLOB), 'other', NULL, 'none', 'some day', x'31' FROM n",
+        )
+        .expect("the file is ours");
+    let service = setup.with("RETENTION_DAYS", "7").start();
+    eventually("all up to the old one are gone", || {
+        let count = "SELECT COUNT(*) FROM messages_items";
+        let left = service.database().query_row(count, [], |row| row.get::<_, i64>(0));
+        (left == Ok(5)).then_some(())
+    });
+}

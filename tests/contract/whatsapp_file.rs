@@ -6,8 +6,9 @@ use crate::setup::Setup;
 
 /// What this service makes for the first item.
 const ITEMS: &str = include_str!("../../src/store/database/migration_5.sql");
+/// Its second half is SHA-256 of what it holds.
 const ITEM: &str = "INSERT INTO messages_items VALUES \
-     (7, x'0102030405060708', x'0102030405060708090a0b0c0d0e0f10', 'other', NULL, 'none', '2025', x'7b0a7d')";
+     (7, x'0102030405060708', x'8eb95bcbc154530931e15fc418c8b1fe', 'other', NULL, 'none', '2025', x'7b0a7d')";
 
 /// A database with a message and its item.
 fn with_an_item() -> Setup {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{ids, message};
 use crate::setup::Setup;
-use crate::whatsapp_bodies::{body, deliver, status, text, texts, whatsapp};
+use crate::whatsapp_bodies::{MAX_BYTES, body, body_of, deliver, status, text, texts, whatsapp};
 
 /// What a command writes, line by line.
 #[track_caller]
@@ -87,6 +87,9 @@ fn what_was_not_mapped_is_mapped_again_beside_a_service() {
         assert_eq!(service.get("/messages").json()["total"], total);
     }
     assert_eq!(ids(&service.get("/messages")), ["wamid.1", "wamid.3", "wamid.4"]);
+    // What has taken its place expires when it would have.
+    let came = "SELECT count(*) FROM messages_items WHERE message_id IN ('wamid.3', 'wamid.4') AND created_at = '2025'";
+    assert_eq!(service.database().query_row(came, [], |row| row.get(0)), Ok(2));
     // What has taken the place of the whole body is known when it comes.
     let line = service.logged(deliver(&service, whole).expect(200));
     assert_eq!((&line["created"], &line["dup"]), (&json!(0), &json!(2)), "{line}");
@@ -128,8 +131,11 @@ fn a_check_misses_the_message_of_an_item_and_finds_damaged_ones() {
     for (change, said) in [
         ("DELETE FROM messages WHERE message_id = 'wamid.1'", "item 1: its message is not there"),
         ("UPDATE messages_items SET message_id = 'x' WHERE item = 2", "item 2: it is damaged"),
-        ("UPDATE messages_items SET original = x'00' WHERE item = 3", "item 3: it is damaged"),
-        ("UPDATE messages_items SET original = x'00' WHERE item = 4", "item 4: it is damaged"),
+        (
+            "UPDATE messages_items SET original = CAST(replace(original, 'Hello', 'Hallo') AS BLOB) WHERE item = 3",
+            "item 3: it is damaged: it is not what came",
+        ),
+        ("UPDATE messages_items SET original = x'01' WHERE item = 4", "item 4: it is damaged"),
     ] {
         let database = crate::fixtures::open_database(&setup.path("app.db"));
         database.execute(change, []).unwrap();
@@ -158,4 +164,86 @@ fn who_is_known_by_a_number_as_by_a_user_id_is_erased_by_either() {
         }
         assert_eq!(setup.run(&["check"]).code, Some(0));
     }
+}
+
+#[test]
+fn what_an_erasure_has_overwritten_before_it_was_killed_is_no_damage_and_goes_with_the_next() {
+    let service = whatsapp().start();
+    for number in 0..20 {
+        service
+            .store(&crate::fixtures::message_with(&format!("m{number}"), &json!({"text": "walrus zebra"})));
+    }
+    deliver(&service, texts(&["wamid.1", "wamid.2"])).expect(200);
+    crate::plain::is_indexed(&service);
+    let mut setup = service.stop();
+    // What `erase` does first, where no trigger hears of it.
+    let overwritten = setup.database();
+    let no_triggers = rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+    overwritten.set_db_config(no_triggers, false).unwrap();
+    overwritten
+        .execute_batch(
+            "UPDATE messages SET text = printf('%.*c', octet_length(text), '0') WHERE message_id LIKE 'm%'; \
+             UPDATE messages_items SET original = zeroblob(octet_length(original)), message_id = '0000000'",
+        )
+        .unwrap();
+    drop(overwritten);
+    let checked = setup.run(&["check"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stdout);
+    assert!(checked.stdout.contains("run erase again"), "{}", checked.stdout);
+    assert_eq!(setup.run(&["erase", "--sender", "+919876543210", "--sender", "+14155550123"]).code, Some(0));
+    let checked = setup.run(&["check"]);
+    assert_eq!(checked.code, Some(0), "{}", checked.stdout);
+    assert!(checked.stdout.contains("whatsapp: 0 items"), "{}", checked.stdout);
+}
+
+#[test]
+fn two_erasures_at_once_both_end_well() {
+    for _ in 0..10 {
+        let service = whatsapp().start();
+        deliver(&service, texts(&["wamid.1", "wamid.2"])).expect(200);
+        crate::plain::is_indexed(&service);
+        let mut setup = service.stop();
+        let both = [0, 1].map(|_| setup.command(&["erase", "--sender", "+14155550123"]).spawn().unwrap());
+        for erasure in both {
+            let output = erasure.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[test]
+fn to_map_again_takes_a_database_that_is_there_and_bodies_that_are_some() {
+    let mut setup = whatsapp();
+    assert_eq!(setup.run(&["remap"]).code, Some(69));
+    assert!(!setup.path("app.db").exists());
+    let service = setup.start();
+    deliver(&service, texts(&["wamid.1"])).expect(200);
+    let mut setup = service.stop();
+    let exported = setup.run(&["export", "--whatsapp"]).stdout;
+    let refused = setup.run_with_input(&["remap", "-"], exported.as_bytes());
+    assert_eq!(refused.code, Some(65), "{}", refused.stderr);
+    assert!(refused.stderr.starts_with("line 1: it is no body that WhatsApp sends"), "{}", refused.stderr);
+    let longer = setup.run_with_input(&["remap", "-"], &body_of(MAX_BYTES + 1));
+    assert!(longer.stderr.starts_with("line 1: it is longer than 4194304 bytes"), "{}", longer.stderr);
+    assert_eq!(lines(&mut setup, &["export", "--whatsapp"]).len(), 1);
+}
+
+#[test]
+fn who_reads_waits_for_a_database_that_is_being_made() {
+    let mut setup = Setup::new().start().stop();
+    let lock = std::fs::File::open(setup.path("app.db-lock")).unwrap();
+    lock.lock().unwrap();
+    let mut export = setup.command(&["export"]).spawn().unwrap();
+    let has_opened = |folder: &str| {
+        let opened = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        opened
+            .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .any(|file| file.ends_with("app.db-lock"))
+    };
+    let folder = format!("/proc/{}/fd", export.id());
+    crate::fixtures::eventually("it looks at the lock, or has ended", || {
+        (has_opened(&folder) || export.try_wait().unwrap().is_some()).then_some(())
+    });
+    drop(lock);
+    assert_eq!(export.wait().unwrap().code(), Some(0));
 }

@@ -14,13 +14,13 @@ use crate::setup::Setup;
 use crate::skip::{Lack, lacks};
 
 /// A small file system in memory. Ends with the test.
-struct Disk {
-    folder: PathBuf,
+pub(crate) struct Disk {
+    pub(crate) folder: PathBuf,
 }
 
 impl Disk {
     /// Mounts it over `data` in the test's folder, if this user may.
-    fn mount(setup: &Setup, size: &str) -> Option<Self> {
+    pub(crate) fn mount(setup: &Setup, size: &str) -> Option<Self> {
         let folder = setup.path("data");
         fs::create_dir(&folder).expect("the folder is ours");
         let options = format!("size={size},mode=0777");
@@ -40,7 +40,7 @@ impl Disk {
     }
 
     /// Writes a file until there is no room for another byte, while others may be writing too.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let path = self.folder.join("ballast");
         let mut ballast = File::create(&path).expect("a full disk has names left");
         for size in [1 << 16, 1 << 12, 1] {
@@ -61,7 +61,7 @@ impl Drop for Disk {
     }
 }
 
-fn on(setup: Setup, folder: &Path) -> Setup {
+pub(crate) fn on(setup: Setup, folder: &Path) -> Setup {
     let url = format!("sqlite:///{}", folder.join("app.db").display());
     // The harness looks for the database where it usually is.
     std::os::unix::fs::symlink(folder.join("app.db"), setup.path("app.db")).expect("the folder is ours");

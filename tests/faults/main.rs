@@ -2,6 +2,7 @@
 //!
 //! `scripts/faults` runs all of it with long settings.
 
+mod bodies;
 mod clock;
 mod creation;
 mod damage;

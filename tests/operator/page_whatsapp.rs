@@ -38,7 +38,7 @@ fn kind_and_name_are_shown_and_nothing_in_them_is_taken_for_markup() {
         (json!("Ana Beispiel"), json!("text"), json!({"text": {"body": "Hello"}})),
         (json!(markup), json!("image"), json!({"image": {"id": "1"}})),
         (json!(["no", "text"]), json!({"type": markup}), json!({"text": {"body": markup}})),
-        (json!("n".repeat(1_000)), json!(markup), json!({"sticker": {}})),
+        (json!("n".repeat(5_000)), json!(markup), json!({"sticker": {}})),
     ]
     .into_iter()
     .enumerate()

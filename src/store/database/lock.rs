@@ -84,10 +84,12 @@ pub(in crate::store) fn shared_if_there(database: &Path) -> Result<Option<Lock>,
     let Ok(file) = open_regular(&with_suffix(database, "-lock")) else {
         return Ok(None);
     };
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Err(being_replaced(database)),
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(Lock { file })),
-    }
+    // Whoever creates the database has it alone for a moment.
+    let is_ours = within_patience(|| match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(())),
+    })?;
+    is_ours.map(|()| Some(Lock { file })).ok_or_else(|| being_replaced(database))
 }
 
 /// For a process that is going to create the database. `None` as soon as another one has created it.

@@ -12,11 +12,12 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::files::{file_id, folder_of, make_folder, owner_of};
+use super::files::{FileId, file_id, folder_of, make_folder, owner_of};
 use super::journals;
 use super::lock::{self, Lock};
+use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, from_sqlite, unusable};
-use super::schema::{self, inspect, migrate};
+use super::schema::{self, inspect};
 use super::temporary::Temporary;
 
 /// Below this, a checkpoint can corrupt a WAL database (sqlite.org/wal.html#walresetbug).
@@ -45,48 +46,61 @@ pub(in crate::store) fn claim(path: &Path) -> Result<Claim, OpenError> {
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
     for _ in 0..TRIES {
-        let Some(found) = file_id(path) else {
-            // Another process may have made it before the lock was ours.
-            if let Some(_alone) = lock::to_create(path)?
-                && file_id(path).is_none()
-            {
-                create(path)?;
-            }
+        let (known, version) = if let Some(found) = file_id(path) {
+            // SQLite's own message does not say what the system said.
+            let could_be_written = OpenOptions::new().read(true).append(true).open(path);
+            could_be_written.map_err(|error| unusable(path, path, &error))?;
+            inspect(path)?;
+            // Whether migrations are due is asked once more under the lock that a change takes: another
+            // process may have been faster, or holds it for so long that somebody should know.
+            (found, 0)
+        } else if let Some(made) = create(path)? {
+            (made, VERSION)
+        } else {
             continue;
         };
-        // SQLite's own message does not say what the system said.
-        let could_be_written = OpenOptions::new().read(true).append(true).open(path);
-        could_be_written.map_err(|error| unusable(path, path, &error))?;
-        inspect(path)?;
         // A file that is refused gets no company either.
         let lock = lock::shared(path)?;
         // Before the lock was ours it may have been replaced by one that nobody has looked at.
-        if file_id(path) == Some(found) {
-            // Whether migrations are due is asked once more under the lock that a change takes: another
-            // process may have been faster, or holds it for so long that somebody should know.
-            return Ok(Claim { connection: schema::connect(path, 0), lock });
+        if file_id(path) == Some(known) {
+            return Ok(Claim { connection: schema::connect(path, version), lock });
         }
     }
     Err(OpenError::InUse(format!("the database {} is replaced by others again and again", path.display())))
 }
 
-/// A new database is made under another name, so it needs two syncs and not the ten that SQLite would
-/// spend on getting there step by step.
-fn create(path: &Path) -> Result<(), OpenError> {
+/// Makes the database where nothing is. `None` if another process was faster: what is there is looked at like any
+/// other.
+///
+/// It is made under another name, so it needs two syncs and not the ten that SQLite would spend on getting there step
+/// by step.
+fn create(path: &Path) -> Result<Option<FileId>, OpenError> {
+    let Some(_alone) = lock::to_create(path)? else {
+        return Ok(None);
+    };
+    // Before the lock was ours.
+    if file_id(path).is_some() {
+        return Ok(None);
+    }
     journals::none_without_a_database(path)?;
     let failed = |error: io::Error| unusable(path, folder_of(path), &error);
     let temporary = Temporary::of(path).map_err(failed)?;
-    fill(temporary.path())?;
+    fill(temporary.path()).map_err(|error| from_sqlite(temporary.path(), &error))?;
     owner_of(path).and_then(|owner| temporary.give_to(owner)).map_err(failed)?;
-    // Where something has the name by now, it is looked at like any other.
-    temporary.publish_new().map(drop).map_err(failed)
+    temporary.publish_new().map_err(failed)
 }
 
-fn fill(unborn: &Path) -> Result<(), OpenError> {
-    let failed = |error: rusqlite::Error| from_sqlite(unborn, &error);
-    let mut connection = schema::open(unborn).map_err(failed)?;
-    connection.execute_batch("PRAGMA synchronous = OFF").map_err(failed)?;
-    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).map_err(failed)?;
-    migrate(unborn, &mut connection)?;
-    connection.close().map_err(|(_, error)| failed(error))
+/// Nobody else sees the file before it is whole, and one that is not is thrown away: it needs no journal.
+fn fill(unborn: &Path) -> rusqlite::Result<()> {
+    let mut connection = schema::open(unborn)?;
+    connection.execute_batch("PRAGMA synchronous = OFF")?;
+    let set_journal = |connection: &Connection, mode: &str| {
+        connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))
+    };
+    set_journal(&connection, "OFF")?;
+    let transaction = connection.transaction()?;
+    migrations::apply(&transaction, 0)?;
+    transaction.commit()?;
+    set_journal(&connection, "WAL")?;
+    connection.close().map_err(|(_, error)| error)
 }

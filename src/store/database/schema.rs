@@ -148,7 +148,7 @@ pub(in crate::store) fn connect(path: &Path, version: i64) -> Result<Connection,
 }
 
 /// Brings a database up to date that has been looked at.
-pub(super) fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
     let mut migrate = || -> rusqlite::Result<Verdict> {
         connection.busy_timeout(START_BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
-use super::files::{file_id, folder_of, give_to, id_of, open_regular, sync_folder, with_suffix};
+use super::files::{FileId, file_id, folder_of, give_to, id_of, open_regular, sync_folder, with_suffix};
 
 /// Between the name that the file is to have and the part that makes it unique.
 const MARK: &str = ".partial-";
@@ -84,16 +84,16 @@ impl Temporary {
         sync_folder(folder_of(&self.target))
     }
 
-    /// The same, but only where nothing has that name: false if something has.
-    pub(super) fn publish_new(self) -> io::Result<bool> {
+    /// The same, but only where nothing has that name: `None` if something has.
+    pub(super) fn publish_new(self) -> io::Result<Option<FileId>> {
         self.file().sync_all()?;
-        match self.file.persist_noclobber(&self.target) {
-            Ok(_) => {}
-            Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        let published = match self.file.persist_noclobber(&self.target) {
+            Ok(published) => published,
+            Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             Err(failed) => return Err(failed.error),
-        }
+        };
         sync_folder(folder_of(&self.target))?;
-        Ok(true)
+        Ok(Some(id_of(&published.metadata()?)))
     }
 }
 
@@ -169,9 +169,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("copy.db");
         let (first, second) = (Temporary::of(&target).unwrap(), Temporary::of(&target).unwrap());
-        assert!(first.publish_new().unwrap());
-        let id = file_id(&target);
-        assert!(!second.publish_new().unwrap());
+        let id = first.publish_new().unwrap();
+        assert!(id.is_some());
+        assert_eq!(second.publish_new().unwrap(), None);
         assert_eq!(file_id(&target), id);
         assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
         Temporary::of(&target).unwrap().publish().unwrap();

@@ -52,24 +52,38 @@ pub fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connecti
     }
 }
 
+/// How much of it is synced. A commit never needs to be: what a machine that fails takes back is derived again.
+#[derive(Clone, Copy)]
+enum Synced {
+    /// What is moved out of the log.
+    Checkpoints,
+    /// Nothing, while there is nothing in it.
+    Nothing,
+}
+
 fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
+    connect(path, Synced::Checkpoints)
+}
+
+fn connect(path: &Path, synced: Synced) -> rusqlite::Result<Connection> {
     let index = Connection::open_with_flags(path, READ_WRITE)?;
-    prepare(&index)?;
+    index.busy_timeout(READ_BUSY_TIMEOUT)?;
+    schema::keep_statements(&index)?;
+    sync(&index, synced)?;
+    index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    index.execute_batch(&format!("PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
+    wal::keep_at_most(&index, INDEX.most)?;
+    wal::autocheckpoint_at(&index, INDEX.passive)?;
+    // To index costs a twentieth more.
+    index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
     Ok(index)
 }
 
-/// It never needs to be synced by itself: what a machine that fails takes back is derived again.
-fn prepare(index: &Connection) -> rusqlite::Result<()> {
-    index.busy_timeout(READ_BUSY_TIMEOUT)?;
-    schema::keep_statements(index)?;
-    index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    index.execute_batch(&format!(
-        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
-    ))?;
-    wal::keep_at_most(index, INDEX.most)?;
-    wal::autocheckpoint_at(index, INDEX.passive)?;
-    // To index costs a twentieth more.
-    index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))
+fn sync(index: &Connection, synced: Synced) -> rusqlite::Result<()> {
+    index.execute_batch(match synced {
+        Synced::Checkpoints => "PRAGMA synchronous = NORMAL",
+        Synced::Nothing => "PRAGMA synchronous = OFF",
+    })
 }
 
 /// True if the index was derived from this database, as far as it goes. The version has been looked at.
@@ -124,7 +138,7 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
         .mode(0o600)
         .open(path)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let mut index = open_existing(path)?;
+    let mut index = connect(path, Synced::Nothing)?;
     let transaction = index.transaction()?;
     transaction.execute_batch(include_str!("schema.sql"))?;
     let changes = last_change(messages)?;
@@ -134,6 +148,7 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
     )?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
+    sync(&index, Synced::Checkpoints)?;
     Ok(index)
 }
 

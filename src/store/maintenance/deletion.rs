@@ -10,6 +10,9 @@ use rusqlite::{Connection, ToSql};
 
 use crate::store::write::tombstones;
 
+/// What every byte of a text becomes before its row goes: a digit, as `printf` of SQLite repeats it below.
+pub(super) const OVERWRITTEN: u8 = b'0';
+
 /// A message that is to go: its row, what tells that this still is the same message, and its id.
 pub(super) type Target<K> = (i64, K, Option<Vec<u8>>);
 

@@ -10,7 +10,7 @@
 //! - Cut short it has erased a part; done again it erases the rest.
 
 use std::fmt::Display;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::thread;
@@ -22,6 +22,7 @@ use super::deletion::{self, Target};
 use super::items;
 use super::retention::due;
 use super::wal_room;
+use crate::file::{file_id, id_of};
 use crate::limits::REMOVAL_SLICE;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::files::{READ_WRITE, folder_of, open_regular};
@@ -227,8 +228,7 @@ fn now(connection: &Connection) -> rusqlite::Result<i64> {
 /// all the time, makes another one.
 fn remove_index(database: &Path) -> io::Result<()> {
     let path = index::path_of(database);
-    // Held open, so that the next file cannot be given its number and be taken for it.
-    let held = open_regular(&path).ok();
+    let held = hold_index(&path);
     let before = index::file_of(database);
     let began = Instant::now();
     while held.is_some() && began.elapsed() < ERASE_PATIENCE {
@@ -244,6 +244,19 @@ fn remove_index(database: &Path) -> io::Result<()> {
         thread::sleep(ERASE_POLL);
     }
     index::remove(database)
+}
+
+/// The index, if there is one, for one erasure at a time. Held open, so that the next file cannot be given its
+/// number and be taken for it.
+fn hold_index(path: &Path) -> Option<File> {
+    loop {
+        let file = open_regular(path).ok()?;
+        // Where a file cannot be locked, two erasures at once are not kept apart.
+        let is_locked = file.lock().is_ok();
+        if !is_locked || file.metadata().ok().map(|file| id_of(&file)) == file_id(path) {
+            return Some(file);
+        }
+    }
 }
 
 /// True if another process has the index open. Otherwise its log is in it now.

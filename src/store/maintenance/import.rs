@@ -21,6 +21,7 @@ use crate::store::database::insertion::Inserted;
 use crate::store::database::lock::Lock;
 use crate::store::database::open_error::{OpenError, from_sqlite, is_held};
 use crate::store::database::prepare::prepare;
+use crate::store::database::schema;
 use crate::store::database::transaction::{data_version, in_transaction};
 use crate::store::error::StoreError;
 use crate::store::write::batch::{Insert, Stored, insert_all, insert_batch};
@@ -67,6 +68,12 @@ impl Import {
             epoch: Cell::new(EpochState::Due),
             lock,
         })
+    }
+
+    /// The same of a database that is there.
+    pub fn open_existing(path: &DatabasePath) -> Result<Self, OpenError> {
+        schema::inspect(path)?;
+        Self::open(path)
     }
 
     /// One transaction. On `Ok` it is committed and synced, and says for each message what became of it:

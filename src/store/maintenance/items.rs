@@ -32,9 +32,8 @@ pub(super) fn find(
         let item = row.get(0)?;
         through = Some(item);
         let original = row.get_ref(3)?.as_bytes_or_null()?.unwrap_or_default();
-        // What was overwritten by an erasure that was cut short names nobody any more.
-        let is_overwritten = !original.is_empty() && original.iter().all(|byte| *byte == 0);
-        if is_overwritten || people.iter().any(|person| names(original, person)) {
+        // What an erasure that was cut short has overwritten names nobody any more.
+        if is_overwritten(original) || people.iter().any(|person| names(original, person)) {
             found.push(ErasableItem(item, [row.get(1)?, row.get(2)?]));
         }
     }
@@ -81,6 +80,11 @@ pub(super) fn last(connection: &Connection) -> rusqlite::Result<Option<i64>> {
         return Ok(None);
     }
     connection.query_row("SELECT max(item) FROM messages_items", [], |row| row.get(0))
+}
+
+/// Whether [`overwrite`] has been here.
+pub(super) fn is_overwritten(original: &[u8]) -> bool {
+    !original.is_empty() && original.iter().all(|byte| *byte == 0)
 }
 
 /// Overwrites items where they stand, as texts are ([`super::deletion`]). To be called in a transaction.

@@ -31,6 +31,13 @@ pub struct RemapStep {
     pub last: i64,
 }
 
+struct Unmapped {
+    item: i64,
+    /// As it was noted, so that its parts expire when it would have.
+    came_at: String,
+    remapped: Remapped,
+}
+
 /// What an item becomes.
 enum Remapped {
     Message(Message),
@@ -48,11 +55,11 @@ pub(super) fn step(
         return Ok(None);
     }
     let found = unmapped(connection, after)?;
-    let Some((last, _)) = found.last() else {
+    let Some(Unmapped { item: last, .. }) = found.last() else {
         return Ok(None);
     };
     let mut step = RemapStep { last: *last, ..RemapStep::default() };
-    if found.iter().all(|(_, remapped)| matches!(remapped, Remapped::Nothing)) {
+    if found.iter().all(|unmapped| matches!(unmapped.remapped, Remapped::Nothing)) {
         step.left = found.len() as u64;
         return Ok(Some(step));
     }
@@ -61,7 +68,7 @@ pub(super) fn step(
     let mut mark =
         connection.prepare_cached("UPDATE messages_items SET mapping = 'mapped' WHERE item = ?1")?;
     let mut delete = connection.prepare_cached("DELETE FROM messages_items WHERE item = ?1")?;
-    for (item, remapped) in &found {
+    for Unmapped { item, came_at, remapped } in &found {
         match remapped {
             Remapped::Message(message) => {
                 inserter.message(message, &now)?;
@@ -71,7 +78,7 @@ pub(super) fn step(
             Remapped::Items(delivery) => {
                 delete.execute([item])?;
                 for part in &delivery.items {
-                    items::insert(&mut inserter, part, &now)?;
+                    items::insert(&mut inserter, part, came_at)?;
                 }
                 step.split += 1;
             }
@@ -81,9 +88,9 @@ pub(super) fn step(
     Ok(Some(step))
 }
 
-fn unmapped(connection: &Connection, after: i64) -> rusqlite::Result<Vec<(i64, Remapped)>> {
+fn unmapped(connection: &Connection, after: i64) -> rusqlite::Result<Vec<Unmapped>> {
     let mut statement = connection.prepare_cached(
-        "SELECT item, kind, CAST(original AS BLOB) FROM messages_items \
+        "SELECT item, kind, CAST(original AS BLOB), created_at FROM messages_items \
          WHERE mapping = 'unmapped' AND item > ?1 ORDER BY item LIMIT ?2",
     )?;
     let mut rows = statement.query((after, SLICE_ITEMS))?;
@@ -94,7 +101,8 @@ fn unmapped(connection: &Connection, after: i64) -> rusqlite::Result<Vec<(i64, R
         let kind: String = row.get(1)?;
         let original = row.get_ref(2)?.as_bytes_or_null()?.unwrap_or_default();
         bytes += original.len();
-        found.push((row.get(0)?, remapped(&kind, original)));
+        let remapped = remapped(&kind, original);
+        found.push(Unmapped { item: row.get(0)?, came_at: row.get(3)?, remapped });
     }
     Ok(found)
 }

@@ -66,7 +66,7 @@ impl<'c> Originals<'c> {
             return Ok(None);
         };
         let mut statement = connection.prepare_cached(
-            "SELECT original FROM messages_items WHERE item = (SELECT min(item) FROM messages_items \
+            "SELECT CAST(original AS BLOB) FROM messages_items WHERE item = (SELECT min(item) FROM messages_items \
                 WHERE id_hash = ?1 AND kind = 'message' AND message_id = ?2)",
         )?;
         let found =

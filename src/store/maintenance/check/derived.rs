@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
+use super::super::deletion::OVERWRITTEN;
 use super::{is_damage, structure};
 use crate::folding::fold;
 use crate::limits::TOP_SENDERS;
@@ -212,6 +213,8 @@ fn unsearchable(snapshot: &Connection, watermarks: &Watermarks) -> rusqlite::Res
     loop {
         let found = message.query_row((from, through), |row| {
             let text = match row.get_ref(1)? {
+                // On its way out: the index hears of it when the row goes.
+                ValueRef::Text(text) if text.iter().all(|byte| *byte == OVERWRITTEN) => String::new(),
                 ValueRef::Text(text) | ValueRef::Blob(text) => fold(&String::from_utf8_lossy(text)),
                 _ => String::new(),
             };

@@ -95,23 +95,25 @@ pub(super) fn last_too_old(
     Ok(last)
 }
 
-/// The first items of WhatsApp that are too old by the same rule, of the first `most`.
+/// The first items of WhatsApp that are too old by the same rule, up to `most` of them.
 pub(super) fn first_items(
     connection: &Connection,
     calendar: &Calendar,
     most: usize,
 ) -> rusqlite::Result<Vec<ErasableItem>> {
     let mut statement = connection.prepare_cached(
-        "SELECT item, id_hash, content_hash, CAST(created_at AS BLOB) FROM messages_items ORDER BY item LIMIT ?1",
+        "SELECT item, id_hash, content_hash, CAST(created_at AS BLOB) FROM messages_items ORDER BY item",
     )?;
-    let mut rows = statement.query([most as i64])?;
+    let mut rows = statement.query([])?;
     let (mut items, mut old) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         let age = calendar.age(&row.get::<_, Option<Vec<u8>>>(3)?.unwrap_or_default());
-        if age == Age::Young {
+        if age == Age::Young || old == most {
             break;
         }
-        items.push(ErasableItem(row.get(0)?, [row.get(1)?, row.get(2)?]));
+        if items.len() < most {
+            items.push(ErasableItem(row.get(0)?, [row.get(1)?, row.get(2)?]));
+        }
         old = if age == Age::Old { items.len() } else { old };
     }
     items.truncate(old);
