@@ -163,8 +163,7 @@ impl Fleet {
             self.revive();
             let lags: Vec<_> = self.receivers.iter().map(Receiver::lag).collect();
             if began.elapsed() > CATCHING_UP {
-                let told: Vec<_> =
-                    self.receivers.iter().map(|receiver| receiver.told().split_off(0)).collect();
+                let told: Vec<_> = self.receivers.iter().map(Receiver::told).collect();
                 let last = told.iter().map(|lines| lines[lines.len().saturating_sub(6)..].join("\n"));
                 panic!("the followers are behind by {lags:?}:\n{}", last.collect::<Vec<_>>().join("\n"));
             }
