@@ -67,6 +67,13 @@ impl Receiver {
         Address::Tcp(format!("{}:{PORT}", self.machine.address))
     }
 
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match &self.life {
+            Life::Up(service) => Some(service.pid()),
+            Life::Down(_) | Life::Turning => None,
+        }
+    }
+
     pub(crate) fn start(&mut self) {
         if let Life::Down(setup) = std::mem::replace(&mut self.life, Life::Turning) {
             let address = self.address();
@@ -143,15 +150,12 @@ impl Receiver {
         ended
     }
 
-    /// Whether the followers have confirmed everything.
-    pub(crate) fn lag(&self) -> Option<[f64; 2]> {
+    /// How many messages a follower has not confirmed; `None` while that is not known.
+    pub(crate) fn lag_of(&self, sink: Sink) -> Option<f64> {
         let mut client = Client::try_connect(&self.address()).ok()?;
         let metrics = client.try_request("GET", "/metrics", &[], None).ok()?.text();
-        let lag = |sink: Sink| {
-            let series = format!("feed_lag_messages{{consumer=\"{}\"}} ", sink.name());
-            metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
-        };
-        Some([lag(Sink::Postgres)?, lag(Sink::Nats)?])
+        let series = format!("feed_lag_messages{{consumer=\"{}\"}} ", sink.name());
+        metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
     }
 
     /// How many messages it holds.
