@@ -19,6 +19,8 @@ mod logs;
 mod manager;
 mod monitor;
 mod nats_server;
+mod nats_stub;
+mod nkeys;
 mod package;
 mod page;
 mod page_reach;
@@ -36,6 +38,8 @@ mod stub_receiver;
 mod support;
 mod systemd;
 mod to_nats;
+mod to_nats_refusals;
+mod to_nats_trust;
 mod tools;
 mod whatsapp_libraries;
 
