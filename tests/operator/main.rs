@@ -38,6 +38,8 @@ mod stub_receiver;
 mod support;
 mod systemd;
 mod to_nats;
+mod to_nats_odd;
+mod to_nats_recipes;
 mod to_nats_refusals;
 mod to_nats_trust;
 mod tools;
