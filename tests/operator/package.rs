@@ -88,7 +88,7 @@ fn it_brings_what_watches_the_service_and_each_file_names_the_others_where_they_
     let Some(package) = Package::new() else { return };
     let root = package.unpack();
     let examples = "/usr/share/doc/lyftr-webhook/examples";
-    for name in ["alerts.yaml", "dashboard.json", "logs.md", "prometheus.yaml", "proxies.md"] {
+    for name in ["alerts.yaml", "dashboard.json", "logs.md", "nats.md", "prometheus.yaml", "proxies.md"] {
         let text = fs::read_to_string(root.join(&examples[1..]).join(name)).unwrap();
         assert_eq!(text, read(&format!("scripts/{name}")).replace("scripts/", &format!("{examples}/")));
         for rest in text.split(&format!("{examples}/")).skip(1) {
@@ -106,6 +106,14 @@ fn the_script_that_plays_meta_runs_from_the_package() {
     let script = package.unpack().join("usr/share/doc/lyftr-webhook/examples/whatsapp-sample");
     let usage = succeeded(&run(script.to_str().expect("a path in UTF-8"), &["--help"]));
     assert!(usage.starts_with("usage: whatsapp-sample "), "{usage}");
+}
+
+#[test]
+fn the_script_that_publishes_to_nats_runs_from_the_package() {
+    let Some(package) = Package::new() else { return };
+    let script = package.unpack().join("usr/share/lyftr-webhook/to-nats");
+    let usage = succeeded(&run(script.to_str().expect("a path in UTF-8"), &["--help"]));
+    assert!(usage.starts_with("usage: lyftr-webhook follow "), "{usage}");
 }
 
 #[test]
