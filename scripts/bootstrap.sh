@@ -36,6 +36,8 @@ package_of() {
 	groff) echo groff-base ;;
 	nginx) echo nginx-light ;;
 	promtool) echo prometheus ;;
+	psql) echo postgresql-client ;;
+	/usr/lib/postgresql/15/bin/*) echo postgresql-15 ;;
 	redis-cli) echo redis-tools ;;
 	systemd-analyze | journalctl) echo systemd ;;
 	*/systemd-journal-remote) echo systemd-journal-remote ;;
@@ -84,7 +86,8 @@ need() {
 # shellcheck disable=SC2034 # read by the scripts that source this file
 test_tools='strace sqlite3 script python3 curl openssl jq git systemd-analyze journalctl
 	/usr/lib/systemd/systemd-journal-remote unshare dpkg-deb strip lintian mmdebstrap mandoc groff zsh fish chromium
-	buildah crun docker-compose caddy nginx haproxy prometheus promtool nats-server redis-server redis-cli'
+	buildah crun docker-compose caddy nginx haproxy prometheus promtool nats-server redis-server redis-cli
+	psql /usr/lib/postgresql/15/bin/postgres'
 
 # want TOOL…: like need, for what a run can do without. What cannot be had within a quarter of an hour is in
 # $UNAVAILABLE when it returns, for the tests to know that it was tried.

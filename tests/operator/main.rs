@@ -25,6 +25,9 @@ mod page_reach;
 mod page_trust;
 mod page_whatsapp;
 mod post_targets;
+mod postgres;
+mod postgres_questions;
+mod postgres_trouble;
 mod prometheus;
 mod proxies;
 mod recipes;
@@ -36,6 +39,7 @@ mod stub_receiver;
 mod support;
 mod systemd;
 mod to_nats;
+mod to_postgres;
 mod tools;
 mod whatsapp_libraries;
 
