@@ -1,6 +1,7 @@
 //! `scripts/to-postgres` brings the messages of followers into a real PostgreSQL, each of them once and as it was.
 
 use std::process::Child;
+use std::sync::Barrier;
 use std::thread;
 
 use serde_json::{Value, json};
@@ -229,26 +230,28 @@ fn what_whatsapp_sent_comes_along_where_it_is_asked_for() {
 #[test]
 fn many_followers_make_the_table_at_once_and_put_the_same_ids_in_different_orders() {
     let Some(server) = Postgres::start() else { return };
-    let batch = |follower: usize| {
-        let mut ids: Vec<_> = (0..400).collect();
+    let batch = |follower: usize, round: usize| {
+        let mut ids: Vec<_> = (0..1000).collect();
         if follower % 2 == 1 {
             ids.reverse();
         }
-        // Of the odd ones every message has to be mapped, which is another way through.
-        let text = if follower % 3 == 0 { "Hello" } else { "\u{0}" };
-        ids.iter().map(|id| line(&format!("m{id}"), &json!({"text": text}))).collect::<String>()
+        // Of some of them every message has to be mapped, which is another way through.
+        let text = if follower % 3 == 0 { "\u{0}" } else { "Hello" };
+        ids.iter().map(|id| line(&format!("{round} {id}"), &json!({"text": text}))).collect::<String>()
     };
-    thread::scope(|scope| {
-        for follower in 0..8 {
-            let (server, lines) = (&server, batch(follower));
-            scope.spawn(move || {
-                for _ in 0..4 {
+    for round in 0..5 {
+        let together = Barrier::new(6);
+        thread::scope(|scope| {
+            for follower in 0..6 {
+                let (server, together, lines) = (&server, &together, batch(follower, round));
+                scope.spawn(move || {
+                    together.wait();
                     server.load(&lines, &[("RECEIVER", &follower.to_string())]).quietly();
-                }
-            });
-        }
-    });
-    assert_eq!(server.query("SELECT count(*) FROM messages"), "400");
+                });
+            }
+        });
+    }
+    assert_eq!(server.query("SELECT count(*) FROM messages"), "5000");
 }
 
 #[test]
