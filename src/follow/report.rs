@@ -45,14 +45,18 @@ impl Reporter {
             self.handed_on += batch.messages.len() as u64;
         }
         if self.told.is_none_or(|told| told.elapsed() >= STATUS_INTERVAL) {
-            self.standing(batch.last, Some(lag(batch.last)));
+            let standing = match lag(batch.last) {
+                None => "Catching up".to_owned(),
+                Some(lag) => format!("Behind by {} s", lag.as_secs()),
+            };
+            self.standing(&standing, batch.last);
         }
     }
 
     /// Everything there is was handed on, `last` as the last of it.
     pub fn up_to_date(&mut self, last: Option<&FeedMessage>) {
         match last {
-            Some(last) => self.standing(last, None),
+            Some(last) => self.standing("Up to date", last),
             None => self.tell(&format!("STATUS=Up to date: {} messages handed on", self.handed_on)),
         }
     }
@@ -62,14 +66,9 @@ impl Reporter {
         self.tell(&format!("STATUS=Trying again: {}", escaped(reason)));
     }
 
-    fn standing(&mut self, last: &FeedMessage, lag: Option<Option<Duration>>) {
+    fn standing(&mut self, standing: &str, last: &FeedMessage) {
         self.told = Some(Instant::now());
         let stored = last.created_at.as_deref().unwrap_or("an unknown time");
-        let standing = match lag {
-            None => "Up to date".to_owned(),
-            Some(None) => "Catching up".to_owned(),
-            Some(Some(lag)) => format!("Behind by {} s", lag.as_secs()),
-        };
         self.tell(&format!(
             "STATUS={standing}: {} messages handed on, the last {} of {}",
             self.handed_on,

@@ -32,43 +32,30 @@ impl<'a> Wait<'a> {
 
     /// Until `descriptor` is ready for one of `events`, or its other end is gone.
     pub(super) fn until(&self, descriptor: BorrowedFd<'_>, events: PollFlags) -> Result<(), HttpClientError> {
-        let mut fds =
-            [PollFd::from_borrowed_fd(descriptor, events), PollFd::from_borrowed_fd(descriptor, events)];
-        let fds = match self.interruption {
-            Some(waker) => {
-                fds[1] = PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN);
-                &mut fds[..]
-            }
-            None => &mut fds[..1],
-        };
-        loop {
-            let left = self.left();
-            if left.is_zero() {
-                return Err(HttpClientError::Timeout);
-            }
-            // A deadline beyond what fits is one for ever.
-            match poll(fds, Timespec::try_from(left).ok().as_ref()) {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) if fds.get(1).is_some_and(|waker| !waker.revents().is_empty()) => {
-                    return Err(HttpClientError::Interrupted);
-                }
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(HttpClientError::Connect(error.into())),
-            }
-        }
+        while !self.poll(Some(PollFd::from_borrowed_fd(descriptor, events)), Duration::MAX)? {}
+        Ok(())
     }
 
     /// For so long, or until the deadline or an interruption, which are errors.
     pub(super) fn pause(&self, pause: Duration) -> Result<(), HttpClientError> {
+        self.poll(None, pause).map(|_| ())
+    }
+
+    /// Waits once, no longer than `most`. True if `descriptor` is ready.
+    fn poll(&self, descriptor: Option<PollFd<'_>>, most: Duration) -> Result<bool, HttpClientError> {
         let left = self.left();
         if left.is_zero() {
             return Err(HttpClientError::Timeout);
         }
-        let pause = Timespec::try_from(pause.min(left)).ok();
-        let mut fds = self.interruption.map(|waker| PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN));
-        match poll(fds.as_mut_slice(), pause.as_ref()) {
-            Ok(0) | Err(Errno::INTR) => Ok(()),
-            Ok(_) => Err(HttpClientError::Interrupted),
+        let waker = self.interruption.map(|waker| PollFd::from_borrowed_fd(waker.as_fd(), PollFlags::IN));
+        let mut fds: Vec<_> = waker.into_iter().chain(descriptor).collect();
+        // A deadline beyond what fits is one for ever.
+        match poll(&mut fds, Timespec::try_from(left.min(most)).ok().as_ref()) {
+            Ok(0) | Err(Errno::INTR) => Ok(false),
+            Ok(_) if self.interruption.is_some() && !fds[0].revents().is_empty() => {
+                Err(HttpClientError::Interrupted)
+            }
+            Ok(_) => Ok(true),
             Err(error) => Err(HttpClientError::Connect(error.into())),
         }
     }

@@ -24,7 +24,7 @@ pub(crate) struct Balancer {
     plain: u16,
     certificate: PathBuf,
     daemon: Option<Daemon>,
-    program: (&'static str, Vec<String>),
+    program: (String, Vec<String>),
 }
 
 impl Balancer {
@@ -103,8 +103,52 @@ pub(crate) fn haproxy(receivers: [u16; 2]) -> Balancer {
     let recipe =
         replaced(&recipe, "bind :443", &format!("bind 127.0.0.1:{plain}\n    bind 127.0.0.1:{port}"));
     std::fs::write(folder.path().join("haproxy.cfg"), recipe).expect("the folder is ours");
-    let program = ("haproxy", vec!["-f".to_owned(), "haproxy.cfg".to_owned()]);
+    let program = ("haproxy".to_owned(), vec!["-f".to_owned(), "haproxy.cfg".to_owned()]);
     started(Balancer { folder, port, plain, certificate, daemon: None, program })
+}
+
+/// Its files are made beside the recipe, which stands in the middle of what Debian has around it.
+pub(crate) fn nginx(receivers: [u16; 2]) -> Balancer {
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let (port, plain) = (free_port(), free_port());
+    let [certificate, _] = self_signed(folder.path());
+    let place = folder.path().display().to_string();
+    let recipe = recipe("nginx", receivers);
+    let recipe = replaced(&recipe, "/etc/ssl/hooks.example.org", &place);
+    let recipe = replaced(&recipe, "hooks.example.org", "localhost");
+    let recipe = replaced(&recipe, "    listen [::]:443 ssl;\n", "");
+    let listen = format!("listen 127.0.0.1:{plain};\n    listen 127.0.0.1:{port} ssl");
+    let recipe = replaced(&recipe, "listen 443 ssl", &listen);
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary = kinds.map(|kind| format!("{kind}_temp_path {place}/{kind};\n")).concat();
+    let text = format!(
+        "daemon off; worker_processes 2; pid {place}/nginx.pid;\nevents {{}}\nhttp {{ access_log off;\n{temporary}{recipe}}}\n"
+    );
+    std::fs::write(folder.path().join("nginx.conf"), text).expect("the folder is ours");
+    let arguments = ["-e", "stderr", "-c", &format!("{place}/nginx.conf")].map(str::to_owned).to_vec();
+    started(Balancer { folder, port, plain, certificate, daemon: None, program: ("nginx".into(), arguments) })
+}
+
+/// Where `scripts/operator` puts the Caddy that Debian has not.
+pub(crate) fn newer_caddy() -> String {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in the target folder");
+    target.join("caddy/bin/caddy").display().to_string()
+}
+
+pub(crate) fn caddy(receivers: [u16; 2]) -> Balancer {
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    let (port, plain) = (free_port(), free_port());
+    let storage = folder.path().join("storage");
+    let recipe = recipe("caddy", receivers);
+    let addresses = format!("https://localhost:{port}, http://:{plain}");
+    let recipe = replaced(&recipe, "hooks.example.org {", &format!("{addresses} {{"));
+    let globals = "admin off\nauto_https disable_redirects\nlocal_certs\nskip_install_trust";
+    let globals = format!("{{\n{globals}\nstorage file_system {}\n\tservers {{", storage.display());
+    let text = replaced(&recipe, "{\n\tservers {", &globals);
+    std::fs::write(folder.path().join("Caddyfile"), text).expect("the folder is ours");
+    let certificate = storage.join("pki/authorities/local/root.crt");
+    let arguments = ["run", "--config", "Caddyfile", "--adapter", "caddyfile"].map(str::to_owned).to_vec();
+    started(Balancer { folder, port, plain, certificate, daemon: None, program: (newer_caddy(), arguments) })
 }
 
 fn started(mut balancer: Balancer) -> Balancer {

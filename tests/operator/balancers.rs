@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::balancer::{Balancer, haproxy};
-use crate::fixtures::{SetOnDrop, message};
+use crate::balancer::{Balancer, caddy, haproxy, newer_caddy, nginx};
+use crate::fixtures::{SECRET, SetOnDrop, eventually, message, sign};
 use crate::http_client::Client;
 use crate::service::Service;
 use crate::setup::{Setup, free_port};
@@ -66,7 +66,7 @@ fn senders<T>(balancer: &Balancer, happen: impl FnOnce(&AtomicUsize) -> T) -> (V
 /// Until so many more were answered.
 fn so_many_more(answered: &AtomicUsize, count: usize) {
     let goal = answered.load(Relaxed) + count;
-    crate::fixtures::eventually("senders are answered", || (answered.load(Relaxed) >= goal).then_some(()));
+    eventually("senders are answered", || (answered.load(Relaxed) >= goal).then_some(()));
 }
 
 /// Every message was answered 200, and is with one of these receivers.
@@ -92,7 +92,7 @@ fn all_is_taken(trouble: &str, seen: &[Seen], receivers: &[&Service]) {
 fn both_are_back(balancer: &Balancer, receivers: &[&Service]) {
     let before: Vec<_> = receivers.iter().map(|receiver| receiver.results("created")).collect();
     let (seen, ()) = senders(balancer, |_| {
-        crate::fixtures::eventually("both take messages", || {
+        eventually("both take messages", || {
             let taken = |(receiver, before): (&&Service, &f64)| receiver.results("created") > *before;
             receivers.iter().zip(&before).all(taken).then_some(())
         });
@@ -142,9 +142,7 @@ fn one_of_two_fails(start: fn([u16; 2]) -> Balancer) {
     let setup = other.stop().through_shell("ulimit -f 600; exec \"$0\" \"$@\"");
     other = setup.start();
     let (seen, ()) = senders(&balancer, |answered| {
-        crate::fixtures::eventually("it cannot store any more", || {
-            (other.results("unavailable") > 0.0).then_some(())
-        });
+        eventually("it cannot store any more", || (other.results("unavailable") > 0.0).then_some(()));
         so_many_more(answered, 400);
     });
     all_is_taken("one has no room", &seen, &[&healthy, &other]);
@@ -164,11 +162,66 @@ fn one_of_two_breaks_off(start: fn([u16; 2]) -> Balancer) {
         let (healthy, broken) = (receiver(ports[0]).start(), StubReceiver::start(ports[1], stub));
         let balancer = start(ports);
         let (seen, ()) = senders(&balancer, |answered| {
-            crate::fixtures::eventually("it is asked", || (broken.posts() >= 3).then_some(()));
+            eventually("it is asked", || (broken.posts() >= 3).then_some(()));
             so_many_more(answered, 50);
         });
         all_is_taken(&format!("{stub:?}"), &seen, &[&healthy]);
     }
+}
+
+/// What a balancer has to be besides: whom the log names, what is handed on, up to which size it is sent again.
+fn it_is_one_address(start: fn([u16; 2]) -> Balancer, most: usize) {
+    let ports = [free_port(), free_port()];
+    let (healthy, broken) = (receiver(ports[0]).start(), StubReceiver::start(ports[1], Stub::Unavailable));
+    let mut balancer = start(ports);
+    let post = |balancer: &Balancer, path: &str, header: &str, body: &str| {
+        let file = balancer.folder.path().join("body");
+        std::fs::write(&file, body).expect("the folder is ours");
+        let (data, signature) = (format!("@{}", file.display()), format!("{header}{}", sign_of(path, body)));
+        let forged = ["-H", "X-Forwarded-For: 203.0.113.66", "-H", "Expect:", "-H", &signature];
+        balancer.curl(path, &[&forged[..], &["--http1.1", "--data-binary", &data]].concat())
+    };
+    let (status, output) = post(&balancer, "/webhook", "X-Signature: ", &message("first").to_string());
+    assert_eq!(status, 200, "{output:?}");
+    let line = eventually("it is in the log", || {
+        healthy.stdout.json().into_iter().find(|line| line["message_id"] == "first")
+    });
+    assert_eq!(line["client"], "127.0.0.2", "{line}");
+    for path in ["/messages", "/stats", "/metrics", "/health/ready", "/", "/feed"] {
+        assert_eq!(balancer.curl(path, &[]).0, 404, "{path}");
+    }
+    // A host that it does not have: whatever becomes of it, nobody is told that it was taken.
+    let (status, output) =
+        balancer.curl("/webhook", &["--http1.1", "-H", "Host: other.example", "--data-binary", "{}"]);
+    assert!((400..600).contains(&status), "{output:?}");
+    for size in [60_000, most] {
+        let asked = broken.posts();
+        let body = format!("{{\"letter\":\"{}\"}}", "a".repeat(size - 13));
+        // Whom it asks first is its own business.
+        eventually("the one that cannot is asked", || {
+            let (status, output) = post(&balancer, "/whatsapp", "X-Hub-Signature-256: sha256=", &body);
+            assert_eq!(status, 200, "{size}: {output:?}");
+            (broken.posts() > asked).then_some(())
+        });
+    }
+    // A balancer that is started again is there at once.
+    balancer.run();
+    let (status, output) = post(&balancer, "/webhook", "X-Signature: ", &message("again").to_string());
+    assert_eq!(status, 200, "{output:?}");
+    // Nobody is left but one that cannot store, and then nobody.
+    drop(healthy);
+    for _ in 0..4 {
+        let (status, output) = post(&balancer, "/webhook", "X-Signature: ", &message("second").to_string());
+        let said = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
+        let is_told = [502, 503, 504].contains(&status) && said.contains("\nretry-after: ");
+        // No answer is what HAProxy has for a sender where its last try was on a connection that was there before.
+        assert!(is_told || status == 0, "{output:?}");
+    }
+}
+
+fn sign_of(path: &str, body: &str) -> String {
+    // The secret of /webhook, and that of Meta.
+    sign(if path == "/webhook" { SECRET } else { "secret" }, body.as_bytes())
 }
 
 #[test]
@@ -182,5 +235,54 @@ fn behind_haproxy_a_sender_sees_200_whatever_becomes_of_one_of_two_receivers() {
 fn behind_haproxy_a_sender_sees_200_however_one_of_two_receivers_breaks_off() {
     if has(&["haproxy", "openssl", "curl"]) {
         one_of_two_breaks_off(haproxy);
+    }
+}
+
+#[test]
+fn behind_haproxy_two_receivers_are_one_address() {
+    if has(&["haproxy", "openssl", "curl"]) {
+        it_is_one_address(haproxy, 112 << 10);
+    }
+}
+
+#[test]
+fn behind_nginx_a_sender_sees_200_whatever_becomes_of_one_of_two_receivers() {
+    if has(&["nginx", "openssl", "curl"]) {
+        one_of_two_fails(nginx);
+    }
+}
+
+#[test]
+fn behind_nginx_a_sender_sees_200_however_one_of_two_receivers_breaks_off() {
+    if has(&["nginx", "openssl", "curl"]) {
+        one_of_two_breaks_off(nginx);
+    }
+}
+
+#[test]
+fn behind_nginx_two_receivers_are_one_address() {
+    if has(&["nginx", "openssl", "curl"]) {
+        it_is_one_address(nginx, 4 << 20);
+    }
+}
+
+#[test]
+fn behind_caddy_a_sender_sees_200_whatever_becomes_of_one_of_two_receivers() {
+    if has(&[&newer_caddy(), "curl"]) {
+        one_of_two_fails(caddy);
+    }
+}
+
+#[test]
+fn behind_caddy_a_sender_sees_200_however_one_of_two_receivers_breaks_off() {
+    if has(&[&newer_caddy(), "curl"]) {
+        one_of_two_breaks_off(caddy);
+    }
+}
+
+#[test]
+fn behind_caddy_two_receivers_are_one_address() {
+    if has(&[&newer_caddy(), "curl"]) {
+        it_is_one_address(caddy, 4 << 20);
     }
 }

@@ -20,13 +20,19 @@ pub(crate) fn url(service: &Service, path: &str) -> String {
     }
 }
 
-/// Twelve senders, a hundred and twenty messages, one every ten minutes until `last`.
-pub(crate) fn store_some(service: &Service) {
+/// A service with twelve senders and a hundred and twenty messages, one every ten minutes, and a browser, if the
+/// machine has one.
+pub(crate) fn some_stored() -> Option<(Service, Browser)> {
+    if !has(&["chromium"]) {
+        return None;
+    }
+    let service = Service::start();
     for n in 0..120_u32 {
         let ts = format!("2025-01-{:02}T{:02}:{:02}:00Z", 15 + n / 144, n / 6 % 24, n % 6 * 10);
         let fields = json!({"ts": ts, "from": format!("+9198765432{:02}", n * n % 12), "text": format!("Message {n}")});
         service.store(&message_with(&format!("m{n}"), &fields));
     }
+    Some((service, Browser::start()))
 }
 
 /// Shown, and nothing is on its way.
@@ -50,12 +56,7 @@ pub(crate) fn listed(tab: &Tab<'_>) -> Vec<String> {
 
 #[test]
 fn the_page_shows_totals_a_chart_senders_and_the_latest_messages() {
-    if !has(&["chromium"]) {
-        return;
-    }
-    let service = Service::start();
-    store_some(&service);
-    let browser = Browser::start();
+    let Some((service, browser)) = some_stored() else { return };
     let tab = browser.open(&url(&service, "/"));
     has_settled(&tab);
     assert_eq!(tab.text("#total"), "120");
@@ -110,12 +111,7 @@ fn what_comes_in_is_seen_without_asking() {
 
 #[test]
 fn messages_come_through_the_feed_and_its_consumers_are_shown() {
-    if !has(&["chromium"]) {
-        return;
-    }
-    let service = Service::start();
-    store_some(&service);
-    let browser = Browser::start();
+    let Some((service, browser)) = some_stored() else { return };
     let tab = browser.open(&url(&service, "/"));
     has_settled(&tab);
     assert_eq!(tab.evaluate("document.getElementById('readers').hidden"), true);
@@ -132,12 +128,7 @@ fn messages_come_through_the_feed_and_its_consumers_are_shown() {
 
 #[test]
 fn searching_and_paging_work_from_the_keyboard() {
-    if !has(&["chromium"]) {
-        return;
-    }
-    let service = Service::start();
-    store_some(&service);
-    let browser = Browser::start();
+    let Some((service, browser)) = some_stored() else { return };
     let tab = browser.open(&url(&service, "/"));
     has_settled(&tab);
     tab.evaluate("document.getElementById('older').focus()");
@@ -225,12 +216,7 @@ fn proxy(service: &Service) -> String {
 
 #[test]
 fn behind_a_proxy_it_works_in_a_folder() {
-    if !has(&["chromium"]) {
-        return;
-    }
-    let service = Service::start();
-    store_some(&service);
-    let browser = Browser::start();
+    let Some((service, browser)) = some_stored() else { return };
     let folder = proxy(&service);
     let tab = browser.open(&folder);
     has_settled(&tab);

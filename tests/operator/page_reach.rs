@@ -2,19 +2,11 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::page::{has_settled, store_some, url};
-use crate::service::Service;
-use crate::skip::has;
+use crate::page::{has_settled, some_stored, url};
 
 #[test]
 fn everything_is_reached_by_tab_and_the_chart_is_read_by_arrows() {
-    if !has(&["chromium"]) {
-        return;
-    }
-    let service = Service::start();
-    store_some(&service);
-    let browser = Browser::start();
+    let Some((service, browser)) = some_stored() else { return };
     let tab = browser.open(&url(&service, "/"));
     has_settled(&tab);
     let focused = "(() => { const at = document.activeElement; return at.id || at.name || at.className || at.innerText; })()";
@@ -72,12 +64,7 @@ const FAINT: &str = "(() => {
 
 #[test]
 fn text_stands_out_in_light_and_dark_and_fits_a_phone() {
-    if !has(&["chromium"]) {
-        return;
-    }
-    let service = Service::start();
-    store_some(&service);
-    let browser = Browser::start();
+    let Some((service, browser)) = some_stored() else { return };
     for path in ["/", "/docs"] {
         let tab = browser.open(&url(&service, path));
         match path {

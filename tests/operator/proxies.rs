@@ -69,7 +69,7 @@ const INSIDE: &str = "127.0.0.1:9101";
 /// The recipe for this service: its host, socket and ports are the test's.
 fn recipe(language: &str, service: &Service, host: &str, inside: u16) -> String {
     let blocks = blocks("scripts/proxies.md", language);
-    assert_eq!(blocks.len(), 1, "one recipe in {language}");
+    assert_eq!(blocks.len(), 2, "one recipe in {language} for one service, and one for several");
     let socket = service.path("http.sock").display().to_string();
     let recipe = replaced(&blocks[0], INSIDE, &format!("127.0.0.1:{inside}"));
     replaced(&replaced(&recipe, SOCKET, &socket), HOST, host)
@@ -82,7 +82,8 @@ fn caddy(service: &Service) -> Proxy {
     // What a test has no use for: the machine's ports 80 and 2019, and its list of authorities.
     let globals = "admin off\nauto_https disable_redirects\nlocal_certs\nskip_install_trust";
     let recipe = recipe("caddy", service, &format!("localhost:{port}"), inside);
-    let text = format!("{{\n{globals}\nstorage file_system {}\n}}\n{recipe}", storage.display());
+    let globals = format!("{{\n{globals}\nstorage file_system {}\n\tservers {{", storage.display());
+    let text = replaced(&recipe, "{\n\tservers {", &globals);
     std::fs::write(folder.path().join("Caddyfile"), text).expect("the folder is ours");
     let arguments = ["run", "--config", "Caddyfile", "--adapter", "caddyfile"];
     let daemon = Daemon::start("caddy", &arguments, folder.path());
@@ -186,6 +187,9 @@ fn carries_messages(start: fn(&Service) -> Proxy) {
     let asked = "/whatsapp?hub.mode=subscribe&hub.verify_token=token&hub.challenge=1158201444";
     let (status, output) = proxy.curl(asked, &[]);
     assert_eq!((status, output.stdout.as_slice()), (200, &b"1158201444\n200"[..]));
+    // A host that it does not have: whatever becomes of it, nobody is told that it was taken.
+    let (status, output) = proxy.curl("/webhook", &["--http1.1", "-H", "Host: other.example", "-d", "{}"]);
+    assert!((400..600).contains(&status), "{output:?}");
     // Nothing else is to be seen from outside.
     for path in ["/messages", "/stats", "/metrics", "/health/ready", "/"] {
         assert_eq!(proxy.curl(path, &[]).0, 404, "{path}");

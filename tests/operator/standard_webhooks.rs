@@ -23,6 +23,17 @@ pub(crate) fn library(path: &str) -> PathBuf {
     target.join("webhook-libraries").join(path)
 }
 
+/// The interpreter of one of the two languages, with a script of ours and with the libraries.
+pub(crate) fn interpreter(language: &str, script: &str) -> Command {
+    let (program, variable, folder, ending) = match language {
+        "python" => ("python3", "PYTHONPATH", "python", "py"),
+        _ => ("node", "NODE_PATH", "node_modules", "js"),
+    };
+    let mut command = Command::new(program);
+    command.env(variable, library(folder)).arg(project_file(&format!("tests/operator/{script}.{ending}")));
+    command
+}
+
 /// A receiver in one of the two languages, at work.
 struct Receiver {
     child: Child,
@@ -32,22 +43,11 @@ struct Receiver {
 
 impl Receiver {
     fn start(language: &str, form: &str, secret: &str) -> Self {
-        let mut command = match language {
-            "python" => {
-                let mut command = Command::new("python3");
-                command.env("PYTHONPATH", library("python")).arg(project_file("tests/operator/receiver.py"));
-                command
-            }
-            _ => {
-                let mut command = Command::new("node");
-                command
-                    .env("NODE_PATH", library("node_modules"))
-                    .arg(project_file("tests/operator/receiver.js"));
-                command
-            }
-        };
-        let mut child =
-            command.args([form, secret]).stdout(Stdio::piped()).spawn().expect("the interpreter is there");
+        let mut child = interpreter(language, "receiver")
+            .args([form, secret])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the interpreter is there");
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
         let port = stdout.next().expect("it says its port").expect("in UTF-8");
         Self { child, stdout, port }

@@ -1,6 +1,6 @@
 //! A stub of a receiver says that it is ready, and breaks off every POST in one way.
 
-use std::io::{Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,7 +12,7 @@ use rustix::net::sockopt::set_socket_linger;
 /// What becomes of a POST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stub {
-    /// A reset as soon as the first byte is there.
+    /// A reset as soon as the head is there.
     ResetBeforeReading,
     /// A reset once all is read.
     Reset,
@@ -56,9 +56,20 @@ fn reset(stream: &TcpStream) {
 }
 
 fn serve(mut stream: &TcpStream, stub: Stub, posts: &AtomicUsize) {
-    let mut bytes = [0; 4096];
-    while let Ok(count @ 1..) = stream.read(&mut bytes) {
-        if bytes.starts_with(b"GET ") {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let (mut line, mut length, mut is_post) = (String::new(), 0, false);
+        while line != "\r\n" {
+            line.clear();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            is_post |= line.starts_with("POST ");
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length is a number");
+            }
+        }
+        if !is_post {
             let ready = "HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{\"status\":\"ready\"}";
             drop(stream.write_all(ready.as_bytes()));
             continue;
@@ -67,11 +78,8 @@ fn serve(mut stream: &TcpStream, stub: Stub, posts: &AtomicUsize) {
         if stub == Stub::ResetBeforeReading {
             return reset(stream);
         }
-        // A message of these tests comes in one piece or two, and ends with its only closing brace.
-        let mut is_whole = bytes[..count].contains(&b'}');
-        while !is_whole {
-            let Ok(count @ 1..) = stream.read(&mut bytes) else { return };
-            is_whole = bytes[..count].contains(&b'}');
+        if io::copy(&mut (&mut reader).take(length), &mut io::sink()).unwrap_or(0) < length {
+            return;
         }
         match stub {
             Stub::ResetBeforeReading | Stub::Reset => return reset(stream),
@@ -83,7 +91,7 @@ fn serve(mut stream: &TcpStream, stub: Stub, posts: &AtomicUsize) {
                 drop(stream.write_all(answer.as_bytes()));
             }
             // Until the balancer hangs up.
-            Stub::Hang => return drop(stream.read(&mut bytes)),
+            Stub::Hang => return drop(reader.read(&mut [0])),
         }
     }
 }

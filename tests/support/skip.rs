@@ -18,6 +18,8 @@ pub(crate) enum Lack {
     Tracing,
     /// A container without CAP_SYS_ADMIN.
     Mounts,
+    /// A container without CAP_SYS_ADMIN or CAP_NET_ADMIN.
+    Namespaces,
     /// overlayfs and tmpfs know no such flag.
     ImmutableFiles,
     /// The vDSO of one process is patched, whose machine code is that of x86-64.
@@ -35,6 +37,7 @@ impl Display for Lack {
             Self::Root => "it takes root",
             Self::Tracing => "no process may be traced here",
             Self::Mounts => "no file system can be mounted here",
+            Self::Namespaces => "no network of its own can be made here",
             Self::ImmutableFiles => "no file can be made immutable here",
             Self::ClockOfOneProcess => "the clock of one process cannot be set here",
             Self::Ipv6 => "the machine has no IPv6",

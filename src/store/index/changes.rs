@@ -31,14 +31,15 @@ pub fn were_missed(messages: &Connection, watermarks: &Watermarks) -> rusqlite::
 /// Removes up to `most` changes, from the first on and none behind `through`. To be called in a transaction of
 /// whoever may write to the database. Gives true if more could be removed.
 pub fn remove(messages: &Connection, through: i64, most: usize) -> rusqlite::Result<bool> {
-    let bounds = messages
+    // The last one stays, without what it held, so that its number is not given again.
+    let most = most as i64;
+    let (last, found): (Option<i64>, i64) = messages
         .prepare_cached(
-            "SELECT ifnull((SELECT change FROM messages_changes WHERE change <= ?1 ORDER BY change LIMIT 1 OFFSET ?2), \
-                (SELECT max(change) FROM messages_changes WHERE change <= ?1)), \
-             (SELECT max(change) FROM messages_changes WHERE change <= ?1)",
+            "SELECT max(change), count(*) \
+             FROM (SELECT change FROM messages_changes WHERE change <= ?1 ORDER BY change LIMIT ?2)",
         )?
-        .query_row((through, most as i64), |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)))?;
-    let (Some(last), Some(end)) = bounds else {
+        .query_row((through, most + 1), |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let Some(last) = last else {
         return Ok(false);
     };
     messages.prepare_cached("DELETE FROM messages_changes WHERE change < ?1")?.execute([last])?;
@@ -48,7 +49,7 @@ pub fn remove(messages: &Connection, through: i64, most: usize) -> rusqlite::Res
         )?
         .execute([last])?;
     messages.prepare_cached("UPDATE messages_store SET changes_removed_through = ?1")?.execute([last])?;
-    Ok(last < end)
+    Ok(found > most)
 }
 
 /// What stood in a row.

@@ -7,45 +7,34 @@
 //! - A block of the upper level starts where one of the lower level starts.
 //! - But for the first on each level, a block starts at an entry that is there: of one that is gone no id is left.
 
-use rusqlite::{Connection, OptionalExtension, ToSql};
+use rusqlite::{Connection, OptionalExtension};
 
-use crate::limits::RANK_BLOCKS;
-use crate::sort_key::SortKey;
+use crate::sort_key::{MessageId, RawText, SortKey};
 use crate::store::database::sort_columns::{KEY, sort_key};
 
-/// The levels as SQL knows them.
-const LEVELS: [i64; RANK_BLOCKS.len()] = [0, 1];
+/// Entries in a block of the order, and in a block of those, before it is cut in two: so that at ten
+/// million messages a few hundred steps on each level lead to any place.
+pub const RANK_BLOCKS: [u64; 2] = [512, 65_536];
 
-/// The names of a level and of a key in every statement of this file.
-fn at(level: usize, key: &SortKey) -> [(&'static str, &dyn ToSql); 4] {
-    [
-        (":level", &LEVELS[level]),
-        (":instant", &key.instant),
-        (":message_id", &key.message_id),
-        (":message_row", &key.row),
-    ]
+/// A level and a key, as every statement of this file numbers them: from 1 on.
+fn at(level: usize, key: &SortKey) -> (i64, &RawText, &MessageId, i64) {
+    (level as i64, &key.instant, &key.message_id, key.row)
 }
 
-/// The same, with the names of a second key behind it.
-fn between<'a>(level: usize, start: &'a SortKey, end: &'a SortKey) -> [(&'static str, &'a dyn ToSql); 7] {
-    let [level, instant, message_id, message_row] = at(level, start);
-    let end_row: &dyn ToSql = &end.row;
-    [
-        level,
-        instant,
-        message_id,
-        message_row,
-        (":end_instant", &end.instant),
-        (":end_message_id", &end.message_id),
-        (":end_message_row", end_row),
-    ]
+/// The same, with a second key behind it.
+fn between<'a>(
+    level: usize,
+    start: &'a SortKey,
+    end: &'a SortKey,
+) -> (i64, &'a RawText, &'a MessageId, i64, &'a RawText, &'a MessageId, i64) {
+    let (level, instant, message_id, row) = at(level, start);
+    (level, instant, message_id, row, &end.instant, &end.message_id, end.row)
 }
 
-const PLACE: &str = "(:instant, :message_id, :message_row)";
-const END: &str = "(:end_instant, :end_message_id, :end_message_row)";
+const PLACE: &str = "(?2, ?3, ?4)";
+const END: &str = "(?5, ?6, ?7)";
 /// The block that starts at a place.
-const BLOCK: &str =
-    "level = :level AND instant = :instant AND message_id = :message_id AND message_row = :message_row";
+const BLOCK: &str = "level = ?1 AND instant = ?2 AND message_id = ?3 AND message_row = ?4";
 
 /// What a level is made of: entries of the order, or the blocks of the level below.
 fn parts(level: usize) -> &'static str {
@@ -66,9 +55,9 @@ pub fn before(connection: &Connection, place: &SortKey) -> rusqlite::Result<u64>
     }
     let rest: i64 = connection
         .prepare_cached(&format!(
-            "SELECT COUNT(*) FROM messages_order WHERE :level = 0 AND ({KEY}) >= {PLACE} AND ({KEY}) < {END}"
+            "SELECT COUNT(*) FROM messages_order WHERE ({KEY}) >= {PLACE} AND ({KEY}) < {END}"
         ))?
-        .query_row(&between(0, &start, place), |row| row.get(0))?;
+        .query_row(between(0, &start, place), |row| row.get(0))?;
     Ok(count + rest.unsigned_abs())
 }
 
@@ -79,9 +68,9 @@ pub fn seek(connection: &Connection, rank: u64) -> rusqlite::Result<(SortKey, u6
     for level in (0..RANK_BLOCKS.len()).rev() {
         let mut blocks = connection.prepare_cached(&format!(
             "SELECT {KEY}, messages FROM messages_ranks \
-             WHERE level = :level AND ({KEY}) >= {PLACE} ORDER BY {KEY}"
+             WHERE level = ?1 AND ({KEY}) >= {PLACE} ORDER BY {KEY}"
         ))?;
-        let mut blocks = blocks.query(&at(level, &std::mem::take(&mut start)))?;
+        let mut blocks = blocks.query(at(level, &std::mem::take(&mut start)))?;
         let mut held = 0;
         while let Some(block) = blocks.next()? {
             passed += held;
@@ -128,12 +117,12 @@ pub(super) fn remove(connection: &Connection, place: &SortKey) -> rusqlite::Resu
 
 /// Counts so many more entries in a block, and gives how many there are now.
 fn count(connection: &Connection, level: usize, block: &SortKey, more: i64) -> rusqlite::Result<i64> {
-    let [level, instant, message_id, message_row] = at(level, block);
+    let (level, instant, message_id, row) = at(level, block);
     connection
         .prepare_cached(&format!(
-            "UPDATE messages_ranks SET messages = messages + :more WHERE {BLOCK} RETURNING messages"
+            "UPDATE messages_ranks SET messages = messages + ?5 WHERE {BLOCK} RETURNING messages"
         ))?
-        .query_row(&[level, instant, message_id, message_row, (":more", &more)], |row| row.get(0))
+        .query_row((level, instant, message_id, row, more), |row| row.get(0))
 }
 
 /// Has a block whose first entry was removed start at the next one, or end if it was the last.
@@ -141,19 +130,19 @@ fn move_start(connection: &Connection, level: usize, start: &SortKey, left: i64)
     if left == 0 {
         connection
             .prepare_cached(&format!("DELETE FROM messages_ranks WHERE {BLOCK}"))?
-            .execute(&at(level, start))?;
+            .execute(at(level, start))?;
         return Ok(());
     }
     // The level below is in order already.
     let next = connection
         .prepare_cached(&format!(
-            "SELECT {KEY} FROM {} WHERE level = :level AND ({KEY}) > {PLACE} ORDER BY {KEY} LIMIT 1",
+            "SELECT {KEY} FROM {} WHERE level = ?1 AND ({KEY}) > {PLACE} ORDER BY {KEY} LIMIT 1",
             parts(level)
         ))?
-        .query_row(&at(level.saturating_sub(1), start), |row| sort_key(row, 0))?;
+        .query_row(at(level.saturating_sub(1), start), |row| sort_key(row, 0))?;
     connection
         .prepare_cached(&format!("UPDATE messages_ranks SET ({KEY}) = {END} WHERE {BLOCK}"))?
-        .execute(&between(level, start, &next))?;
+        .execute(between(level, start, &next))?;
     Ok(())
 }
 
@@ -167,13 +156,13 @@ fn split(
     let end = if next.is_some() { format!("AND ({KEY}) < {END}") } else { String::new() };
     let mut parts = connection.prepare_cached(&format!(
         "SELECT {KEY}, messages FROM {} \
-         WHERE level = :level AND ({KEY}) >= {PLACE} {end} ORDER BY {KEY}",
+         WHERE level = ?1 AND ({KEY}) >= {PLACE} {end} ORDER BY {KEY}",
         parts(level)
     ))?;
     let below = level.saturating_sub(1);
     let mut parts = match next {
-        Some(next) => parts.query(&between(below, block, next))?,
-        None => parts.query(&at(below, block))?,
+        Some(next) => parts.query(between(below, block, next))?,
+        None => parts.query(at(below, block))?,
     };
     let mut pieces = vec![(block.clone(), 0)];
     while let Some(part) = parts.next()? {
@@ -188,11 +177,11 @@ fn split(
     }
     let mut put = connection.prepare_cached(&format!(
         "INSERT OR REPLACE INTO messages_ranks (level, {KEY}, messages) \
-         VALUES (:level, :instant, :message_id, :message_row, :messages)"
+         VALUES (?1, ?2, ?3, ?4, ?5)"
     ))?;
     for (start, messages) in pieces {
-        let [level, instant, message_id, message_row] = at(level, &start);
-        put.execute(&[level, instant, message_id, message_row, (":messages", &messages)])?;
+        let (level, instant, message_id, row) = at(level, &start);
+        put.execute((level, instant, message_id, row, messages))?;
     }
     Ok(())
 }
@@ -201,19 +190,19 @@ fn split(
 fn block_of(connection: &Connection, level: usize, place: &SortKey) -> rusqlite::Result<SortKey> {
     connection
         .prepare_cached(&format!(
-            "SELECT {KEY} FROM messages_ranks WHERE level = :level AND ({KEY}) <= {PLACE} \
+            "SELECT {KEY} FROM messages_ranks WHERE level = ?1 AND ({KEY}) <= {PLACE} \
              ORDER BY instant DESC, message_id DESC, message_row DESC LIMIT 1"
         ))?
-        .query_row(&at(level, place), |row| sort_key(row, 0))
+        .query_row(at(level, place), |row| sort_key(row, 0))
 }
 
 /// Where the next block behind `place` starts.
 fn block_after(connection: &Connection, level: usize, place: &SortKey) -> rusqlite::Result<Option<SortKey>> {
     connection
         .prepare_cached(&format!(
-            "SELECT {KEY} FROM messages_ranks WHERE level = :level AND ({KEY}) > {PLACE} ORDER BY {KEY} LIMIT 1"
+            "SELECT {KEY} FROM messages_ranks WHERE level = ?1 AND ({KEY}) > {PLACE} ORDER BY {KEY} LIMIT 1"
         ))?
-        .query_row(&at(level, place), |row| sort_key(row, 0))
+        .query_row(at(level, place), |row| sort_key(row, 0))
         .optional()
 }
 
@@ -223,8 +212,8 @@ fn sum(connection: &Connection, level: usize, start: &SortKey, end: &SortKey) ->
     let sum: i64 = connection
         .prepare_cached(&format!(
             "SELECT ifnull(SUM(messages), 0) FROM messages_ranks \
-             WHERE level = :level AND ({KEY}) >= {PLACE} AND ({KEY}) < {END}"
+             WHERE level = ?1 AND ({KEY}) >= {PLACE} AND ({KEY}) < {END}"
         ))?
-        .query_row(&between(level, start, end), |row| row.get(0))?;
+        .query_row(between(level, start, end), |row| row.get(0))?;
     Ok(sum.unsigned_abs())
 }

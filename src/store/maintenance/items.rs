@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use super::deletion::Target;
 use crate::store::database::migrations::has_items;
 use crate::store::write::tombstones;
-use crate::whatsapp::{Mapping, is_sent_by, map_again, names};
+use crate::whatsapp::{Mapping, has_content, is_sent_by, map_again, names};
 
 /// Items that are looked at in one go, some hundred KiB; one can be as large as a body.
 const ITEMS_SCAN: usize = 256;
@@ -33,8 +33,9 @@ pub(super) fn find(
         through = Some(item);
         let original = row.get_ref(3)?.as_bytes_or_null()?.unwrap_or_default();
         // What an erasure that was cut short has overwritten names nobody any more.
-        if is_overwritten(original) || people.iter().any(|person| names(original, person)) {
-            found.push(ErasableItem(item, [row.get(1)?, row.get(2)?]));
+        let key: [Vec<u8>; 2] = [row.get(1)?, row.get(2)?];
+        if is_overwritten(original, &key[1]) || people.iter().any(|person| names(original, person)) {
+            found.push(ErasableItem(item, key));
         }
     }
     Ok(through.map(|through| (found, through)))
@@ -83,8 +84,8 @@ pub(super) fn last(connection: &Connection) -> rusqlite::Result<Option<i64>> {
 }
 
 /// Whether [`overwrite`] has been here.
-pub(super) fn is_overwritten(original: &[u8]) -> bool {
-    !original.is_empty() && original.iter().all(|byte| *byte == 0)
+pub(super) fn is_overwritten(original: &[u8], content: &[u8]) -> bool {
+    original.iter().all(|byte| *byte == 0) && !has_content(original, content)
 }
 
 /// Overwrites items where they stand, as texts are ([`super::deletion`]). To be called in a transaction.

@@ -10,6 +10,7 @@
 
 pub mod age;
 pub(super) mod due;
+mod removal;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,7 +25,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 
 use super::{deletion, items};
-use crate::limits::{BUSY_WEBHOOKS, CHANGES_POLL, EXPIRY_INTERVAL, REMOVAL_SLICE};
+use crate::limits::{BUSY_WEBHOOKS, CHANGES_POLL};
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
 use crate::mutex::lock;
@@ -40,7 +41,7 @@ use crate::store::write::tombstones;
 use crate::store::write::writer::Jobs;
 use crate::timestamp::InstantKey;
 use age::{Calendar, ExpiredMessage};
-use due::ClockVerdict;
+use due::{ClockVerdict, EXPIRY_INTERVAL};
 
 /// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
 /// as a full batch of new ones does; a webhook never waits for more than one.
@@ -55,8 +56,6 @@ const EXPIRY_INDEX_PATIENCE: Duration = Duration::from_secs(1);
 /// How often the service looks whether a look for old messages is due, and at changes that the index knows. A change is
 /// removed at the second look, so that the disk has most likely taken the index in.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the tombstone of a message stays. Senders try again for up to seven days.
-const TOMBSTONES_STAY: Duration = Duration::from_secs(8 * 86_400);
 /// How often tombstones are gone through for those that have stayed for longer.
 const TOMBSTONES_INTERVAL: Duration = Duration::from_secs(86_400);
 
@@ -332,11 +331,6 @@ impl RetentionLoop {
         Ok(done)
     }
 
-    /// The last change that the index takes account of; `None` while there is no index.
-    fn changes_known_to_index(&self) -> Option<i64> {
-        self.parts.epochs.current().index.map(|index| index.changes_through)
-    }
-
     fn wait_for_index(&self, messages: &Connection) -> Result<(), StoreError> {
         let began = Instant::now();
         while began.elapsed() < EXPIRY_INDEX_PATIENCE
@@ -344,43 +338,6 @@ impl RetentionLoop {
             && changes::are_pending(messages, &Watermarks { changes_through, ..Watermarks::default() })?
         {
             thread::sleep(CHANGES_POLL);
-        }
-        Ok(())
-    }
-
-    /// Removes changes that the index has known for a while.
-    fn remove_changes(&mut self) -> Result<(), StoreError> {
-        if self.known.is_some_and(|(_, since)| since.elapsed() < RETENTION_INTERVAL) {
-            return Ok(());
-        }
-        let known = self.changes_known_to_index();
-        let through = match known {
-            Some(_) => self.known.map_or(0, |(through, _)| through),
-            None => changes::too_many(&*self.messages()?)?.unwrap_or(0),
-        };
-        while self.removed < through && !self.stopping {
-            let remove = move |connection: &Connection| changes::remove(connection, through, REMOVAL_SLICE);
-            if !self.slice(EXPIRY_REST, remove)? {
-                self.removed = through;
-            }
-        }
-        self.known = known.map(|through| (through, Instant::now()));
-        Ok(())
-    }
-
-    /// Removes the tombstones that have stayed for long enough.
-    fn remove_tombstones(&mut self) -> Result<(), StoreError> {
-        let connection = self.messages()?;
-        let before = self.now.saturating_sub(TOMBSTONES_STAY.as_secs() as i64);
-        let mut after = Vec::new();
-        while !self.pause(Duration::ZERO)
-            && let Some(stretch) = tombstones::stretch(&connection, after, before)?
-        {
-            after = stretch.through.clone();
-            if stretch.old > 0 {
-                let remove = move |connection: &Connection| tombstones::remove(connection, &stretch, before);
-                self.slice(EXPIRY_REST, remove)?;
-            }
         }
         Ok(())
     }

@@ -5,11 +5,14 @@ mod model;
 
 use crate::filter::PageQuery;
 use crate::folding::Needle;
-use crate::limits::{KEPT_MATCHES, ORDER_SLICE, RANK_BLOCKS, WALKED_OFFSET};
+use crate::limits::ORDER_SLICE;
 use crate::sort_key::{MessageId, SortKey};
 use crate::store::database::sort_columns;
+use crate::store::index::rank::RANK_BLOCKS;
 use crate::store::index::{Watermarks, changes, rank};
 use crate::store::read::Snapshot;
+use crate::store::read::page::WALKED_OFFSET;
+use crate::store::read::search::KEPT_MATCHES;
 use crate::timestamp::parse_instant;
 use bench::Bench;
 use model::Model;

@@ -12,7 +12,7 @@ mod pool;
 mod pooled_connection;
 pub mod queries;
 mod query_activity;
-mod search;
+pub mod search;
 pub mod selection;
 pub mod stats;
 mod total;

@@ -14,12 +14,17 @@ use super::selection::{Selection, Source, Window};
 use super::total::{self, in_tail};
 use crate::cursor::{Cursor, LongPlace};
 use crate::filter::{Filter, PageQuery};
-use crate::limits::{MAX_SORTED, WALKED_OFFSET};
 use crate::sort_key::SortKey;
 use crate::store::database::column::text;
 use crate::store::database::sort_columns::{self, KEY, sort_key};
 use crate::store::error::StoreError;
 use crate::store::index::{self, rank};
+
+/// An `offset` up to this is walked; a larger one is worth finding its place.
+pub const WALKED_OFFSET: i64 = 1000;
+/// Places sorted in memory for one page, some 15 MB. Deeper pages are walked to; where the index is not
+/// to be had for that yet, they are answered 503.
+pub(super) const MAX_SORTED: u64 = 100_000;
 
 /// A message as it was stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,17 +7,22 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::Snapshot;
+use super::page::MAX_SORTED;
 use super::selection::{Selection, Source, Window};
 use super::total;
 use crate::filter::Filter;
 use crate::folding::Needle;
-use crate::limits::{KEPT_MATCHES, MAX_SORTED, PROPOSED_SHARE};
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::sort_key;
 use crate::store::error::StoreError;
 use crate::store::index::first_behind;
 use crate::store::index::search::Question;
 
+/// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
+pub const KEPT_MATCHES: usize = 4096;
+/// Looking a row up takes as long as reading some of them in a row. Where more than one in so many
+/// would be looked up, the whole table is read.
+const PROPOSED_SHARE: u64 = 16;
 /// So few proposed rows are looked up however small the table is: to read even a small one takes as long.
 const FEW_PROPOSED_ROWS: u64 = 32;
 

@@ -1,12 +1,15 @@
 //! The lag of a message, `created_at − ts`, tells what comes late or whose clock is wrong.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::limits::CLOCK_TOLERANCE;
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::timestamp::unix_millis;
+
+/// A `ts` that lies so far ahead of this machine's clock means that one of the two is wrong: hosts that
+/// keep their time by NTP differ by less than a second.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
 
 /// Counts the messages that a batch has created. One that is sent again says nothing of any clock.
 pub(super) fn observe(metrics: &Metrics, created: &[&Message], stored_at: SystemTime) {
@@ -26,7 +29,6 @@ pub(super) fn observe(metrics: &Metrics, created: &[&Message], stored_at: System
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn what_is_ahead_counts_apart() {

@@ -61,11 +61,11 @@ fn find(connection: &Connection) -> rusqlite::Result<Found> {
         let mapping: String = row.get(1)?;
         let message_id = row.get_ref(2)?.as_bytes_or_null()?;
         let original = row.get_ref(3)?.as_bytes_or_null()?.unwrap_or_default();
-        if items::is_overwritten(original) {
+        let content: Vec<u8> = row.get(4)?;
+        if items::is_overwritten(original, &content) {
             is_any_overwritten = true;
             continue;
         }
-        let content: Vec<u8> = row.get(4)?;
         let fault = match (mapping.as_str(), message_id) {
             _ if !whatsapp::has_content(original, &content) => Some("it is damaged: it is not what came"),
             ("mapped", Some(id)) => {

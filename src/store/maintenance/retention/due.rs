@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 
 use crate::clock::write_rfc3339;
-use crate::limits::EXPIRY_INTERVAL;
 
+/// How often the service looks for messages that are too old. The setting is in days.
+pub(super) const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 /// How far past the last look a clock may be that is trusted at once, and how long deletion waits otherwise:
 /// time enough for somebody to read the log and to put the clock right.
 const DAY: i64 = 86_400;
