@@ -27,6 +27,7 @@ mod page_whatsapp;
 mod post_targets;
 mod postgres;
 mod postgres_questions;
+mod postgres_recipes;
 mod postgres_trouble;
 mod prometheus;
 mod proxies;

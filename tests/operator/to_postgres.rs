@@ -236,7 +236,7 @@ fn many_followers_make_the_table_at_once_and_put_the_same_ids_in_different_order
             ids.reverse();
         }
         // Of some of them every message has to be mapped, which is another way through.
-        let text = if follower % 3 == 0 { "\u{0}" } else { "Hello" };
+        let text = if follower.is_multiple_of(3) { "\u{0}" } else { "Hello" };
         ids.iter().map(|id| line(&format!("{round} {id}"), &json!({"text": text}))).collect::<String>()
     };
     for round in 0..5 {
