@@ -76,7 +76,7 @@ fn recipe(language: &str, receivers: [u16; 2]) -> String {
 }
 
 /// A certificate for localhost, its key in another file.
-fn self_signed(folder: &Path) -> [PathBuf; 2] {
+pub(crate) fn self_signed(folder: &Path) -> [PathBuf; 2] {
     let files = ["fullchain.pem", "privkey.pem"].map(|name| folder.join(name));
     let [certificate, key] = files.each_ref().map(|path| path.display().to_string());
     let new =

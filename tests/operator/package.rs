@@ -89,10 +89,18 @@ fn it_brings_what_watches_the_service_and_each_file_names_the_others_where_they_
     let root = package.unpack();
     let examples = "/usr/share/doc/lyftr-webhook/examples";
     let shared = "/usr/share/lyftr-webhook";
-    for name in ["alerts.yaml", "dashboard.json", "logs.md", "postgres.md", "prometheus.yaml", "proxies.md"] {
+    for name in [
+        "alerts.yaml",
+        "dashboard.json",
+        "logs.md",
+        "nats.md",
+        "postgres.md",
+        "prometheus.yaml",
+        "proxies.md",
+    ] {
         let text = fs::read_to_string(root.join(&examples[1..]).join(name)).unwrap();
         let mut expected = read(&format!("scripts/{name}"));
-        for file in ["to-postgres", "postgres-questions.sql"] {
+        for file in ["to-nats", "to-postgres", "postgres-questions.sql"] {
             assert!(root.join(&shared[1..]).join(file).is_file(), "{file}");
             expected = expected.replace(&format!("scripts/{file}"), &format!("{shared}/{file}"));
         }
@@ -120,6 +128,14 @@ fn the_script_that_loads_postgresql_runs_from_the_package() {
     let script = package.unpack().join("usr/share/lyftr-webhook/to-postgres");
     let usage = succeeded(&run(script.to_str().expect("a path in UTF-8"), &["--help"]));
     assert!(usage.starts_with("usage: lyftr-webhook follow --batch 500 --exec to-postgres"), "{usage}");
+}
+
+#[test]
+fn the_script_that_publishes_to_nats_runs_from_the_package() {
+    let Some(package) = Package::new() else { return };
+    let script = package.unpack().join("usr/share/lyftr-webhook/to-nats");
+    let usage = succeeded(&run(script.to_str().expect("a path in UTF-8"), &["--help"]));
+    assert!(usage.starts_with("usage: lyftr-webhook follow "), "{usage}");
 }
 
 #[test]

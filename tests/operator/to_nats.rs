@@ -13,15 +13,20 @@ use crate::setup::Setup;
 use crate::skip::has;
 
 /// `follow --exec scripts/to-nats` at work.
-struct Follower {
+pub(crate) struct Follower {
     child: Child,
-    stderr: Lines,
+    pub(crate) stderr: Lines,
     /// Its folder, with its state.
     _setup: Setup,
 }
 
 impl Follower {
-    fn start(service: &Service, server: &NatsServer, variables: &[(&str, &str)], options: &[&str]) -> Self {
+    pub(crate) fn start(
+        service: &Service,
+        server: &NatsServer,
+        variables: &[(&str, &str)],
+        options: &[&str],
+    ) -> Self {
         let mut setup = Setup::new().with("NATS_URL", &server.url()).with("RECEIVER", "one");
         for (name, value) in variables {
             setup = setup.with(name, value);
@@ -38,7 +43,7 @@ impl Follower {
 
     /// Waits until the stream has so many messages.
     #[track_caller]
-    fn fills(&self, server: &NatsServer, count: usize) {
+    pub(crate) fn fills(&self, server: &NatsServer, count: usize) {
         eventually(&format!("the stream has {count} messages"), || {
             let answer = server.ask("STREAM.INFO.messages", &json!({}));
             (answer["state"]["messages"] == count).then_some(())
