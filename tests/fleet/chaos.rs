@@ -15,7 +15,7 @@ use crate::machine::{Machine, switch_on};
 use crate::proxy::Proxy;
 use crate::receiver::{Engines, Receiver};
 use crate::schedule::{Event, schedule};
-use crate::senders::{Sender, Sent, send_until};
+use crate::senders::{Pace, Sender, Sent, send_until};
 use crate::verdict;
 
 /// Without a setting, for a run among others.
@@ -36,9 +36,9 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Everything but the followers.
-    pub(crate) fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path, disk: fn(&Path) -> Disk) -> Self {
         switch_on();
-        let disk = |name: &str| Disk::mount(&folder.join(name));
+        let disk = |name: &str| disk(&folder.join(name));
         let (postgres, nats) = (Postgres::new(disk("postgres")), Nats::new(disk("nats")));
         let engines = Engines { postgres: postgres.machine.address.clone(), nats: nats.address() };
         let receivers = (0..RECEIVERS)
@@ -161,14 +161,14 @@ impl Fleet {
         let began = Instant::now();
         eventually("every follower has caught up", || {
             self.revive();
-            let lags: Vec<_> = self.receivers.iter().map(Receiver::lag).collect();
+            let lags: Vec<_> =
+                self.receivers.iter().map(|receiver| SINKS.map(|sink| receiver.lag_of(sink))).collect();
             if began.elapsed() > CATCHING_UP {
-                let told: Vec<_> =
-                    self.receivers.iter().map(|receiver| receiver.told().split_off(0)).collect();
+                let told: Vec<_> = self.receivers.iter().map(Receiver::told).collect();
                 let last = told.iter().map(|lines| lines[lines.len().saturating_sub(6)..].join("\n"));
                 panic!("the followers are behind by {lags:?}:\n{}", last.collect::<Vec<_>>().join("\n"));
             }
-            lags.iter().all(|lag| *lag == Some([0.0, 0.0])).then_some(())
+            lags.iter().all(|lag| *lag == [Some(0.0); 2]).then_some(())
         });
         began.elapsed()
     }
@@ -187,12 +187,12 @@ fn whatever_fails_in_turn_each_acknowledged_message_is_in_postgresql_and_in_the_
     let (seed, seconds) =
         (setting("FLEET_SEED").unwrap_or_else(clock), setting("FLEET_SECONDS").unwrap_or(SECONDS));
     eprintln!("fleet: seed {seed}, {seconds} s");
-    let mut fleet = Fleet::start(&folder);
+    let mut fleet = Fleet::start(&folder, Disk::mount);
     fleet.follow();
     let (stop, acknowledged) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (sent, twins) = thread::scope(|scope| {
         let stops = SetOnDrop(&stop);
-        let senders = scope.spawn(|| send_until(&stop, &acknowledged, seed));
+        let senders = scope.spawn(|| send_until(&stop, &acknowledged, "s", Pace::Moderate(seed)));
         eventually("messages are acknowledged", || (acknowledged.load(SeqCst) > 100).then_some(()));
         let twins = fleet.suffer(&schedule(seed, Duration::from_secs(seconds)));
         drop(stops);

@@ -1,6 +1,7 @@
 //! A disk in memory, which fills up and has room again.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +20,13 @@ impl Disk {
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", &options, "none"]).arg(folder).status();
         assert!(mounted.expect("the machine has mount").success());
+        Self { folder: folder.to_owned() }
+    }
+
+    /// A part of the disk on which this machine has its temporary files. It cannot be filled.
+    pub(crate) fn folder(folder: &Path) -> Self {
+        fs::create_dir(folder).expect("the folder is the test's");
+        fs::set_permissions(folder, Permissions::from_mode(0o777)).expect("the folder is the test's");
         Self { folder: folder.to_owned() }
     }
 

@@ -17,6 +17,7 @@ mod proxy;
 #[allow(dead_code, reason = "another suite uses the rest")]
 #[path = "../load/random.rs"]
 mod random;
+mod rates;
 mod receiver;
 #[allow(dead_code, reason = "another suite uses the rest")]
 #[path = "../operator/recipes.rs"]

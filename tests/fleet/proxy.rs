@@ -53,6 +53,10 @@ impl Proxy {
         Address::Tcp(format!("{HOME}:{PORT}"))
     }
 
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     pub(crate) fn start(&mut self) {
         let mut command = Command::new("haproxy");
         command.arg("-f").arg(&self.configuration).stdin(Stdio::null());

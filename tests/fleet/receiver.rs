@@ -43,7 +43,9 @@ enum Life {
 struct Follower {
     sink: Sink,
     /// `None` while it is killed.
-    process: Option<(Child, Lines)>,
+    process: Option<Child>,
+    /// What it had to tell, in each of its lives.
+    told: Vec<Lines>,
 }
 
 impl Receiver {
@@ -54,7 +56,7 @@ impl Receiver {
         let setup = setup.with("LOG_LEVEL", "ERROR").with("TRUSTED_PROXIES", crate::machine::HOME);
         let setup = setup.with("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").through_shell(machine.script());
         let setup = setup.without_stdout();
-        let followers = SINKS.map(|sink| Follower { sink, process: None }).into();
+        let followers = SINKS.map(|sink| Follower { sink, process: None, told: Vec::new() }).into();
         let mut receiver =
             Self { machine, disk, engines: engines.clone(), life: Life::Down(setup), followers };
         receiver.start();
@@ -63,6 +65,13 @@ impl Receiver {
 
     pub(crate) fn address(&self) -> Address {
         Address::Tcp(format!("{}:{PORT}", self.machine.address))
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match &self.life {
+            Life::Up(service) => Some(service.pid()),
+            Life::Down(_) | Life::Turning => None,
+        }
     }
 
     pub(crate) fn start(&mut self) {
@@ -100,12 +109,14 @@ impl Receiver {
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the executable starts");
         let stderr = Lines::of(child.stderr.take().expect("stderr is a pipe"));
-        self.follower(sink).process = Some((child, stderr));
+        let follower = self.follower(sink);
+        follower.process = Some(child);
+        follower.told.push(stderr);
     }
 
     /// As `kill -9` does it: its command may go on.
     pub(crate) fn stop_following(&mut self, sink: Sink) {
-        if let Some((mut child, _)) = self.follower(sink).process.take() {
+        if let Some(mut child) = self.follower(sink).process.take() {
             drop(child.kill());
             wait(&mut child);
         }
@@ -122,9 +133,10 @@ impl Receiver {
             self.start();
         }
         for sink in SINKS {
-            let Some((child, stderr)) = &mut self.follower(sink).process else { continue };
+            let follower = self.follower(sink);
+            let Some(child) = &mut follower.process else { continue };
             let Some(status) = child.try_wait().expect("a child can be waited for") else { continue };
-            let said = stderr.to_the_end();
+            let said = follower.told.last().map(Lines::to_the_end).unwrap_or_default();
             let said = said.lines().last().unwrap_or_default();
             let final_one = status.code().is_some_and(|code| FINAL.contains(&code));
             assert!(!final_one, "systemd would not start it again after {status}: {said}");
@@ -138,15 +150,12 @@ impl Receiver {
         ended
     }
 
-    /// Whether the followers have confirmed everything.
-    pub(crate) fn lag(&self) -> Option<[f64; 2]> {
+    /// How many messages a follower has not confirmed; `None` while that is not known.
+    pub(crate) fn lag_of(&self, sink: Sink) -> Option<f64> {
         let mut client = Client::try_connect(&self.address()).ok()?;
         let metrics = client.try_request("GET", "/metrics", &[], None).ok()?.text();
-        let lag = |sink: Sink| {
-            let series = format!("feed_lag_messages{{consumer=\"{}\"}} ", sink.name());
-            metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
-        };
-        Some([lag(Sink::Postgres)?, lag(Sink::Nats)?])
+        let series = format!("feed_lag_messages{{consumer=\"{}\"}} ", sink.name());
+        metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
     }
 
     /// How many messages it holds.
@@ -155,12 +164,10 @@ impl Receiver {
         stats.expect(200).json()["total_messages"].as_u64().expect("a number")
     }
 
-    /// What its followers had to tell, and how often.
+    /// What its followers had to tell, line by line.
     pub(crate) fn told(&self) -> Vec<String> {
-        let processes = self.followers.iter().filter_map(|follower| follower.process.as_ref());
-        processes
-            .flat_map(|(_, stderr)| stderr.so_far().lines().map(str::to_owned).collect::<Vec<_>>())
-            .collect()
+        let lives = self.followers.iter().flat_map(|follower| &follower.told);
+        lives.flat_map(|told| told.so_far().lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 }
 

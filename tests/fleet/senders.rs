@@ -138,26 +138,38 @@ impl Sender {
     }
 }
 
+/// How fast a sender goes on to its next message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// At once.
+    Full,
+    /// After a moment that this seed decides, so that ten minutes are no more than can be compared.
+    Moderate(u64),
+}
+
 /// Sends from many senders until it is told to stop and each has its last message acknowledged.
-pub(crate) fn send_until(stop: &AtomicBool, acknowledged: &AtomicUsize, seed: u64) -> Sent {
+pub(crate) fn send_until(stop: &AtomicBool, acknowledged: &AtomicUsize, name: &str, pace: Pace) -> Sent {
+    let send = |number: u64| {
+        let mut sender = Sender::to(crate::proxy::Proxy::address());
+        let mut random = Random::new(match pace {
+            Pace::Full => number,
+            Pace::Moderate(seed) => seed.wrapping_add(number),
+        });
+        for count in 0.. {
+            if stop.load(SeqCst) {
+                break;
+            }
+            sender.send(&format!("{name}-{number}-{count}"));
+            acknowledged.fetch_add(1, SeqCst);
+            if let Pace::Moderate(_) = pace {
+                thread::sleep(Duration::from_millis(50 + random.below(150)));
+            }
+        }
+        sender.sent
+    };
+    let send = &send;
     thread::scope(|scope| {
-        let senders: Vec<_> = (0..SENDERS)
-            .map(|number| {
-                scope.spawn(move || {
-                    let mut random = Random::new(seed.wrapping_add(number as u64));
-                    let mut sender = Sender::to(crate::proxy::Proxy::address());
-                    for count in 0.. {
-                        if stop.load(SeqCst) {
-                            break;
-                        }
-                        sender.send(&format!("s{number}-{count}"));
-                        acknowledged.fetch_add(1, SeqCst);
-                        thread::sleep(Duration::from_millis(50 + random.below(150)));
-                    }
-                    sender.sent
-                })
-            })
-            .collect();
+        let senders: Vec<_> = (0..SENDERS).map(|number| scope.spawn(move || send(number as u64))).collect();
         let mut all = Sent::default();
         for sender in senders {
             all.add(sender.join().expect("a sender does not panic"));

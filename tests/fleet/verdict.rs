@@ -1,6 +1,6 @@
 //! What was sent is compared with what arrived, and what senders saw with what they may see.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -47,6 +47,20 @@ fn differences(
     wrong
 }
 
+/// What followers had to tell, each kind of line once, and how often: whether what failed was felt.
+fn troubles(fleet: &Fleet) -> BTreeMap<String, usize> {
+    let mut troubles = BTreeMap::new();
+    for line in fleet.receivers.iter().flat_map(crate::receiver::Receiver::told) {
+        // Half a line is what a kill leaves.
+        let line: Value = serde_json::from_str(&line).unwrap_or_default();
+        let word = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        let text = format!("{} {} {}", word("event"), word("reason"), word("line"));
+        let text = text.replace(|character: char| character.is_ascii_digit(), "");
+        *troubles.entry(text.chars().take(120).collect()).or_default() += 1;
+    }
+    troubles
+}
+
 #[track_caller]
 pub(crate) fn pronounce(fleet: &Fleet, sent: &Sent, twins: &Sent, caught_up: Duration) {
     // Nobody gave up, so what was sent is what was acknowledged.
@@ -65,6 +79,10 @@ pub(crate) fn pronounce(fleet: &Fleet, sent: &Sent, twins: &Sent, caught_up: Dur
         sent.counts()
     );
     eprintln!("fleet: past HAProxy they saw {:?}", twins.counts());
+
+    for (trouble, count) in troubles(fleet) {
+        eprintln!("fleet: told {count} times: {trouble}");
+    }
 
     let rows = fleet.postgres.psql(ROWS).unwrap_or_else(|error| panic!("PostgreSQL answers: {error}"));
     // Of what COPY escapes, JSON has backslashes alone.
