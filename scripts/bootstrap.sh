@@ -87,7 +87,7 @@ need() {
 # shellcheck disable=SC2034 # read by the scripts that source this file
 test_tools='strace sqlite3 script python3 curl openssl jq git ip systemd-analyze journalctl
 	/usr/lib/systemd/systemd-journal-remote unshare dpkg-deb strip lintian mmdebstrap mandoc groff zsh fish chromium
-	buildah crun docker-compose caddy nginx haproxy prometheus promtool nats-server redis-server redis-cli
+	buildah crun docker-compose caddy nginx haproxy prometheus promtool nats-server redis-server redis-cli socat
 	psql /usr/lib/postgresql/15/bin/postgres'
 
 # want TOOL…: like need, for what a run can do without. What cannot be had within a quarter of an hour is in

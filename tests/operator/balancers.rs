@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use crate::balancer::{Balancer, caddy, haproxy, newer_caddy, nginx};
 use crate::fixtures::{SECRET, SetOnDrop, eventually, message, sign};
 use crate::http_client::Client;
+use crate::recipes::{blocks, replaced};
 use crate::service::Service;
 use crate::setup::{Setup, free_port};
 use crate::skip::has;
 use crate::stub_receiver::{Stub, StubReceiver};
+use crate::tools::run;
 
 const SENDERS: usize = 4;
 
@@ -243,6 +245,31 @@ fn behind_haproxy_two_receivers_are_one_address() {
     if has(&["haproxy", "openssl", "curl"]) {
         it_is_one_address(haproxy, 112 << 10);
     }
+}
+
+#[test]
+fn haproxy_takes_a_receiver_out_by_a_line_to_its_socket() {
+    if !has(&["haproxy", "openssl", "curl", "socat"]) {
+        return;
+    }
+    let ports = [free_port(), free_port()];
+    let [one, two] = ports.map(|port| receiver(port).start());
+    let balancer = haproxy(ports);
+    both_are_back(&balancer, &[&one, &two]);
+    let line = blocks("scripts/proxies.md", "sh").concat();
+    let socket = balancer.folder.path().join("admin.sock").display().to_string();
+    let line = replaced(&line, "/run/haproxy/admin.sock", &socket);
+    let tell = |line: &str| {
+        let told = run("sh", &["-c", line]);
+        assert!(told.status.success() && told.stdout.trim_ascii().is_empty(), "{told:?}");
+    };
+    tell(&line);
+    let before = one.results("created");
+    let (seen, ()) = senders(&balancer, |answered| so_many_more(answered, 100));
+    all_is_taken("one is drained", &seen, &[&one, &two]);
+    assert!((one.results("created") - before).abs() < 0.5, "it was sent messages");
+    tell(&replaced(&line, "drain", "ready"));
+    both_are_back(&balancer, &[&one, &two]);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::fixtures::eventually;
+use crate::fixtures::{eventually, signal};
 use crate::output::Lines;
+use crate::setup::wait;
 
 /// Killed when it is dropped.
 #[derive(Debug)]
@@ -34,6 +35,13 @@ impl Daemon {
             }
             look()
         })
+    }
+
+    /// Sends it a signal, and waits for its end.
+    #[track_caller]
+    pub(crate) fn end(mut self, name: &str) {
+        signal(self.child.id(), name);
+        wait(&mut self.child);
     }
 }
 

@@ -27,6 +27,10 @@ mod page_reach;
 mod page_trust;
 mod page_whatsapp;
 mod post_targets;
+mod postgres;
+mod postgres_questions;
+mod postgres_recipes;
+mod postgres_trouble;
 mod prometheus;
 mod proxies;
 mod recipes;
@@ -42,6 +46,7 @@ mod to_nats_odd;
 mod to_nats_recipes;
 mod to_nats_refusals;
 mod to_nats_trust;
+mod to_postgres;
 mod tools;
 mod whatsapp_libraries;
 

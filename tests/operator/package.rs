@@ -88,9 +88,23 @@ fn it_brings_what_watches_the_service_and_each_file_names_the_others_where_they_
     let Some(package) = Package::new() else { return };
     let root = package.unpack();
     let examples = "/usr/share/doc/lyftr-webhook/examples";
-    for name in ["alerts.yaml", "dashboard.json", "logs.md", "nats.md", "prometheus.yaml", "proxies.md"] {
+    let shared = "/usr/share/lyftr-webhook";
+    for name in [
+        "alerts.yaml",
+        "dashboard.json",
+        "logs.md",
+        "nats.md",
+        "postgres.md",
+        "prometheus.yaml",
+        "proxies.md",
+    ] {
         let text = fs::read_to_string(root.join(&examples[1..]).join(name)).unwrap();
-        assert_eq!(text, read(&format!("scripts/{name}")).replace("scripts/", &format!("{examples}/")));
+        let mut expected = read(&format!("scripts/{name}"));
+        for file in ["to-nats", "to-postgres", "postgres-questions.sql"] {
+            assert!(root.join(&shared[1..]).join(file).is_file(), "{file}");
+            expected = expected.replace(&format!("scripts/{file}"), &format!("{shared}/{file}"));
+        }
+        assert_eq!(text, expected.replace("scripts/", &format!("{examples}/")));
         for rest in text.split(&format!("{examples}/")).skip(1) {
             let other: String =
                 rest.chars().take_while(|at| at.is_ascii_alphanumeric() || *at == '.').collect();
@@ -106,6 +120,14 @@ fn the_script_that_plays_meta_runs_from_the_package() {
     let script = package.unpack().join("usr/share/doc/lyftr-webhook/examples/whatsapp-sample");
     let usage = succeeded(&run(script.to_str().expect("a path in UTF-8"), &["--help"]));
     assert!(usage.starts_with("usage: whatsapp-sample "), "{usage}");
+}
+
+#[test]
+fn the_script_that_loads_postgresql_runs_from_the_package() {
+    let Some(package) = Package::new() else { return };
+    let script = package.unpack().join("usr/share/lyftr-webhook/to-postgres");
+    let usage = succeeded(&run(script.to_str().expect("a path in UTF-8"), &["--help"]));
+    assert!(usage.starts_with("usage: lyftr-webhook follow --batch 500 --exec to-postgres"), "{usage}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ fn send(service: &Service) {
     }
     service.post_bytes(&[b' '; 65_537]).expect(413);
     service.get("/whatsapp").expect(403);
+    let token = format!("Bearer {TOKEN}");
+    service.request("GET", "/feed?consumer=orders", &[("Authorization", &token)]).expect(200);
     // A database that is away: nothing can be stored until it is back.
     let (here, away) = (service.path("app.db"), service.path("away.db"));
     fs::rename(&here, &away).expect("the folder is ours");
