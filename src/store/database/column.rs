@@ -5,7 +5,7 @@ use rusqlite::types::ValueRef;
 
 /// A column as text. Files of earlier implementations may hold anything; what is no text is shown
 /// as SQLite would write it.
-pub(in crate::store) fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+pub fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Null => None,
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),

@@ -7,32 +7,32 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::OpenFlags;
 
-pub(in crate::store) use crate::file::{FileId, file_id, folder_of, open_regular};
+pub use crate::file::{FileId, file_id, folder_of, open_regular};
 pub(super) use crate::file::{id_of, sync_folder};
 
 /// For a connection that may write. Never creates: a file that vanishes while the service runs must not
 /// be replaced by an empty one. Follows no link: the path was resolved ([`super::database_path::DatabasePath`]).
-pub(in crate::store) const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
+pub const READ_WRITE: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE
     .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
     .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 /// For a connection that changes nothing.
-pub(in crate::store) const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
+pub const READ_ONLY: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
     .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
     .union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 
-pub(in crate::store) fn wal_path(path: &Path) -> PathBuf {
+pub fn wal_path(path: &Path) -> PathBuf {
     with_suffix(path, "-wal")
 }
 
 /// A file that belongs to the database, or comes from it: its name and something more.
-pub(in crate::store) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
 /// Makes a folder and those above it, each of which has its name also after a power cut.
-pub(in crate::store) fn make_folder(folder: &Path) -> io::Result<()> {
+pub fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -47,7 +47,7 @@ pub(in crate::store) fn make_folder(folder: &Path) -> io::Result<()> {
 
 /// Whom a file beside a database has to belong to, so that the service's user can open it whoever was the
 /// first to make it: the owner of the database, or, before there is one, of the folder.
-pub(in crate::store) fn owner_of(database: &Path) -> io::Result<(u32, u32)> {
+pub fn owner_of(database: &Path) -> io::Result<(u32, u32)> {
     let of = fs::symlink_metadata(database).or_else(|_| fs::metadata(folder_of(database)))?;
     Ok((of.uid(), of.gid()))
 }

@@ -16,7 +16,7 @@ use crate::url::percent_encode;
 
 /// A state of the database in which nothing is in its log. Another one has another stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::store) struct Stamp {
+pub struct Stamp {
     file: FileId,
     bytes: u64,
     written: (i64, i64),
@@ -40,7 +40,7 @@ impl Stamp {
     }
 
     /// Nobody has written to the database since.
-    pub(in crate::store) fn is_still_of(&self, path: &Path) -> bool {
+    pub fn is_still_of(&self, path: &Path) -> bool {
         Self::of(path).as_ref() == Some(self)
     }
 }

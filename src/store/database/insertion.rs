@@ -12,7 +12,7 @@ pub enum Inserted {
 }
 
 /// A message that is there already stays as it is, whichever of several unique indexes says so.
-pub(in crate::store) const INSERT: &str = "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
+pub const INSERT: &str = "INSERT INTO messages (message_id, from_msisdn, to_msisdn, ts, text, created_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
 
 /// The same under a number of our own.
@@ -24,20 +24,20 @@ const FIND: &str = "SELECT EXISTS (SELECT 1 FROM messages \
      WHERE message_id = ?1 AND CAST(message_id AS BLOB) = CAST(?1 AS BLOB))";
 
 /// The values of a row, in the order of [`INSERT`].
-pub(in crate::store) struct Row<'a> {
-    pub(in crate::store) message_id: &'a str,
-    pub(in crate::store) from: &'a str,
-    pub(in crate::store) to: &'a str,
-    pub(in crate::store) ts: &'a str,
-    pub(in crate::store) text: Option<&'a str>,
-    pub(in crate::store) created_at: &'a str,
+pub struct Row<'a> {
+    pub message_id: &'a str,
+    pub from: &'a str,
+    pub to: &'a str,
+    pub ts: &'a str,
+    pub text: Option<&'a str>,
+    pub created_at: &'a str,
 }
 
 /// By the statement [`INSERT`], or under a number of our own, which is rare.
 ///
 /// That nothing was inserted does not say that the row is there: a constraint or a trigger of somebody
 /// else's can ignore an insert. Then it is an error like any other constraint.
-pub(in crate::store) fn insert_row(
+pub fn insert_row(
     connection: &Connection,
     insert: &mut Statement<'_>,
     row: &Row<'_>,
@@ -60,7 +60,7 @@ pub(in crate::store) fn insert_row(
 
 /// The error of a statement that SQLite has ignored without saying why, as a trigger can have it do, or a
 /// constraint's own conflict clause.
-pub(in crate::store) fn ignored(what: &str) -> Error {
+pub fn ignored(what: &str) -> Error {
     let error = ffi::Error { code: ErrorCode::ConstraintViolation, extended_code: ffi::SQLITE_CONSTRAINT };
     Error::SqliteFailure(
         error,

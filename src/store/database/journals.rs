@@ -17,7 +17,7 @@ use super::temporary::COMPANIONS;
 const WAL_HEADER: u64 = 32;
 
 /// Fails if something that is no file has a name that SQLite would open: it would wait for a pipe for ever.
-pub(in crate::store) fn are_regular(database: &Path) -> Result<(), OpenError> {
+pub fn are_regular(database: &Path) -> Result<(), OpenError> {
     let files = [database.to_owned(), with_suffix(database, "-index")];
     for path in files.iter().flat_map(|file| COMPANIONS.map(|suffix| with_suffix(file, suffix))) {
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
@@ -33,7 +33,7 @@ pub(in crate::store) fn are_regular(database: &Path) -> Result<(), OpenError> {
 }
 
 /// Fails if there is no database, but a log of one: it would be taken for that of a new file.
-pub(in crate::store) fn none_without_a_database(database: &Path) -> Result<(), OpenError> {
+pub fn none_without_a_database(database: &Path) -> Result<(), OpenError> {
     are_regular(database)?;
     match full(database).map_err(|error| unreadable(database, &error))? {
         // Looked at last: another process that creates a database does so before it has a log.
@@ -50,7 +50,7 @@ pub(in crate::store) fn none_without_a_database(database: &Path) -> Result<(), O
 /// Moves what the database at `target` has in its logs into its file, so that no log of the one stays
 /// beside another that takes its place. SQLite removes a log that is all in the file; an empty one does no harm.
 /// [`OpenError::InUse`] if somebody is using it.
-pub(in crate::store) fn checkpoint_and_remove(target: &Path) -> Result<(), OpenError> {
+pub fn checkpoint_and_remove(target: &Path) -> Result<(), OpenError> {
     none_without_a_database(target)?;
     let logs = [wal_path(target), journal_path(target)];
     if file_id(target).is_none() || logs.iter().all(|log| file_id(log).is_none()) {

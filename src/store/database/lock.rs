@@ -31,17 +31,17 @@ const CREATION_PATIENCE: Duration = Duration::from_secs(3);
 const CREATION_POLL: Duration = Duration::from_millis(5);
 
 /// Held until it is dropped, or the process ends.
-pub(in crate::store) struct Lock {
+pub struct Lock {
     file: File,
 }
 
 /// As long as it is there, and its process lives, a running service is asked to keep queries back.
-pub(in crate::store) struct Asking<'a>(&'a File);
+pub struct Asking<'a>(&'a File);
 
 impl Lock {
     /// Asks a running service for a moment without queries. It gives it soon, for some seconds at most.
     /// `None` while another process asks.
-    pub(in crate::store) fn ask_for_a_moment(&self) -> Option<Asking<'_>> {
+    pub fn ask_for_a_moment(&self) -> Option<Asking<'_>> {
         fcntl_lock(&self.file, FlockOperation::NonBlockingLockExclusive).ok()?;
         Some(Asking(&self.file))
     }
@@ -54,7 +54,7 @@ impl Drop for Asking<'_> {
 }
 
 /// True while another process asks for a moment without queries.
-pub(in crate::store) fn is_asked(database: &Path) -> bool {
+pub fn is_asked(database: &Path) -> bool {
     // Opened anew, because a lock file of an earlier time may have been replaced by whoever moved things about.
     // None of this process is lost when it is closed again: the service never asks.
     let Ok(file) = open_regular(&with_suffix(database, "-lock")) else {
@@ -74,13 +74,13 @@ pub(super) fn turn_in(folder: &Path) -> Option<Lock> {
 }
 
 /// For a process that is going to commit to the database. Any number of them may.
-pub(in crate::store) fn shared(database: &Path) -> Result<Lock, OpenError> {
+pub fn shared(database: &Path) -> Result<Lock, OpenError> {
     within_patience(|| take(database, File::try_lock_shared))?.ok_or_else(|| being_replaced(database))
 }
 
 /// For a process that only reads the database: it makes no lock where there is none, and goes without
 /// where it may not open it.
-pub(in crate::store) fn shared_if_there(database: &Path) -> Result<Option<Lock>, OpenError> {
+pub fn shared_if_there(database: &Path) -> Result<Option<Lock>, OpenError> {
     let Ok(file) = open_regular(&with_suffix(database, "-lock")) else {
         return Ok(None);
     };
@@ -108,7 +108,7 @@ pub(super) fn to_create(database: &Path) -> Result<Option<Lock>, OpenError> {
 }
 
 /// For a process that is going to replace the database: nobody may have it open.
-pub(in crate::store) fn alone(database: &Path) -> Result<Lock, OpenError> {
+pub fn alone(database: &Path) -> Result<Lock, OpenError> {
     let lock = take(database, File::try_lock)?.ok_or_else(|| {
         OpenError::InUse(format!(
             "a service or a command has the database {} open; stop it first",
@@ -203,7 +203,7 @@ fn tighten(file: &File, database: &Path) -> io::Result<()> {
 
 /// Fails if another program has the database open, say a shell or something that replicates it: a
 /// connection to a database with a log keeps a lock on its file. This process must have none.
-pub(in crate::store) fn nobody_has_open(database: &Path) -> Result<(), OpenError> {
+pub fn nobody_has_open(database: &Path) -> Result<(), OpenError> {
     let Ok(file) = open_regular(database) else {
         return Ok(());
     };

@@ -32,10 +32,10 @@ const FORMER: [&str; 2] = [
 ];
 
 /// The version that a start brings a file to.
-pub(in crate::store) const VERSION: i64 = NEWEST - 1;
+pub const VERSION: i64 = NEWEST - 1;
 
 /// The version of a file that holds items. Both are up to date.
-pub(in crate::store) const NEWEST: i64 = MIGRATIONS.len() as i64;
+pub const NEWEST: i64 = MIGRATIONS.len() as i64;
 
 /// Brings a database from this version up to date. To be called in a transaction.
 pub(super) fn apply(connection: &Connection, from: i64) -> rusqlite::Result<()> {
@@ -62,14 +62,14 @@ fn make_items(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// True if the table of items is there. A file is without it until something was to be kept in it.
-pub(in crate::store) fn has_items(connection: &Connection) -> rusqlite::Result<bool> {
+pub fn has_items(connection: &Connection) -> rusqlite::Result<bool> {
     let found = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'messages_items'";
     connection.prepare_cached(found)?.exists([])
 }
 
 /// Makes the table of items where there is none. To be called in the transaction that stores one, on a file that a
 /// start has brought up to date. True if it was made: the schema has another number then.
-pub(in crate::store) fn ensure_items(connection: &Connection) -> rusqlite::Result<bool> {
+pub fn ensure_items(connection: &Connection) -> rusqlite::Result<bool> {
     let is_missing = !has_items(connection)?;
     if is_missing {
         make_items(connection)?;

@@ -54,7 +54,7 @@ pub(super) fn unusable(path: &Path, what: &Path, error: &io::Error) -> OpenError
     }
 }
 
-pub(in crate::store) fn no_thread(error: &io::Error) -> OpenError {
+pub fn no_thread(error: &io::Error) -> OpenError {
     OpenError::Unusable(format!("cannot start a thread: {error}; {}", advice::on_thread(error)))
 }
 
@@ -75,13 +75,13 @@ pub(super) fn damaged(path: &Path, how: &str) -> OpenError {
 
 /// Another process is at the database. To find one at its log for ten seconds, in the middle of setting that up,
 /// is the same, by the name of a failure of the locking protocol (sqlite.org/rescode.html#protocol).
-pub(in crate::store) fn is_held(error: &rusqlite::Error) -> bool {
+pub fn is_held(error: &rusqlite::Error) -> bool {
     use ErrorCode::{DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed};
     let held = [DatabaseBusy, DatabaseLocked, FileLockingProtocolFailed];
     error.sqlite_error_code().is_some_and(|code| held.contains(&code))
 }
 
-pub(in crate::store) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
     let shown = path.display();
     match error.sqlite_error_code() {
         _ if is_held(error) => OpenError::InUse(format!(

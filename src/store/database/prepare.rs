@@ -29,20 +29,20 @@ const TRIES: usize = 5;
 
 /// The write connection to a database that is there and up to date, and the lock that tells others so.
 /// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
-pub(in crate::store) fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
+pub fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
     let Claim { connection, lock } = claim(path)?;
     Ok((connection?, lock))
 }
 
 /// A database that was looked at, and is locked.
-pub(in crate::store) struct Claim {
+pub struct Claim {
     /// Where it cannot be written to now, the write connection is to be had later, by [`schema::connect`].
-    pub(in crate::store) connection: Result<Connection, OpenError>,
-    pub(in crate::store) lock: Lock,
+    pub connection: Result<Connection, OpenError>,
+    pub lock: Lock,
 }
 
 /// As [`prepare`], but a database that is there may be used though it cannot be written to now.
-pub(in crate::store) fn claim(path: &Path) -> Result<Claim, OpenError> {
+pub fn claim(path: &Path) -> Result<Claim, OpenError> {
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
     for _ in 0..TRIES {

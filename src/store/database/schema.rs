@@ -44,7 +44,7 @@ const ALONE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 ///
 /// It is read as its owner would read it: what a killed writer has left half done is taken back first,
 /// which SQLite does only where it may write.
-pub(in crate::store) fn inspect(path: &Path) -> Result<i64, OpenError> {
+pub fn inspect(path: &Path) -> Result<i64, OpenError> {
     journals::are_regular(path)?;
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
@@ -133,7 +133,7 @@ fn leave_nothing(connection: &Connection, path: &Path, company: Company) -> rusq
 }
 
 /// The write connection to a database that has been looked at, brought up to date if it was of this version.
-pub(in crate::store) fn connect(path: &Path, version: i64) -> Result<Connection, OpenError> {
+pub fn connect(path: &Path, version: i64) -> Result<Connection, OpenError> {
     let mut connection = open_for_writing(path)?;
     if version < VERSION {
         migrate(path, &mut connection)?;
@@ -164,7 +164,7 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
 }
 
 /// A connection that commits: WAL, and every commit synced before it returns. The file must exist.
-pub(in crate::store) fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
+pub fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     let open = || -> rusqlite::Result<(Connection, String)> {
         let connection = open(path)?;
         connection.busy_timeout(COMMIT_BUSY_TIMEOUT)?;
@@ -189,7 +189,7 @@ pub(in crate::store) fn open_for_writing(path: &Path) -> Result<Connection, Open
 
 /// A connection for queries. Where there is no room for what connections share it reads the file alone, as
 /// long as that has the stamp.
-pub(in crate::store) fn open_for_queries(path: &Path) -> rusqlite::Result<(Connection, Option<Stamp>)> {
+pub fn open_for_queries(path: &Path) -> rusqlite::Result<(Connection, Option<Stamp>)> {
     // It reads the schema, and so has all that it needs, or fails.
     let error = match open_for_reading(path) {
         Ok(connection) => return Ok((connection, None)),
@@ -205,7 +205,7 @@ pub(in crate::store) fn open_for_queries(path: &Path) -> rusqlite::Result<(Conne
 }
 
 /// A connection that reads.
-pub(in crate::store) fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
+pub fn open_for_reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = open(path)?;
     set_up_for_reading(&connection)?;
     Ok(connection)
@@ -237,7 +237,7 @@ pub(super) fn keep_to_one_table(connection: &Connection) -> rusqlite::Result<()>
 /// Has a connection compile each statement once. Unless told otherwise SQLite looks at some of the
 /// values that are bound, and compiles the statement anew whenever one of these is bound again
 /// (`SQLITE_DBCONFIG_ENABLE_QPSG`, <https://sqlite.org/c3ref/c_dbconfig_defensive.html>).
-pub(in crate::store) fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
+pub fn keep_statements(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())

@@ -11,30 +11,30 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::sort_key::{MessageId, RawText, SortKey};
 
 /// The instant of a message: SQL for what [`crate::timestamp::InstantKey`] does.
-pub(in crate::store) const INSTANT: &str = "ifnull(rtrim(m.ts, 'Z.0'), '')";
+pub const INSTANT: &str = "ifnull(rtrim(m.ts, 'Z.0'), '')";
 
 /// The id of a message, as it sorts.
-pub(in crate::store) const MESSAGE_ID: &str =
+pub const MESSAGE_ID: &str =
     "iif(typeof(m.message_id) = 'blob', m.message_id, ifnull(CAST(m.message_id AS TEXT), 0))";
 
 /// The sender of a message: a BLOB counts as the text that it holds.
-pub(in crate::store) const SENDER: &str = "ifnull(CAST(m.from_msisdn AS TEXT), '')";
+pub const SENDER: &str = "ifnull(CAST(m.from_msisdn AS TEXT), '')";
 
 /// The columns of a key, in the order in which [`sort_key`] reads them.
-pub(in crate::store) const KEY: &str = "instant, message_id, message_row";
+pub const KEY: &str = "instant, message_id, message_row";
 
 /// What computes them of a row of messages.
-pub(in crate::store) fn key_of_message() -> String {
+pub fn key_of_message() -> String {
     format!("{INSTANT} AS instant, {MESSAGE_ID} AS message_id, m.rowid AS message_row")
 }
 
 /// The key whose columns begin at `first`.
-pub(in crate::store) fn sort_key(row: &Row<'_>, first: usize) -> rusqlite::Result<SortKey> {
+pub fn sort_key(row: &Row<'_>, first: usize) -> rusqlite::Result<SortKey> {
     Ok(SortKey { instant: row.get(first)?, message_id: row.get(first + 1)?, row: row.get(first + 2)? })
 }
 
 /// The key of the message in a row now.
-pub(in crate::store) fn sort_key_at(messages: &Connection, row: i64) -> rusqlite::Result<Option<SortKey>> {
+pub fn sort_key_at(messages: &Connection, row: i64) -> rusqlite::Result<Option<SortKey>> {
     messages
         .prepare_cached(&format!("SELECT {} FROM messages AS m WHERE m.rowid = ?1", key_of_message()))?
         .query_row([row], |row| sort_key(row, 0))
@@ -43,7 +43,7 @@ pub(in crate::store) fn sort_key_at(messages: &Connection, row: i64) -> rusqlite
 
 /// True if a message whose `ts` and id stand in these columns has this key, its row aside. Compares without
 /// copying, for every row of every page.
-pub(in crate::store) fn is_key_of(key: &SortKey, ts: ValueRef<'_>, message_id: ValueRef<'_>) -> bool {
+pub fn is_key_of(key: &SortKey, ts: ValueRef<'_>, message_id: ValueRef<'_>) -> bool {
     let instant = match ts {
         ValueRef::Null => &[],
         ValueRef::Text(ts) | ValueRef::Blob(ts) => trimmed(ts),

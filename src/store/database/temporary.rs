@@ -22,7 +22,7 @@ const UNIQUE: usize = 12;
 pub(super) const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Removed when it is dropped, unless it was published.
-pub(in crate::store) struct Temporary {
+pub struct Temporary {
     _companions: Companions,
     file: NamedTempFile,
     target: PathBuf,
@@ -42,7 +42,7 @@ impl Drop for Companions {
 
 impl Temporary {
     /// Empty, in the folder of `target`. What killed processes have left of the same is removed.
-    pub(in crate::store) fn of(target: &Path) -> io::Result<Self> {
+    pub fn of(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let mut prefix = name.to_owned();
         prefix.push(MARK);
@@ -64,21 +64,21 @@ impl Temporary {
         }
     }
 
-    pub(in crate::store) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.file.path()
     }
 
-    pub(in crate::store) fn file(&self) -> &File {
+    pub fn file(&self) -> &File {
         self.file.as_file()
     }
 
     /// See [`give_to`].
-    pub(in crate::store) fn give_to(&self, owner: (u32, u32)) -> io::Result<()> {
+    pub fn give_to(&self, owner: (u32, u32)) -> io::Result<()> {
         give_to(self.file(), owner)
     }
 
     /// From here on it has its name, also after a power cut, in the place of a file that had it.
-    pub(in crate::store) fn publish(self) -> io::Result<()> {
+    pub fn publish(self) -> io::Result<()> {
         self.file().sync_all()?;
         self.file.persist(&self.target).map_err(|failed| failed.error)?;
         sync_folder(folder_of(&self.target))
@@ -98,7 +98,7 @@ impl Temporary {
 }
 
 /// Temporaries in a folder whose makers have ended without removing them.
-pub(in crate::store) fn left_behind(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn left_behind(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -111,7 +111,7 @@ pub(in crate::store) fn left_behind(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Removes one, and what SQLite has beside it, unless somebody holds it.
-pub(in crate::store) fn remove(left: &Path) -> io::Result<()> {
+pub fn remove(left: &Path) -> io::Result<()> {
     let _held = hold(left)?;
     // The file itself is the last, because what is beside it is found by its name.
     for suffix in COMPANIONS.into_iter().chain([""]) {

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// `COMMIT` is inside: on `Ok` it has returned. On an error nothing of the transaction is kept.
-pub(in crate::store) fn in_transaction<T>(
+pub fn in_transaction<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
@@ -12,12 +12,12 @@ pub(in crate::store) fn in_transaction<T>(
 }
 
 /// Waits for others that commit, as long as the connection's busy timeout says.
-pub(in crate::store) fn begin(connection: &Connection) -> rusqlite::Result<()> {
+pub fn begin(connection: &Connection) -> rusqlite::Result<()> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
 }
 
 /// Commits what was done since [`begin`], or takes it back if it has failed.
-pub(in crate::store) fn end<T>(connection: &Connection, result: rusqlite::Result<T>) -> rusqlite::Result<T> {
+pub fn end<T>(connection: &Connection, result: rusqlite::Result<T>) -> rusqlite::Result<T> {
     let result = result.and_then(|done| {
         connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(done)
@@ -31,11 +31,11 @@ pub(in crate::store) fn end<T>(connection: &Connection, result: rusqlite::Result
 }
 
 /// SQLite's count of changes of the schema, whoever makes them.
-pub(in crate::store) fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
+pub fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
 /// SQLite's count of commits on other connections than this one.
-pub(in crate::store) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+pub fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }

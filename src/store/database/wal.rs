@@ -10,7 +10,7 @@ const FRAME_HEADER_BYTES: u64 = 24;
 
 /// How a checkpoint ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) enum Checkpointed {
+pub enum Checkpointed {
     /// All of the log is in the file. After [`restart`] the next transaction begins at its start.
     All,
     /// Somebody reads the log, or is committing.
@@ -20,23 +20,23 @@ pub(in crate::store) enum Checkpointed {
 }
 
 /// Bytes that one page takes in the log.
-pub(in crate::store) fn frame_bytes(connection: &Connection) -> rusqlite::Result<u64> {
+pub fn frame_bytes(connection: &Connection) -> rusqlite::Result<u64> {
     let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
     Ok(page.unsigned_abs() + FRAME_HEADER_BYTES)
 }
 
 /// How long a log is, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Length {
+pub struct Length {
     /// What counts: what lies behind it in the file is from before the log restarted.
-    pub(in crate::store) live: u64,
+    pub live: u64,
     /// What is in the file already. Where it is all, the log is about to restart, if nobody reads it.
-    pub(in crate::store) checkpointed: u64,
+    pub checkpointed: u64,
 }
 
 /// Of the log of the connection's database; 0 where there is none. A connection inside a transaction is
 /// not told.
-pub(in crate::store) fn length(connection: &Connection) -> rusqlite::Result<Length> {
+pub fn length(connection: &Connection) -> rusqlite::Result<Length> {
     let frame = frame_bytes(connection)?;
     let bytes = |frames: i64| u64::try_from(frames).unwrap_or(0).saturating_mul(frame);
     let mut statement = connection.prepare_cached("PRAGMA wal_checkpoint(NOOP)")?;
@@ -44,32 +44,29 @@ pub(in crate::store) fn length(connection: &Connection) -> rusqlite::Result<Leng
 }
 
 /// A log that has become longer is cut back to so many bytes when it restarts.
-pub(in crate::store) fn keep_at_most(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+pub fn keep_at_most(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     connection.query_row(&format!("PRAGMA journal_size_limit = {bytes}"), [], |_| Ok(()))
 }
 
 /// Has SQLite move the log after a commit that leaves it longer than so many bytes.
-pub(in crate::store) fn autocheckpoint_at(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+pub fn autocheckpoint_at(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
     let frames = bytes / frame_bytes(connection)?;
     connection.query_row(&format!("PRAGMA wal_autocheckpoint = {frames}"), [], |_| Ok(()))
 }
 
 /// Moves what can be moved now, while others go on. Waits for nobody.
-pub(in crate::store) fn passive(connection: &Connection) -> rusqlite::Result<Checkpointed> {
+pub fn passive(connection: &Connection) -> rusqlite::Result<Checkpointed> {
     checkpoint(connection, "PRAGMA wal_checkpoint(PASSIVE)")
 }
 
 /// Moves everything and has the next transaction begin at the start of the log, if nobody commits and
 /// nobody reads it just now. Waits for nobody.
-pub(in crate::store) fn restart(connection: &Connection) -> rusqlite::Result<Checkpointed> {
+pub fn restart(connection: &Connection) -> rusqlite::Result<Checkpointed> {
     waiting_for(Duration::ZERO, connection, "PRAGMA wal_checkpoint(RESTART)")
 }
 
 /// As [`restart`], and cuts the file to nothing. Waits for so long for those who commit or read.
-pub(in crate::store) fn truncate(
-    connection: &Connection,
-    patience: Duration,
-) -> rusqlite::Result<Checkpointed> {
+pub fn truncate(connection: &Connection, patience: Duration) -> rusqlite::Result<Checkpointed> {
     waiting_for(patience, connection, "PRAGMA wal_checkpoint(TRUNCATE)")
 }
 

@@ -2,27 +2,27 @@
 
 /// The lengths, in bytes, at which more is done.
 #[derive(Debug)]
-pub(in crate::store) struct WalBounds {
+pub struct WalBounds {
     /// Worth waking the thread that moves it.
-    pub(in crate::store) background: u64,
+    pub background: u64,
     /// Whoever commits moves the rest, so that it restarts if nobody reads it just now.
-    pub(in crate::store) passive: u64,
+    pub passive: u64,
     /// So much more until that is tried again; a checkpoint of it takes some milliseconds.
-    pub(in crate::store) step: u64,
+    pub step: u64,
     /// New queries wait for those that are running.
-    pub(in crate::store) restart: u64,
+    pub restart: u64,
     /// Long queries are given up, and the next transaction waits.
-    pub(in crate::store) most: u64,
+    pub most: u64,
 }
 
 /// Of the database. Every sync of a file that grows has more to write than its data, and takes half as long
 /// again: so the log is long, and then restarts. At twice these lengths commits were no faster.
-pub(in crate::store) const DATABASE: WalBounds =
+pub const DATABASE: WalBounds =
     WalBounds { background: 32 << 20, passive: 64 << 20, step: 4 << 20, restart: 80 << 20, most: 96 << 20 };
 
 /// Of the index, which is not synced at each commit. Whoever writes it can wait: queries are held only at
 /// the end, and none is given up for it.
-pub(in crate::store) const INDEX: WalBounds =
+pub const INDEX: WalBounds =
     WalBounds { background: 16 << 20, passive: 16 << 20, step: 4 << 20, restart: 32 << 20, most: 32 << 20 };
 
 const _: () = {
