@@ -221,3 +221,32 @@ fn what_cannot_be_imported_into_is_said() {
     let finished = setup.run_with_input(&["import"], b"");
     assert_eq!(finished.code, Some(78), "{finished:?}");
 }
+
+#[test]
+fn the_store_of_another_receiver_is_merged_in_by_ts_and_comes_behind_in_the_feed() {
+    let at = |minute: u32| json!({"ts": format!("2025-01-15T10:{minute:02}:00Z")});
+    let (one, other) = (Service::start(), Service::start());
+    one.store(&message_with("one early", &at(1)));
+    one.store(&message_with("both", &at(5)));
+    one.store(&message_with("one late", &at(9)));
+    other.store(&message_with("other late", &at(8)));
+    other.store(&message_with("both", &json!({"text": "of the other"})));
+    other.store(&message_with("other early", &at(0)));
+    let mut other = other.stop();
+    let exported = other.run(&["export"]).stdout;
+    // Also while the service runs, and again.
+    let mut one = one;
+    let lines = one.setup().file("other", &exported);
+    tells(&one.setup().run(&["import", &lines]), 0, 2, 1, 0);
+    tells(&one.setup().run(&["import", &lines]), 0, 0, 3, 0);
+    let page = one.get("/messages");
+    assert_eq!(ids(&page), ["other early", "one early", "both", "other late", "one late"]);
+    assert_eq!(page.json()["data"][2]["text"], "Hello");
+    // What was there keeps its place, and what came is behind it, in the order of its own store, of its own time.
+    let feed = one.get("/feed");
+    assert_eq!(ids(&feed), ["one early", "both", "one late", "other late", "other early"]);
+    let created =
+        |line: &str| serde_json::from_str::<Value>(line).expect("a line is JSON")["created_at"].clone();
+    let late = exported.lines().next().expect("it has a line");
+    assert_eq!(feed.json()["data"][3]["created_at"], created(late));
+}

@@ -312,3 +312,14 @@ fn what_can_never_be_stored_is_put_aside_and_keeps_nothing_waiting() {
     server.load(&format!("{rejected}\n"), &[]).quietly();
     assert_eq!(server.query("SELECT to_msisdn FROM messages WHERE message_id = 'm2'"), "+99");
 }
+
+#[test]
+fn a_batch_whose_writer_was_killed_in_its_midst_is_not_kept_and_nothing_of_it_is_put_aside() {
+    let Some(server) = Postgres::start() else { return };
+    let whole = [line("m1", &json!({})), line("m2", &json!({}))].concat();
+    server.load(&whole[..whole.len() - 9], &[]).ends(75, &["in the middle of a line"]);
+    server.load(&whole, &[]).quietly();
+    let counted =
+        server.query("SELECT (SELECT count(*) FROM messages), (SELECT count(*) FROM messages_rejected)");
+    assert_eq!(counted, "2|0");
+}
