@@ -199,3 +199,13 @@ fn only_what_the_stream_has_stored_is_confirmed() {
         one(nothing, "");
     }
 }
+
+#[test]
+fn a_batch_whose_writer_was_killed_in_its_midst_is_not_published() {
+    let server = NatsServer::start();
+    let url = server.url();
+    let whole = lines(&["m1", "m2"]);
+    hand_on(&whole[..whole.len() - 9], &[("NATS_URL", &url)]).with(75, "in the middle of a line");
+    hand_on(&whole, &[("NATS_URL", &url)]).with(0, "");
+    assert_eq!(server.ask("STREAM.INFO.messages", &json!({}))["state"]["messages"], 2);
+}
