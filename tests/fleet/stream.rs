@@ -26,8 +26,8 @@ impl Connection {
         self.reader.get_mut().write_all(text.as_bytes()).expect("nats-server reads");
     }
 
-    /// The next message: the number of its subscription, and its payload.
-    fn next(&mut self) -> (String, Vec<u8>) {
+    /// The next message: the number of its subscription, where an answer is wanted if one is, and its payload.
+    fn next(&mut self) -> (String, Option<String>, Vec<u8>) {
         loop {
             let mut line = String::new();
             self.reader.read_line(&mut line).expect("nats-server writes");
@@ -40,7 +40,9 @@ impl Connection {
                     let head = if words[0] == "HMSG" { number(words[words.len() - 2]) } else { 0 };
                     let mut bytes = vec![0; total + 2];
                     self.reader.read_exact(&mut bytes).expect("nats-server writes");
-                    return (words[2].to_owned(), bytes[head..total].to_vec());
+                    let lengths = if words[0] == "HMSG" { 2 } else { 1 };
+                    let reply = words[3..words.len() - lengths].first().map(|reply| (*reply).to_owned());
+                    return (words[2].to_owned(), reply, bytes[head..total].to_vec());
                 }
                 Some("INFO" | "+OK") => {}
                 _ => panic!("nats-server says {line:?}"),
@@ -52,7 +54,7 @@ impl Connection {
         let body = with.to_string();
         self.send(&format!("PUB $JS.API.{question} answers {}\r\n{body}\r\n", body.len()));
         loop {
-            let (subscription, payload) = self.next();
+            let (subscription, _, payload) = self.next();
             if subscription == "1" {
                 return serde_json::from_slice(&payload).expect("JetStream answers in JSON");
             }
@@ -70,17 +72,19 @@ pub(crate) fn count(address: &str) -> Option<u64> {
 pub(crate) fn read(address: &str) -> Vec<Value> {
     let count = count(address).expect("there is a stream");
     let mut connection = Connection::open(address);
-    // Pushed by the server without being asked for each, and without acknowledgement.
+    // The server closes a connection that does not keep up, so it goes on when some are acknowledged.
     let consumer = json!({"stream_name": "messages", "config": {
-        "deliver_subject": "all", "deliver_policy": "all", "ack_policy": "none", "replay_policy": "instant"}});
+        "deliver_subject": "all", "deliver_policy": "all", "ack_policy": "explicit", "max_ack_pending": 1000, "replay_policy": "instant"}});
     let body = consumer.to_string();
     connection.send(&format!("PUB $JS.API.CONSUMER.CREATE.messages answers {}\r\n{body}\r\n", body.len()));
     let mut found = Vec::new();
     while (found.len() as u64) < count {
-        let (subscription, payload) = connection.next();
+        let (subscription, reply, payload) = connection.next();
         let value: Value = serde_json::from_slice(&payload).expect("it is JSON");
         if subscription == "2" {
             found.push(value);
+            let reply = reply.expect("an acknowledgement is wanted");
+            connection.send(&format!("PUB {reply} 4\r\n+ACK\r\n"));
         } else {
             assert!(value.get("error").is_none(), "{value}");
         }
