@@ -31,6 +31,7 @@ use slab::Slab;
 
 use eviction::Chosen;
 
+use super::bounds::Bounds;
 use super::completions::{CompletionQueue, ConnectionId};
 use super::connection::Connection;
 use super::listener::Listener;
@@ -50,15 +51,6 @@ const DEADLINE_TICK: Duration = Duration::from_millis(200);
 
 /// Connections accepted before the ones already open get their turn again.
 const ACCEPTS_PER_EVENT: usize = 64;
-
-/// What an operator may set.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    pub max_body_bytes: usize,
-    pub max_connections: usize,
-    pub request_timeout: Duration,
-    pub idle_timeout: Duration,
-}
 
 /// Events carry the key of their connection, or one of these.
 const LISTENER: u64 = u64::MAX;
