@@ -45,7 +45,7 @@ fn template(encoding: &str) -> PathBuf {
     if !template.exists() {
         let folder = folder_of_nobody();
         let data = folder.path().join("data").display().to_string();
-        let options = ["-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions"];
+        let options = ["-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions", "--wal-segsize=1"];
         let locale = ["-E", encoding, if encoding == "UTF8" { "--locale=C.UTF-8" } else { "--locale=C" }];
         let words = as_nobody("initdb", &[&["-D", &data], &options[..], &locale].concat());
         let (program, arguments) = split(&words);
@@ -122,7 +122,13 @@ impl Postgres {
         let words = as_nobody("postgres", &["-D", &data]);
         let (program, arguments) = split(&words);
         let mut daemon = Daemon::start(program, &arguments, Path::new("/"));
-        daemon.until("PostgreSQL answers", || self.psql(&["-c", "SELECT 1"]).status.success().then_some(()));
+        // Its eighth line says so, as pg_ctl waits for it.
+        let state = self.path("data/postmaster.pid");
+        daemon.until("PostgreSQL is ready", || {
+            let state = fs::read_to_string(&state).ok()?;
+            let word = state.lines().nth(7)?.trim();
+            matches!(word, "ready" | "standby").then_some(())
+        });
         self.daemon = Some(daemon);
     }
 
