@@ -28,7 +28,7 @@ pub(super) enum Freshness {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum NextMove {
     Ask,
     Wait,
     GoWithout,
@@ -47,16 +47,16 @@ impl Freshness {
 
     /// What a query does that has waited for so long: it waits for no longer than it takes to go through all messages,
     /// and only where the index will be ready by then.
-    pub(super) fn step(self, waited: Duration) -> Step {
+    pub(super) fn next_move(self, waited: Duration) -> NextMove {
         match self {
-            Self::Fresh => Step::Ask,
+            Self::Fresh => NextMove::Ask,
             Self::Behind { changes, messages } => {
                 let scan = MESSAGE_TAKES.saturating_mul(u32::try_from(messages).unwrap_or(u32::MAX));
                 let patience = scan.min(MAX_PATIENCE);
                 let is_soon = CHANGE_TAKES * changes <= patience;
-                if is_soon && waited < patience { Step::Wait } else { Step::GoWithout }
+                if is_soon && waited < patience { NextMove::Wait } else { NextMove::GoWithout }
             }
-            Self::Meaningless => Step::GoWithout,
+            Self::Meaningless => NextMove::GoWithout,
         }
     }
 }
@@ -64,32 +64,32 @@ impl Freshness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::database::connections;
     use crate::store::database::prepare;
-    use crate::store::database::schema;
 
     #[test]
     fn a_query_waits_for_the_index_where_that_takes_less_than_to_go_through_all_messages() {
         let behind = |changes, messages| Freshness::Behind { changes, messages };
         for (freshness, waited, expected) in [
-            (Freshness::Fresh, 0, Step::Ask),
-            (Freshness::Fresh, 9999, Step::Ask),
-            (Freshness::Meaningless, 0, Step::GoWithout),
+            (Freshness::Fresh, 0, NextMove::Ask),
+            (Freshness::Fresh, 9999, NextMove::Ask),
+            (Freshness::Meaningless, 0, NextMove::GoWithout),
             // A slice of the retention, or of an erasure.
-            (behind(128, 1_000_000), 0, Step::Wait),
-            (behind(128, 1_000_000), 499, Step::Wait),
-            (behind(128, 1_000_000), 500, Step::GoWithout),
-            (behind(5000, 1_000_000), 0, Step::Wait),
+            (behind(128, 1_000_000), 0, NextMove::Wait),
+            (behind(128, 1_000_000), 499, NextMove::Wait),
+            (behind(128, 1_000_000), 500, NextMove::GoWithout),
+            (behind(5000, 1_000_000), 0, NextMove::Wait),
             // Many were deleted at once.
-            (behind(TOO_MANY_CHANGES, u64::MAX), 0, Step::GoWithout),
+            (behind(TOO_MANY_CHANGES, u64::MAX), 0, NextMove::GoWithout),
             // There is so little that it is gone through in no time.
-            (behind(100, 10_000), 0, Step::Wait),
-            (behind(100, 10_000), 10, Step::GoWithout),
-            (behind(128, 10_000), 0, Step::GoWithout),
-            (behind(1, 99), 0, Step::GoWithout),
-            (behind(1, 0), 0, Step::GoWithout),
+            (behind(100, 10_000), 0, NextMove::Wait),
+            (behind(100, 10_000), 10, NextMove::GoWithout),
+            (behind(128, 10_000), 0, NextMove::GoWithout),
+            (behind(1, 99), 0, NextMove::GoWithout),
+            (behind(1, 0), 0, NextMove::GoWithout),
         ] {
             assert_eq!(
-                freshness.step(Duration::from_millis(waited)),
+                freshness.next_move(Duration::from_millis(waited)),
                 expected,
                 "{freshness:?} after {waited} ms"
             );
@@ -101,7 +101,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
         drop(prepare::prepare(&path).unwrap());
-        let database = schema::open_for_reading(&path).unwrap();
+        let database = connections::open_for_reading(&path).unwrap();
         let freshness = |watermarks: &Watermarks| Freshness::of(&database, watermarks).unwrap();
         let known = Watermarks { ordered: 9000, ..Watermarks::default() };
         database

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::Snapshot;
 use super::epoch::{Epochs, PublishedIndex};
-use super::freshness::{Freshness, Step};
+use super::freshness::{Freshness, NextMove};
 use super::interrupt::Interrupt;
 use super::pool::{Pool, Pools, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
@@ -126,8 +126,8 @@ impl Queries {
         let indexed = |connection: &Connection| {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
-            match Freshness::of(connection, &watermarks)?.step(began.elapsed()) {
-                Step::Ask => query(Snapshot { connection, watermarks: &watermarks }).map(Ok),
+            match Freshness::of(connection, &watermarks)?.next_move(began.elapsed()) {
+                NextMove::Ask => query(Snapshot { connection, watermarks: &watermarks }).map(Ok),
                 instead => Ok(Err(instead)),
             }
         };
@@ -137,7 +137,7 @@ impl Queries {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(instead) => {
                     self.epochs().wake_indexer();
-                    if instead == Step::GoWithout {
+                    if instead == NextMove::GoWithout {
                         return Ok(None);
                     }
                     thread::sleep(CHANGES_POLL);
