@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::fixtures::{eventually, message_with};
 use crate::http_client::{Address, Client};
 use crate::plain::{
-    agrees, agrees_all_the_way, files_are_sound, index_is_whole, is_indexed, older_file, unindexed,
+    agrees, agrees_all_the_way, ends_with_a_whole_index, files_are_sound, is_indexed, older_file, unindexed,
 };
 use crate::service::Service;
 use crate::setup::Setup;
@@ -220,7 +220,7 @@ fn answers_are_exact_after_kill_9_while_the_index_is_being_built() {
     is_indexed(&service);
     agrees(&service);
     agrees_all_the_way(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 /// Of 15,000 messages that are too old and 3,000 that are not.
@@ -282,7 +282,7 @@ fn no_other_message_is_missing_after_kill_9_while_old_ones_go() {
     agrees(&service);
     is_indexed(&service);
     agrees_all_the_way(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -308,5 +308,5 @@ fn an_erasure_that_is_killed_is_finished_by_the_next() {
     assert_eq!(service.get("/messages?from=%2B3").json()["total"], 0);
     agrees(&service);
     is_indexed(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }

@@ -21,9 +21,9 @@ use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level::pipe;
 
 use super::batch::MessageBatch;
+use super::outcome::Handover;
 use super::output_lines::OutputLines;
 use super::stop::Stop;
-use super::target::Handover;
 use crate::advice;
 
 /// The status by which a command refuses a batch for good (sysexits.h, `EX_DATAERR`).

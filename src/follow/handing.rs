@@ -11,18 +11,12 @@ use super::checkpoint::Checkpoint;
 use super::checkpoint_error::CheckpointError;
 use super::dead_letters;
 use super::end::End;
+use super::outcome::{Handover, Settled};
 use super::own_file;
 use super::report::{Reporter, named};
 use super::stop::Stop;
-use super::target::{Handover, Target};
+use super::target::Target;
 use crate::log::{Level, Line};
-
-/// What became of a batch in the end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
-    Confirmed,
-    DeadLetter,
-}
 
 /// Where batches go, and what becomes of those that are not taken.
 pub struct Handing {

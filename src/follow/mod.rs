@@ -26,6 +26,7 @@ mod end;
 mod exec;
 mod feed;
 mod handing;
+mod outcome;
 mod output_lines;
 mod own_file;
 mod post;

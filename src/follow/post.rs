@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::batch::MessageBatch;
+use super::outcome::Handover;
 use super::standard_webhooks::{ForwardSecret, hashed_id, unsigned_headers, webhook_id};
-use super::target::Handover;
 use crate::http::Headers;
 use crate::http_client::{ClientRequest, HttpClient, Url};
 use crate::version::VERSION;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::batch::{FeedMessage, MessageBatch};
 use super::end::End;
-use super::handing::{Handing, Settled};
+use super::handing::Handing;
+use super::outcome::Settled;
 use crate::advice;
 use crate::log::{Level, Line};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::batch::{FeedMessage, MessageBatch};
-use super::handing::Settled;
+use super::outcome::Settled;
 use crate::escape::escaped;
 use crate::log::Line;
 use crate::notify::Notifier;

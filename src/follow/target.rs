@@ -4,25 +4,9 @@ use std::time::Duration;
 
 use super::batch::MessageBatch;
 use super::exec::ExecTarget;
+use super::outcome::Handover;
 use super::post::PostTarget;
 use super::standard_output::StandardOutput;
-
-/// What became of one attempt to hand a batch on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Handover {
-    Confirmed,
-    /// It will never be taken, for this reason.
-    DeadLetter(String),
-    /// It was not taken this time. `after` is how long the target wants to be left alone.
-    Retry {
-        reason: String,
-        after: Option<Duration>,
-    },
-    /// The target wants no more messages, ever.
-    Gone(String),
-    /// Nothing can be handed on any more by this process.
-    Closed(String),
-}
 
 /// Where batches go.
 pub enum Target {

@@ -12,6 +12,7 @@
 //! private to that reader.
 
 mod access_log;
+mod bounds;
 mod buffered_bytes;
 mod completions;
 mod connection;
@@ -44,8 +45,8 @@ use crate::http::Body;
 use crate::routes::{self, RequestError};
 use crate::waker::Waker;
 
+pub use bounds::Bounds;
 pub use listener::{BindError, Listener};
-pub use reactor::Bounds;
 
 use completions::CompletionQueue;
 use reactor::Reactor;

@@ -7,8 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::bounds::Bounds;
 use super::eviction_policy::Activity;
-use super::reactor::Bounds;
 use super::request_reader::RequestReader;
 use super::response_writer::RenderedResponse;
 use crate::metrics::CloseCause;

@@ -31,6 +31,7 @@ use slab::Slab;
 
 use eviction::Chosen;
 
+use super::bounds::Bounds;
 use super::completions::{CompletionQueue, ConnectionId};
 use super::connection::Connection;
 use super::listener::Listener;
@@ -50,15 +51,6 @@ const DEADLINE_TICK: Duration = Duration::from_millis(200);
 
 /// Connections accepted before the ones already open get their turn again.
 const ACCEPTS_PER_EVENT: usize = 64;
-
-/// What an operator may set.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    pub max_body_bytes: usize,
-    pub max_connections: usize,
-    pub request_timeout: Duration,
-    pub idle_timeout: Duration,
-}
 
 /// Events carry the key of their connection, or one of these.
 const LISTENER: u64 = u64::MAX;
@@ -128,16 +120,17 @@ impl Reactor {
 
     /// Serves until the service is told to stop and the last request is answered.
     pub(super) fn run(mut self) {
-        let mut events: Vec<epoll::Event> = Vec::with_capacity(1024);
+        // Room for everybody, so that one wait reports all that has arrived.
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(self.bounds.max_connections + 2);
         while !self.is_drained() {
             events.clear();
+            // Deadlines are held against this: what had arrived by then, this wait reports. However long the process
+            // is suspended behind the wait, nobody is late for it.
+            let looked = Instant::now();
             let timeout =
                 self.longest_wait().map(|wait| Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as i64 });
             match epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
-                Ok(_) => {}
-                // After a suspension this comes first: what has arrived meanwhile is read before any
-                // deadline is looked at.
-                Err(Errno::INTR) => continue,
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => {
                     unreachable!("epoll_wait(2) fails on a bad descriptor only, and ours is open: {error}")
                 }
@@ -159,7 +152,7 @@ impl Reactor {
             }
             if now >= self.next_tick {
                 self.next_tick = now + DEADLINE_TICK;
-                self.enforce_deadlines(now);
+                self.enforce_deadlines(looked);
                 self.allow_scans_again();
                 self.end_quiet_connections(now);
                 self.end_accept_pause(now);

@@ -325,7 +325,7 @@ fn a_body_for_which_there_is_no_room_leaves_nothing_of_it_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     drop(Opened::new(&path));
-    let connection = database::schema::open_for_writing(&path).unwrap();
+    let connection = database::connections::open_for_writing(&path).unwrap();
     let pages = number(&connection, "PRAGMA page_count");
     let store = |most: i64| {
         number(&connection, &format!("PRAGMA max_page_count = {most}"));

@@ -10,7 +10,9 @@ use serde_json::json;
 
 use crate::fixtures::{SetOnDrop, eventually, message, message_with};
 use crate::http_client::Client;
-use crate::plain::{agrees, agrees_all_the_way, files_are_sound, index_is_whole, is_indexed, older_file};
+use crate::plain::{
+    agrees, agrees_all_the_way, ends_with_a_whole_index, files_are_sound, is_indexed, older_file,
+};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -85,9 +87,7 @@ fn of_what_somebody_has_sent_nothing_is_left_in_any_file() {
     agrees(&service);
     is_indexed(&service);
     agrees_all_the_way(&service);
-    let setup = service.stop();
-    nothing_is_left(&setup);
-    index_is_whole(&setup);
+    nothing_is_left(&ends_with_a_whole_index(service));
 }
 
 /// Messages of many, in no order of time or id, as the service stores them.
@@ -180,9 +180,7 @@ fn it_is_erased_while_the_service_runs_and_others_send() {
     is_indexed(&service);
     agrees(&service);
     agrees_all_the_way(&service);
-    let setup = service.stop();
-    nothing_is_left(&setup);
-    index_is_whole(&setup);
+    nothing_is_left(&ends_with_a_whole_index(service));
 }
 
 #[test]
@@ -266,7 +264,7 @@ fn an_index_is_made_anew_that_knows_nothing_of_it() {
     service.store(&message("m1"));
     agrees(&service);
     is_indexed(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::fixtures::{eventually, ids, message, message_with};
-use crate::plain::{agrees, index_is_whole, is_indexed, older_file};
+use crate::plain::{agrees, ends_with_a_whole_index, is_indexed, older_file};
 use crate::service::Service;
 use crate::setup::{Finished, Setup, wait};
 
@@ -174,7 +174,7 @@ fn a_service_answers_exactly_while_messages_are_imported() {
     assert_eq!(service.get("/stats").json()["total_messages"], 22_000 + posted);
     is_indexed(&service);
     agrees(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::thread;
 use serde_json::json;
 
 use crate::fixtures::{SetOnDrop, eventually, ids, message_with, open_database};
-use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed, older_file, unindexed};
+use crate::plain::{agrees, agrees_all_the_way, ends_with_a_whole_index, is_indexed, older_file, unindexed};
 use crate::service::Service;
 
 #[test]
@@ -22,7 +22,7 @@ fn an_older_file_is_answered_exactly_while_it_is_being_indexed_and_afterwards() 
     is_indexed(&service);
     agrees(&service);
     agrees_all_the_way(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use serde_json::json;
 
 use crate::fixtures::{eventually, message, message_with, open_database};
-use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed, older_file};
+use crate::plain::{agrees, agrees_all_the_way, ends_with_a_whole_index, is_indexed, older_file};
 use crate::properties::Random;
 use crate::service::Service;
 use crate::setup::Setup;
@@ -100,7 +100,7 @@ fn a_message_replaced_by_hand_ends_no_walk_and_is_counted_once() {
     eventually("the index is made anew", || (index_file(&service) != before).then_some(()));
     walks_are_whole(&service, &[7]);
     agrees_soon(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn messages_put_in_under_chosen_row_numbers_are_found() {
         )
         .expect("it is SQL");
     agrees_soon(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn a_table_made_anew_beside_the_service_is_read_as_it_is() {
     agrees(&service);
     is_indexed(&service);
     agrees(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_table_made_anew_while_the_service_is_stopped_is_read_as_it_is() {
     agrees(&service);
     is_indexed(&service);
     agrees(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 /// Ids that are NULL, BLOBs and text that is no UTF-8, many at one instant.
@@ -232,7 +232,7 @@ fn ids_that_are_missing_or_no_text_have_places_of_their_own() {
     walks_are_whole(&service, &[1, 2, 7, 100]);
     is_indexed(&service);
     walks_are_whole(&service, &[1, 2, 7, 100]);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
     // A folder in its place, and there is no index.
     let setup = file_of_odd_ids();
     fs::create_dir(setup.path("app.db-index")).expect("a folder");

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use crate::fixtures::{ids, message, open_database};
-use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed, older_file};
+use crate::plain::{agrees, agrees_all_the_way, ends_with_a_whole_index, is_indexed, older_file};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -36,7 +36,7 @@ fn a_restored_database_is_what_it_was_when_it_was_backed_up() {
         agrees(&service);
         is_indexed(&service);
         agrees_all_the_way(&service);
-        index_is_whole(&service.stop());
+        ends_with_a_whole_index(service);
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::{eventually, ids, message, message_with};
 use crate::http_client::Client;
-use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed, older_file};
+use crate::plain::{agrees, agrees_all_the_way, ends_with_a_whole_index, is_indexed, older_file};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -75,7 +75,7 @@ fn messages_that_are_too_old_go_and_the_others_stay() {
     agrees_all_the_way(&service);
     let service = service.restart();
     agrees(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn of_messages_that_have_gone_no_file_holds_text_number_or_id_for_long() {
         }
     }
     agrees(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn answers_are_exact_while_old_messages_go() {
     agrees(&service);
     is_indexed(&service);
     agrees_all_the_way(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn where_everything_goes_what_comes_next_stays() {
     is_indexed(&service);
     agrees(&service);
     assert_eq!(service.metric(EXPIRED), 0.0);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn of_messages_that_have_gone_nothing_is_noted_in_the_database() {
     let service = service.restart();
     is_indexed(&service);
     agrees(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 const HOUR: i64 = 3600;
@@ -358,5 +358,5 @@ fn webhooks_are_taken_while_old_messages_go_and_all_of_them_stay() {
     assert_eq!(service.get("/stats").json()["total_messages"], 600);
     agrees(&service);
     is_indexed(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }

@@ -110,7 +110,7 @@ fn created_at(service: &Service, id: &str) -> String {
 
 #[test]
 fn a_wall_clock_that_is_set_back_changes_nothing_but_what_is_written_down() {
-    let service = crate::setup::Setup::new().with("IDLE_TIMEOUT_SECONDS", "2").start();
+    let service = crate::setup::Setup::new().with("IDLE_TIMEOUT_SECONDS", "8").start();
     let before = created_at(&service, "m1");
     let load = Load::start(&service);
     load.acknowledged_more(50);

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::files::{as_nobody, set_mode};
 use crate::fixtures::{eventually, message_with};
 use crate::load::is_sound;
-use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed, older_file};
+use crate::plain::{agrees, agrees_all_the_way, ends_with_a_whole_index, is_indexed, older_file};
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -61,7 +61,7 @@ fn is_made_anew(service: Service, before: Option<u64>) {
     stays_exact(&service, "anew");
     is_indexed(&service);
     agrees_all_the_way(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 /// Does this to the files of a running service.

@@ -53,6 +53,32 @@ fn requests_under_way_survive_a_suspension() {
     is_sound(&service);
 }
 
+/// As a suspension does it that begins between the wait and a look at the clock.
+#[test]
+fn what_arrives_while_the_reactor_is_held_up_behind_its_wait_is_in_time() {
+    if !can_trace() {
+        return;
+    }
+    let service = Setup::new().with("REQUEST_TIMEOUT_SECONDS", "3").with("IDLE_TIMEOUT_SECONDS", "3").start();
+    let post = signed_post(SECRET, &message("m1"));
+    let mut idle = service.connect();
+    idle.get("/health/live").expect(200);
+    let mut half = service.connect();
+    half.send(&post[..post.len() / 2]);
+    let waits = "epoll_wait,epoll_pwait,epoll_pwait2";
+    let (seen, held_up) = (format!("trace={waits}"), format!("inject={waits}:delay_exit=4000000:when=1"));
+    let tracer = Tracer::attach(&service, Some("reactor"), &["-e", &seen, "-e", &held_up]);
+    eventually("a wait has ended with nothing", || {
+        tracer.seen().iter().any(|line| line.contains("= 0 (DELAYED)")).then_some(())
+    });
+    half.send(&post[post.len() / 2..]);
+    idle.send(&request("GET", "/health/live", &[], None));
+    half.receive().expect(200);
+    idle.receive().expect(200);
+    tracer.detach();
+    is_sound(&service);
+}
+
 #[test]
 fn load_goes_on_after_a_suspension() {
     let service = Service::start();

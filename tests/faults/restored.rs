@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::fixtures::{eventually, message_with};
 use crate::index::{indexed, stays_exact};
-use crate::plain::{agrees, agrees_all_the_way, index_is_whole, is_indexed};
+use crate::plain::{agrees, agrees_all_the_way, ends_with_a_whole_index, is_indexed};
 use crate::service::Service;
 use crate::setup::Setup;
 use crate::skip::has;
@@ -51,7 +51,7 @@ fn is_exact_after_a_restore(since: &str, then: &str) {
     stays_exact(&service, "restored");
     is_indexed(&service);
     agrees_all_the_way(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_database_restored_while_it_runs_is_not_read_by_the_index_of_what_came_after
         stays_exact(&service, "restored");
         is_indexed(&service);
         agrees_all_the_way(&service);
-        index_is_whole(&service.stop());
+        ends_with_a_whole_index(service);
     }
 }
 
@@ -113,7 +113,7 @@ fn a_vacuum_by_somebody_else_leaves_the_index_right() {
     stays_exact(&service, "vacuumed");
     is_indexed(&service);
     agrees_all_the_way(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }
 
 #[test]
@@ -130,5 +130,5 @@ fn a_database_made_from_a_dump_is_read_by_an_index_of_its_own() {
     stays_exact(&service, "from a dump");
     is_indexed(&service);
     agrees_all_the_way(&service);
-    index_is_whole(&service.stop());
+    ends_with_a_whole_index(service);
 }

@@ -33,6 +33,7 @@ mod postgres_recipes;
 mod postgres_trouble;
 mod prometheus;
 mod proxies;
+mod readme;
 mod recipes;
 mod scratch;
 mod standard_webhooks;

@@ -128,19 +128,41 @@ pub(crate) fn files_are_sound(setup: &Setup) {
     }
 }
 
+/// Waits until the index knows every message, and every one that was changed or deleted; then ends the service, whose
+/// index is whole.
+#[track_caller]
+pub(crate) fn ends_with_a_whole_index(service: Service) -> Setup {
+    is_indexed(&service);
+    eventually("the index knows of every change", || {
+        let known: rusqlite::Result<i64> =
+            open_database(&service.path("app.db-index")).query_row(KNOWN, [], |row| row.get(0));
+        (known.ok()? == stored(&service.database())).then_some(())
+    });
+    let setup = service.stop();
+    index_is_whole(&setup);
+    setup
+}
+
+const KNOWN: &str = "SELECT ordered FROM messages_marks";
+
+fn stored(database: &rusqlite::Connection) -> i64 {
+    let count = database.query_row("SELECT COUNT(*) FROM messages", [], |row| row.get(0));
+    count.expect("the messages can be counted")
+}
+
 /// Of a service that has ended: the index has every message.
 #[track_caller]
 pub(crate) fn index_is_whole(setup: &Setup) {
     files_are_sound(setup);
     let index = open_database(&setup.path("app.db-index"));
-    let number = |file: &rusqlite::Connection, sql| file.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let stored = number(&setup.database(), "SELECT COUNT(*) FROM messages");
+    let number = |sql| index.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let stored = stored(&setup.database());
     for sql in [
-        "SELECT ordered FROM messages_marks",
+        KNOWN,
         "SELECT COUNT(*) FROM messages_order",
         "SELECT COUNT(*) FROM messages_of_sender",
         "SELECT SUM(messages) FROM messages_senders",
     ] {
-        assert_eq!(number(&index, sql), stored, "{sql}");
+        assert_eq!(number(sql), Ok(stored), "{sql}");
     }
 }

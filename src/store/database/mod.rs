@@ -2,6 +2,7 @@
 
 pub mod acceptance;
 pub mod column;
+pub mod connections;
 pub mod database_path;
 pub mod files;
 mod foreign_index;

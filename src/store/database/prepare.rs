@@ -12,6 +12,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::connections;
 use super::files::{FileId, file_id, folder_of, make_folder, owner_of};
 use super::journals;
 use super::lock::{self, Lock};
@@ -92,7 +93,7 @@ fn create(path: &Path) -> Result<Option<FileId>, OpenError> {
 
 /// Nobody else sees the file before it is whole, and one that is not is thrown away: it needs no journal.
 fn fill(unborn: &Path) -> rusqlite::Result<()> {
-    let mut connection = schema::open(unborn)?;
+    let mut connection = connections::open(unborn)?;
     connection.execute_batch("PRAGMA synchronous = OFF")?;
     let set_journal = |connection: &Connection, mode: &str| {
         connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))

@@ -8,9 +8,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 
+use super::connections::keep_to_one_table;
 use super::insertion::{INSERT, Inserted, Row, insert_row};
 use super::migrations::Object;
-use super::schema::keep_to_one_table;
 use crate::limits::MAX_TEXT_CHARS;
 
 /// More than fits into a body by default, and so into an id.

@@ -14,7 +14,7 @@ use crate::store::database::files::FileId;
 use crate::store::database::files::{READ_WRITE, file_id, with_suffix};
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID};
 use crate::store::database::wal_bounds::INDEX;
-use crate::store::database::{schema, wal};
+use crate::store::database::{connections, wal};
 
 /// Page cache of the connection that keeps the index up, in KiB.
 const INDEX_CACHE_KIB: i64 = 2 << 10;
@@ -68,7 +68,7 @@ fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
 fn connect(path: &Path, synced: Synced) -> rusqlite::Result<Connection> {
     let index = Connection::open_with_flags(path, READ_WRITE)?;
     index.busy_timeout(READ_BUSY_TIMEOUT)?;
-    schema::keep_statements(&index)?;
+    connections::keep_statements(&index)?;
     sync(&index, synced)?;
     index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     index.execute_batch(&format!("PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;

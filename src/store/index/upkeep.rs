@@ -13,7 +13,7 @@ use super::{Watermarks, changes, integrity, order, search};
 use crate::limits::ORDER_SLICE;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
-use crate::store::database::{schema, wal};
+use crate::store::database::{connections, wal};
 
 /// So many messages since it was measured last mean that they come fast.
 const BUSY_ROWS: i64 = 100;
@@ -71,7 +71,7 @@ pub(super) enum Sliced {
 impl Upkeep {
     /// Opens the index of a database, or makes it.
     pub(super) fn open(database: &Path) -> rusqlite::Result<Self> {
-        let messages = schema::open_for_reading(database)?;
+        let messages = connections::open_for_reading(database)?;
         let index = super::open(database, &messages)?;
         messages.execute_batch("PRAGMA query_only = ON")?;
         let (watermarks, (rows, changes)) = (Watermarks::read(&index)?, state(&messages)?);

@@ -16,7 +16,7 @@ use crate::store::database::files::folder_of;
 use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::sort_columns::INSTANT;
-use crate::store::database::{column, lock, schema, temporary};
+use crate::store::database::{column, connections, lock, schema, temporary};
 use crate::store::read::feed::OrderEnd;
 
 /// SQLite instructions between two looks of a check at the log: some milliseconds of work.
@@ -85,7 +85,7 @@ fn order(connection: &Connection) -> rusqlite::Result<&'static str> {
 
 /// What it does is interrupted when the log has to restart.
 fn open(database: &Path) -> rusqlite::Result<Connection> {
-    let mut connection = schema::open_for_reading(database)?;
+    let mut connection = connections::open_for_reading(database)?;
     // What is sorted here may be larger than memory.
     connection.execute_batch("PRAGMA temp_store = DEFAULT")?;
     let log = WalLimit::of(database)?;

@@ -29,9 +29,9 @@ use crate::store::database::files::{READ_WRITE, folder_of, open_regular};
 use crate::store::database::lock::{self, Lock};
 use crate::store::database::migrations::VERSION;
 use crate::store::database::open_error::{OpenError, from_sqlite, is_held};
-use crate::store::database::schema;
 use crate::store::database::temporary;
 use crate::store::database::transaction::in_transaction;
+use crate::store::database::{connections, schema};
 use crate::store::index::{self, changes};
 
 /// Messages that the `erase` command deletes in one transaction: a running service waits for each.
@@ -67,7 +67,7 @@ pub fn erase(
         )));
     }
     let lock = lock::shared(database)?;
-    let connection = schema::open_for_writing(database)?;
+    let connection = connections::open_for_writing(database)?;
     // A service under load is at rest for moments only: they are looked for more often than SQLite would.
     connection.busy_timeout(Duration::ZERO).and_then(|()| wal_room::set_up(&connection)).map_err(failed)?;
     let last = "SELECT ifnull(max(rowid), 0) FROM messages";

@@ -12,7 +12,7 @@ use crate::filter::Filter;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::lock::{self, Lock};
 use crate::store::database::open_error::{OpenError, from_sqlite};
-use crate::store::database::schema;
+use crate::store::database::{connections, schema};
 use crate::store::index::Watermarks;
 use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
 use crate::store::read::selection::{Selection, Window};
@@ -34,7 +34,7 @@ impl ExportSource {
     pub(super) fn open(path: &DatabasePath) -> Result<Self, OpenError> {
         let lock = lock::shared_if_there(path)?;
         schema::inspect(path)?;
-        let connection = schema::open_for_reading(path).and_then(|connection| {
+        let connection = connections::open_for_reading(path).and_then(|connection| {
             connection.execute_batch("PRAGMA query_only = ON")?;
             Ok(connection)
         });

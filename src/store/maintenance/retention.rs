@@ -33,7 +33,7 @@ use crate::mutex::lock;
 use crate::os;
 use crate::priority::Priority;
 use crate::store::database::migrations::has_items;
-use crate::store::database::{schema, wal};
+use crate::store::database::{connections, wal};
 use crate::store::error::StoreError;
 use crate::store::index::indexer::Wake;
 use crate::store::index::{Watermarks, changes};
@@ -190,7 +190,7 @@ impl RetentionLoop {
         let (_, messages) = match self.open.take().filter(|(of, _)| *of == generation) {
             Some(open) => self.open.insert(open),
             None => {
-                let messages = schema::open_for_reading(&self.parts.database)?;
+                let messages = connections::open_for_reading(&self.parts.database)?;
                 self.open.insert((generation, Rc::new(messages)))
             }
         };

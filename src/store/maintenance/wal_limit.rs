@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::store::database::wal_bounds::DATABASE;
-use crate::store::database::{schema, wal};
+use crate::store::database::{connections, wal};
 
 /// A command that reads for long beside a service keeps the log from restarting, and gives up when it
 /// has become as long as this meanwhile.
@@ -22,7 +22,7 @@ pub(super) struct WalLimit {
 
 impl WalLimit {
     pub(super) fn of(database: &Path) -> rusqlite::Result<Self> {
-        let connection = schema::open_for_reading(database)?;
+        let connection = connections::open_for_reading(database)?;
         let bytes_at_first = bytes(&connection);
         Ok(Self { connection, bytes_at_first })
     }

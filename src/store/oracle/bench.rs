@@ -9,7 +9,7 @@ use super::model::Model;
 use crate::filter::{Filter, PageQuery};
 use crate::folding::Needle;
 use crate::store::database::transaction::in_transaction;
-use crate::store::database::{prepare, schema};
+use crate::store::database::{connections, prepare};
 use crate::store::index::{self, Watermarks, changes, order, search, texts};
 use crate::store::maintenance::retention;
 use crate::store::maintenance::retention::age::ExpiredMessage;
@@ -81,9 +81,9 @@ impl Bench {
         let path = folder.path().join("app.db");
         let (database, _lock) = prepare::prepare(&path).unwrap();
         database.execute_batch("PRAGMA synchronous = OFF").unwrap();
-        let messages = schema::open_for_reading(&path).unwrap();
+        let messages = connections::open_for_reading(&path).unwrap();
         let index = index::open(&path, &messages).unwrap();
-        let [with_index, without] = [(); 2].map(|()| schema::open_for_reading(&path).unwrap());
+        let [with_index, without] = [(); 2].map(|()| connections::open_for_reading(&path).unwrap());
         index::attach(&with_index, &path, index::file_of(&path)).unwrap();
         index::attach_none(&without).unwrap();
         let random = Random(seed);
@@ -237,7 +237,7 @@ impl Bench {
     pub(super) fn opened_anew(&mut self) -> Watermarks {
         let path = self.folder.path().join("app.db");
         self.index = index::open(&path, &self.messages).unwrap();
-        self.with_index = schema::open_for_reading(&path).unwrap();
+        self.with_index = connections::open_for_reading(&path).unwrap();
         self.memory.take();
         index::attach(&self.with_index, &path, index::file_of(&path)).unwrap();
         let watermarks = Watermarks::read(&self.index).unwrap();

@@ -11,8 +11,8 @@ use rusqlite::Connection;
 use super::epoch::Epochs;
 use super::interrupt::{Interrupt, QueryTimes};
 use super::search_memory::SearchMemory;
+use crate::store::database::connections;
 use crate::store::database::frozen::Stamp;
-use crate::store::database::schema;
 use crate::store::error::StoreError;
 
 pub(super) struct PooledConnection {
@@ -99,7 +99,7 @@ impl Connector {
         attach: &impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
     ) -> Result<PooledConnection, StoreError> {
         let generation = self.epochs.generation();
-        let (mut connection, frozen) = schema::open_for_queries(&self.path)?;
+        let (mut connection, frozen) = connections::open_for_queries(&self.path)?;
         attach(&connection, &self.path)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = self.interrupt.watch(&mut connection)?;
@@ -142,7 +142,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
         prepare::prepare(&path).unwrap();
-        let connection = schema::open_for_reading(&path).unwrap();
+        let connection = connections::open_for_reading(&path).unwrap();
         for limit in [1, 50, 100] {
             let mut statement =
                 connection.prepare_cached("SELECT rowid FROM messages ORDER BY rowid LIMIT ?1").unwrap();

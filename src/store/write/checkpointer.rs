@@ -19,7 +19,7 @@ use crate::os;
 use crate::store::checkpoint::keeper::{Keeper, Kept, Report};
 use crate::store::checkpoint::reader_gate::{ClosedGate, ReaderGate};
 use crate::store::database::wal_bounds::DATABASE;
-use crate::store::database::{files, lock, schema, wal};
+use crate::store::database::{connections, files, lock, wal};
 use crate::store::read::epoch::Epochs;
 
 /// How often it is asked whether another process commits, or asks for something.
@@ -127,7 +127,7 @@ impl CheckpointLoop {
         self.open = self.open.take().filter(|(of, _)| *of == generation);
         let (_, connection) = match &mut self.open {
             Some(open) => open,
-            closed => closed.insert((generation, schema::open_for_reading(&self.database)?)),
+            closed => closed.insert((generation, connections::open_for_reading(&self.database)?)),
         };
         if is_woken {
             wal::passive(connection)?;

@@ -63,7 +63,7 @@ impl WriterWal {
 mod tests {
     use super::*;
     use crate::store::database::wal_bounds::DATABASE;
-    use crate::store::database::{prepare, schema};
+    use crate::store::database::{connections, prepare};
     use crate::store::read::queries::Queries;
     use std::cell::RefCell;
     use std::time::Instant;
@@ -86,7 +86,7 @@ mod tests {
             drop(prepare::prepare(&path).unwrap());
             let queries = Arc::new(Queries::new(&path, Arc::default()));
             let log = Log::start(Level::Error).unwrap();
-            let mut connection = schema::open_for_writing(&path).unwrap();
+            let mut connection = connections::open_for_writing(&path).unwrap();
             let epochs = Arc::clone(queries.epochs());
             let checkpointer = Checkpointer::start(&path, queries.gate(), epochs, log).unwrap();
             let wal = Some(WriterWal::of(&mut connection, &checkpointer).unwrap());
