@@ -7,24 +7,27 @@ use std::fmt::Write as _;
 /// The content type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// More than a page takes on which every route was asked: it is written into one piece of memory.
+const PAGE_BYTES: usize = 48 << 10;
+
 /// A page being written, one family after the other.
-#[derive(Default)]
 pub struct Exposition {
     text: String,
 }
 
 impl Exposition {
+    pub fn new() -> Self {
+        Self { text: String::with_capacity(PAGE_BYTES) }
+    }
+
     /// Begins a family; its samples follow. `kind` is `counter`, `gauge` or `histogram`.
     pub fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing into a String does not fail, here and below.
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        self.push(&["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"]);
     }
 
     /// One sample. Labels are our own closed sets, so their values need no escaping.
     pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Into<f64>) {
-        self.text.push_str(name);
-        self.labels(labels, None);
-        let _ = writeln!(self.text, " {}", value.into());
+        self.labelled(&[name], labels, value.into());
     }
 
     /// A family of one sample without labels.
@@ -38,40 +41,43 @@ impl Exposition {
         &mut self,
         name: &str,
         labels: &[(&str, &str)],
-        buckets: &[(f64, u64)],
+        buckets: &[(&str, u64)],
         sum: f64,
         count: u64,
     ) {
-        for (bound, below) in buckets {
-            let _ = write!(self.text, "{name}_bucket");
-            self.labels(labels, Some(&bound.to_string()));
-            let _ = writeln!(self.text, " {below}");
+        let mut with_bound = [labels, &[("le", "")]].concat();
+        for (bound, below) in buckets.iter().chain(&[("+Inf", count)]) {
+            if let Some((_, shown)) = with_bound.last_mut() {
+                *shown = bound;
+            }
+            self.labelled(&[name, "_bucket"], &with_bound, *below as f64);
         }
-        let _ = write!(self.text, "{name}_bucket");
-        self.labels(labels, Some("+Inf"));
-        let _ = writeln!(self.text, " {count}");
-        for (suffix, value) in [("_sum", sum), ("_count", count as f64)] {
-            self.text.push_str(name);
-            self.text.push_str(suffix);
-            self.labels(labels, None);
-            let _ = writeln!(self.text, " {value}");
-        }
+        self.labelled(&[name, "_sum"], labels, sum);
+        self.labelled(&[name, "_count"], labels, count as f64);
     }
 
     pub fn into_text(self) -> String {
         self.text
     }
 
-    fn labels(&mut self, labels: &[(&str, &str)], bound: Option<&str>) {
-        let all = labels.iter().copied().chain(bound.map(|bound| ("le", bound)));
-        let mut separator = '{';
-        for (name, value) in all {
-            let _ = write!(self.text, "{separator}{name}=\"{value}\"");
-            separator = ',';
+    fn labelled(&mut self, name: &[&str], labels: &[(&str, &str)], value: f64) {
+        self.push(name);
+        let mut separator = "{";
+        for (name, value) in labels {
+            self.push(&[separator, name, "=\"", value, "\""]);
+            separator = ",";
         }
-        if separator == ',' {
-            self.text.push('}');
-        }
+        self.push(&[if labels.is_empty() { " " } else { "} " }]);
+        // Most are counts: a whole number is written several times as fast as one that may have a fraction, and
+        // reads the same. Writing into a String does not fail.
+        let _ = match value as i64 {
+            whole if whole as f64 == value => writeln!(self.text, "{whole}"),
+            _ => writeln!(self.text, "{value}"),
+        };
+    }
+
+    fn push(&mut self, parts: &[&str]) {
+        parts.iter().for_each(|part| self.text.push_str(part));
     }
 }
 
@@ -81,11 +87,11 @@ mod tests {
 
     #[test]
     fn a_page_reads_as_the_format_says() {
-        let mut page = Exposition::default();
+        let mut page = Exposition::new();
         page.family("a_total", "counter", "Things.");
         page.sample("a_total", &[("path", "/x"), ("status", "200")], 3.0);
         page.family("h", "histogram", "Sizes.");
-        page.histogram("h", &[("path", "/x")], &[(2.5, 1)], 7.25, 2);
+        page.histogram("h", &[("path", "/x")], &[("2.5", 1)], 7.25, 2);
         page.single("g", "gauge", "One.", 0.5);
         let expected = "\
 # HELP a_total Things.

@@ -44,7 +44,8 @@
 //! that for ingest → a thread of `server::worker_pool` has `routes::answer` call the handler → `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::write`
 //! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
 //! `server::completions` → `server::reactor` has `server::access_log` count, log and render it, and sends.
-//! No thread waits on the way, so a batch is as large as what arrived during the last commit.
+//! No thread waits on the way, so a batch is as large as what arrived during the last commit and the moment behind it
+//! (`store::write::group_delay`).
 //!
 //! # The life of a query
 //!

@@ -69,25 +69,72 @@ pub const STATUSES: [u16; 20] =
 /// at 1 has no rate.
 pub const STATUSES_FROM_THE_START: [u16; 3] = [200, 500, 503];
 
+/// An upper bound of a bucket in the unit that is kept, and in the one that is shown, as it is written.
+type Bound = (u64, &'static str);
+
 /// Buckets of `request_latency_ms`, in microseconds (contract, section 6).
-const LATENCY_BOUNDS: &[u64] =
-    &[1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000];
+const LATENCY_BOUNDS: &[Bound] = &[
+    (1000, "1"),
+    (2500, "2.5"),
+    (5000, "5"),
+    (10_000, "10"),
+    (25_000, "25"),
+    (50_000, "50"),
+    (100_000, "100"),
+    (250_000, "250"),
+    (500_000, "500"),
+    (1_000_000, "1000"),
+    (2_500_000, "2500"),
+];
 /// Buckets of the histograms in seconds, in microseconds: from a health probe to a slow search.
-const SECONDS_BOUNDS: &[u64] = &[
-    250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
-    10_000_000,
+const SECONDS_BOUNDS: &[Bound] = &[
+    (250, "0.00025"),
+    (500, "0.0005"),
+    (1000, "0.001"),
+    (2500, "0.0025"),
+    (5000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+    (10_000_000, "10"),
 ];
 /// Buckets of the batch size, in messages.
-const BATCH_BOUNDS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+const BATCH_BOUNDS: &[Bound] = &[
+    (1, "1"),
+    (2, "2"),
+    (4, "4"),
+    (8, "8"),
+    (16, "16"),
+    (32, "32"),
+    (64, "64"),
+    (128, "128"),
+    (256, "256"),
+    (512, "512"),
+];
 
 /// Buckets of a message's age when it is stored, in milliseconds: from a second to a week.
-const LAG_BOUNDS: &[u64] =
-    &[1000, 5000, 15_000, 60_000, 300_000, 900_000, 3_600_000, 21_600_000, 86_400_000, 604_800_000];
+const LAG_BOUNDS: &[Bound] = &[
+    (1000, "1"),
+    (5000, "5"),
+    (15_000, "15"),
+    (60_000, "60"),
+    (300_000, "300"),
+    (900_000, "900"),
+    (3_600_000, "3600"),
+    (21_600_000, "21600"),
+    (86_400_000, "86400"),
+    (604_800_000, "604800"),
+];
 
 /// A count of values by size.
 #[derive(Debug)]
 pub struct Histogram {
-    bounds: &'static [u64],
+    bounds: &'static [Bound],
     /// What one of the unit that is shown counts in the unit that is kept.
     scale: f64,
     /// One more than `bounds`: the last is +Inf. Not cumulative.
@@ -98,19 +145,19 @@ pub struct Histogram {
 /// A histogram as it was at one moment.
 pub struct HistogramReading {
     /// Upper bound in the unit shown, and how many values were at most that.
-    pub buckets: Vec<(f64, u64)>,
+    pub buckets: Vec<(&'static str, u64)>,
     pub count: u64,
     pub sum: f64,
 }
 
 impl Histogram {
-    fn new(bounds: &'static [u64], scale: f64) -> Self {
+    fn new(bounds: &'static [Bound], scale: f64) -> Self {
         let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { bounds, scale, counts, sum: AtomicU64::new(0) }
     }
 
     pub fn observe(&self, value: u64) {
-        let bucket = self.bounds.partition_point(|bound| *bound < value);
+        let bucket = self.bounds.partition_point(|(bound, _)| *bound < value);
         self.counts[bucket].fetch_add(1, Relaxed);
         self.sum.fetch_add(value, Relaxed);
     }
@@ -124,8 +171,8 @@ impl Histogram {
         let mut buckets = Vec::with_capacity(self.bounds.len());
         for (index, bucket) in self.counts.iter().enumerate() {
             count += bucket.load(Relaxed);
-            if let Some(bound) = self.bounds.get(index) {
-                buckets.push((*bound as f64 / self.scale, count));
+            if let Some((_, shown)) = self.bounds.get(index) {
+                buckets.push((*shown, count));
             }
         }
         HistogramReading { buckets, count, sum: self.sum.load(Relaxed) as f64 / self.scale }
@@ -260,13 +307,27 @@ mod tests {
 
     #[test]
     fn a_value_on_a_bound_belongs_to_that_bucket() {
-        let histogram = Histogram::new(&[1000, 2500], 1e3);
+        let histogram = Histogram::new(&[(1000, "1"), (2500, "2.5")], 1e3);
         for micros in [0, 1000, 1001, 2500, 9000] {
             histogram.observe(micros);
         }
         let reading = histogram.read();
-        assert_eq!(reading.buckets, [(1.0, 2), (2.5, 4)]);
+        assert_eq!(reading.buckets, [("1", 2), ("2.5", 4)]);
         assert_eq!((reading.count, reading.sum), (5, 13.501));
+    }
+
+    #[test]
+    fn bounds_rise_and_are_shown_as_what_they_are() {
+        let histograms = Histograms::default();
+        let Histograms { latency_ms, route_seconds, batch_messages, commit_seconds, message_lag_seconds } =
+            &histograms;
+        let of_routes = route_seconds.iter();
+        for histogram in of_routes.chain([latency_ms, batch_messages, commit_seconds, message_lag_seconds]) {
+            assert!(histogram.bounds.is_sorted_by(|(one, _), (next, _)| one < next));
+            for (bound, shown) in histogram.bounds {
+                assert_eq!(*shown, (*bound as f64 / histogram.scale).to_string());
+            }
+        }
     }
 
     #[test]

@@ -2,10 +2,14 @@
 //!
 //! Every figure is optional: a host without `/proc` loses the figure, not the scrape.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::sync::LazyLock;
 
 use rustix::param::{clock_ticks_per_second, page_size};
+
+/// More than 52 numbers and a name of 64 bytes can take.
+const MAX_STAT_BYTES: usize = 2048;
 
 /// The standard figures of a Prometheus client library.
 #[derive(Debug, Default, PartialEq)]
@@ -22,8 +26,7 @@ pub struct Process {
 impl Process {
     /// Reads the figures as they are now.
     pub fn read() -> Self {
-        let mut process =
-            fs::read_to_string("/proc/self/stat").map(|stat| Self::from_stat(&stat)).unwrap_or_default();
+        let mut process = stat().map(|stat| Self::from_stat(&stat)).unwrap_or_default();
         let since_boot = process.start_time_seconds;
         process.start_time_seconds = since_boot.and_then(|seconds| Some(boot_time()? + seconds));
         process.open_fds = open_descriptors();
@@ -51,6 +54,13 @@ impl Process {
             ..Self::default()
         }
     }
+}
+
+/// One read gives all of it; the standard library would come back for more five times.
+fn stat() -> io::Result<String> {
+    let mut line = [0; MAX_STAT_BYTES];
+    let length = File::open("/proc/self/stat")?.read(&mut line)?;
+    Ok(String::from_utf8_lossy(&line[..length]).into_owned())
 }
 
 /// The size of the folder, which since Linux 6.2 is their number; before that it is 0, and they are counted.

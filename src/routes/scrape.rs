@@ -16,7 +16,7 @@ use crate::store::sqlite_version;
 use crate::version::{COMMIT, VERSION};
 
 pub(super) fn get(app: &App, _: &Request) -> Answer {
-    let mut page = Exposition::default();
+    let mut page = Exposition::new();
     counters(&mut page, &app.metrics);
     whatsapp(&mut page, &app.metrics);
     readiness(&mut page, app);

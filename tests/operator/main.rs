@@ -10,6 +10,7 @@ mod commit;
 mod completions;
 mod container;
 mod daemon;
+mod follow_units;
 mod from_nothing;
 mod image;
 mod install;

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::TempDir;
 
@@ -33,14 +34,56 @@ fn as_nobody(program: &str, arguments: &[&str]) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
+/// A cluster as initdb makes it, from which each test has a copy: to make one takes half a second of a core. It stays
+/// from run to run, and is there whole or not at all.
+fn template(encoding: &str) -> PathBuf {
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    // Nobody else can read it.
+    let user = rustix::process::geteuid().as_raw();
+    let template = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("postgres-15-{encoding}-{user}"));
+    if !template.exists() {
+        let folder = folder_of_nobody();
+        let data = folder.path().join("data").display().to_string();
+        let options = ["-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions", "--wal-segsize=1"];
+        let locale = ["-E", encoding, if encoding == "UTF8" { "--locale=C.UTF-8" } else { "--locale=C" }];
+        let words = as_nobody("initdb", &[&["-D", &data], &options[..], &locale].concat());
+        let (program, arguments) = split(&words);
+        succeeds(program, &arguments);
+        let new = template.with_extension(std::process::id().to_string());
+        succeeds("cp", &["-a", &data, &new.display().to_string()]);
+        // Another process may have been first.
+        if fs::rename(&new, &template).is_err() {
+            drop(fs::remove_dir_all(new));
+        }
+    }
+    template
+}
+
+#[track_caller]
+fn succeeds(program: &str, arguments: &[&str]) {
+    let output = run(program, arguments);
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+}
+
+/// PostgreSQL may write there.
+fn folder_of_nobody() -> TempDir {
+    let folder = TempDir::new().expect("the machine has a folder for temporary files");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
+    if rustix::process::geteuid().is_root() {
+        chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
+    }
+    folder
+}
+
 fn split(words: &[String]) -> (&str, Vec<&str>) {
     (&words[0], words[1..].iter().map(String::as_str).collect())
 }
 
 impl Postgres {
-    /// `None` where it is not installed.
+    /// `None` where it is not installed. It is killed, but the machine never is: nothing has to reach the disk.
     pub(crate) fn start() -> Option<Self> {
-        Self::with("UTF8", "")
+        Self::with("UTF8", "fsync = off")
     }
 
     /// With databases in this encoding, and these lines in its configuration.
@@ -48,19 +91,9 @@ impl Postgres {
         if !has(&["psql", "setpriv", &format!("{PROGRAMS}/postgres")]) {
             return None;
         }
-        let folder = TempDir::new().expect("the machine has a folder for temporary files");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is ours");
-        if rustix::process::geteuid().is_root() {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("root may");
-        }
-        let mut server = Self { folder, daemon: None };
+        let mut server = Self { folder: folder_of_nobody(), daemon: None };
         let data = server.path("data").display().to_string();
-        let options = ["-U", "postgres", "-A", "trust", "--no-sync", "--no-instructions"];
-        let locale = ["-E", encoding, if encoding == "UTF8" { "--locale=C.UTF-8" } else { "--locale=C" }];
-        let words = as_nobody("initdb", &[&["-D", &data], &options[..], &locale].concat());
-        let (program, arguments) = split(&words);
-        let made = run(program, &arguments);
-        assert!(made.status.success(), "{made:?}");
+        succeeds("cp", &["-a", &template(encoding).display().to_string(), &data]);
         let socket = server.folder.path().display().to_string();
         server.configure(&format!(
             "listen_addresses = ''\nunix_socket_directories = '{socket}'\n{configuration}"
@@ -89,7 +122,13 @@ impl Postgres {
         let words = as_nobody("postgres", &["-D", &data]);
         let (program, arguments) = split(&words);
         let mut daemon = Daemon::start(program, &arguments, Path::new("/"));
-        daemon.until("PostgreSQL answers", || self.psql(&["-c", "SELECT 1"]).status.success().then_some(()));
+        // Its eighth line says so, as pg_ctl waits for it.
+        let state = self.path("data/postmaster.pid");
+        daemon.until("PostgreSQL is ready", || {
+            let state = fs::read_to_string(&state).ok()?;
+            let word = state.lines().nth(7)?.trim();
+            matches!(word, "ready" | "standby").then_some(())
+        });
         self.daemon = Some(daemon);
     }
 

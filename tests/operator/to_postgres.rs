@@ -1,5 +1,6 @@
 //! `scripts/to-postgres` brings the messages of followers into a real PostgreSQL, each of them once and as it was.
 
+use std::collections::BTreeMap;
 use std::process::Child;
 use std::sync::Barrier;
 use std::thread;
@@ -96,16 +97,20 @@ fn the_messages_of_two_receivers_are_in_one_table_once_and_as_they_were_handed_o
     // In hexadecimal digits: psql leaves out characters that it does not know.
     let columns = "encode(convert_to(json_build_object('message_id', message_id, 'from', from_msisdn, 'to', to_msisdn, \
                    'ts', ts, 'text', text, 'created_at', created_at)::text, 'UTF8'), 'hex')";
+    let found = server.query(&format!("SELECT {columns}, receiver FROM messages"));
+    let stored = found.lines().map(|row| {
+        let (digits, receiver) = row.rsplit_once('|').expect("two columns");
+        let json = hex::decode(digits).expect("they are digits");
+        let row: Value = serde_json::from_slice(&json).expect("it is JSON");
+        (row["message_id"].to_string(), (row, receiver))
+    });
+    let stored: BTreeMap<_, _> = stored.collect();
     for (service, receiver) in [(&one, "one"), (&two, "two")] {
         for mut row in rows(service) {
             row.as_object_mut().expect("a row is an object").remove("cursor");
-            let id = row["message_id"].as_str().expect("an id").replace('\'', "''");
-            let sql = format!("SELECT {columns}, receiver FROM messages WHERE message_id = '{id}'");
-            let found = server.query(&sql);
-            let (stored, by) = found.rsplit_once('|').expect("two columns");
-            if by == receiver {
-                let stored = hex::decode(stored).expect("they are digits");
-                assert_eq!(serde_json::from_slice::<Value>(&stored).expect("it is JSON"), row);
+            let (found, by) = &stored[&row["message_id"].to_string()];
+            if *by == receiver {
+                assert_eq!(*found, row);
             } else {
                 assert!(row["message_id"].as_str().expect("an id").starts_with("both "), "{row}: {by}");
             }

@@ -16,9 +16,14 @@ use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, sort_key
 
 /// True if the index does not reflect every change that this state of the database knows of.
 pub fn are_pending(messages: &Connection, watermarks: &Watermarks) -> rusqlite::Result<bool> {
+    Ok(pending(messages, watermarks, 1)? > 0)
+}
+
+/// Changes that the index does not reflect, counted up to `most`.
+pub fn pending(messages: &Connection, watermarks: &Watermarks, most: u32) -> rusqlite::Result<u32> {
     messages
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM messages_changes WHERE change > ?1)")?
-        .query_row([watermarks.changes_through], |row| row.get(0))
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages_changes WHERE change > ?1 LIMIT ?2)")?
+        .query_row((watermarks.changes_through, most), |row| row.get(0))
 }
 
 /// True if changes were removed that the index has not taken account of. It has to be made anew.

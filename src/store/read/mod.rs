@@ -5,6 +5,7 @@
 
 pub mod epoch;
 pub mod feed;
+mod freshness;
 mod interrupt;
 pub mod originals;
 pub mod page;

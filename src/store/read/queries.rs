@@ -12,6 +12,7 @@ use rusqlite::Connection;
 
 use super::Snapshot;
 use super::epoch::{Epochs, PublishedIndex};
+use super::freshness::{Freshness, NextMove};
 use super::interrupt::Interrupt;
 use super::pool::{Pool, Pools, Slot};
 use super::pooled_connection::{Connector, PooledConnection};
@@ -21,14 +22,11 @@ use crate::metrics::Metrics;
 use crate::os;
 use crate::store::checkpoint::reader_gate::ReaderGate;
 use crate::store::error::StoreError;
-use crate::store::index::{self, Watermarks, changes};
+use crate::store::index::{self, Watermarks};
 
 /// At a stop, how long a query that was told to end may take for it: it hears of it after a millisecond of
 /// work, but a disk may keep it waiting.
 pub const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
-/// Where messages were changed or deleted, how long a query waits for the index to know of it before it goes through
-/// all messages instead.
-const CHANGES_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The queries of one database.
 pub struct Queries {
@@ -126,23 +124,27 @@ impl Queries {
         deadline: Instant,
         query: &impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
+        let began = Instant::now();
         let indexed = |PooledConnection { connection, memory, .. }: &PooledConnection| {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
-            if changes::are_pending(connection, &watermarks)? || index::is_at_last_row(connection)? {
-                return Ok(None);
+            match Freshness::of(connection, &watermarks)?.next_move(began.elapsed()) {
+                NextMove::Ask => query(Snapshot { connection, watermarks: &watermarks, memory }).map(Ok),
+                instead => Ok(Err(instead)),
             }
-            query(Snapshot { connection, watermarks: &watermarks, memory }).map(Some)
         };
         let attach = |connection: &Connection, path: &Path| index::attach(connection, path, index.file);
-        let patience = deadline.min(Instant::now() + CHANGES_PATIENCE);
         loop {
-            let answer = self.connector.run(slot, attach, deadline, indexed)?;
-            if answer.is_some() || Instant::now() >= patience {
-                return Ok(answer);
+            match self.connector.run(slot, attach, deadline, indexed)? {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(instead) => {
+                    self.epochs().wake_indexer();
+                    if instead == NextMove::GoWithout {
+                        return Ok(None);
+                    }
+                    thread::sleep(CHANGES_POLL);
+                }
             }
-            self.epochs().wake_indexer();
-            thread::sleep(CHANGES_POLL);
         }
     }
 

@@ -2,8 +2,10 @@
 
 pub mod batch;
 mod checkpointer;
+mod command_queue;
 pub mod commit_signal;
 pub mod feed_order;
+mod group_delay;
 pub mod items;
 mod lag;
 mod last_close;

@@ -14,6 +14,7 @@ use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError
 use rusqlite::Connection;
 
 use super::checkpointer::Checkpointer;
+use super::command_queue::{CommandSender, command_queue};
 use super::commit_signal::CommitSignal;
 use super::last_close::LastConnection;
 use super::last_commit::LastCommit;
@@ -82,7 +83,7 @@ impl Drop for Places {
 pub(super) type Job = Box<dyn FnOnce(&mut Transactor) + Send>;
 
 /// The way to have the writer do something between two batches.
-pub struct Jobs(Sender<WriteCommand>);
+pub struct Jobs(CommandSender<WriteCommand>);
 
 impl Jobs {
     /// Waits until it is done and committed. Only one job at a time is to be under way, so that no
@@ -115,7 +116,7 @@ impl Jobs {
 
 /// The handle of the writer thread.
 pub struct Writer {
-    commands: Sender<WriteCommand>,
+    commands: CommandSender<WriteCommand>,
     /// By bodies that wait, beyond one place for each.
     taken_by_items: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
@@ -134,7 +135,7 @@ impl Writer {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> io::Result<Self> {
-        let (commands, inbox) = bounded(WRITER_QUEUE);
+        let (commands, inbox) = command_queue(WRITER_QUEUE);
         let last_commit = LastCommit::default();
         let epochs = Arc::clone(queries.epochs());
         let checkpointer = Checkpointer::start(path, queries.gate(), Arc::clone(&epochs), log.clone())?;

@@ -6,12 +6,14 @@
 //! - A panic answers its batch with [`StoreError::Lost`], and the thread goes on.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Sender, TryRecvError};
 
 use super::batch::{Insert, InsertedBatch, Stored};
+use super::command_queue::CommandQueue;
 use super::commit_signal::CommitSignal;
+use super::group_delay::GroupDelay;
 use super::transactor::Transactor;
 use super::waiter::{Waiter, answer_all};
 use super::writer::{Job, WriteCommand};
@@ -35,41 +37,43 @@ struct Batch {
 }
 
 impl Batch {
-    /// Waits for one command, then takes what else is there. Waits for a moment only where queries are
+    /// Waits for one command, then for the delay, and takes what is there. Waits for a moment only where queries are
     /// held up, and in any case no longer than until somebody else's commits are looked for. `None` when nothing
     /// waits and nothing more is to come.
     fn take(
-        inbox: &Receiver<WriteCommand>,
+        inbox: &CommandQueue<WriteCommand>,
         stopping: &AtomicBool,
         queries_are_held_up: bool,
+        delay: GroupDelay,
     ) -> Option<Self> {
-        let mut batch = Self::default();
-        let first = if stopping.load(SeqCst) {
-            // Whoever sets it sends something afterwards.
-            inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected)
-        } else {
-            inbox.recv_timeout(if queries_are_held_up { HELD_QUERY_POLL } else { IDLE_POLL })
-        };
-        if matches!(first, Err(RecvTimeoutError::Disconnected)) {
-            return None;
+        if !stopping.load(SeqCst) {
+            let patience = if queries_are_held_up { HELD_QUERY_POLL } else { IDLE_POLL };
+            inbox.wait_for(1, Instant::now() + patience);
+            inbox.wait_for(delay.count, delay.until);
         }
-        let mut next = first.ok();
-        while let Some(command) = next {
-            match command {
-                WriteCommand::Insert(message, waiter) => batch.push(Insert::Message(*message), waiter),
-                WriteCommand::Deliver(waiting, waiter) => {
+        let mut batch = Self::default();
+        loop {
+            match inbox.try_recv() {
+                Ok(WriteCommand::Insert(message, waiter)) => batch.push(Insert::Message(*message), waiter),
+                Ok(WriteCommand::Deliver(waiting, waiter)) => {
                     batch.push(Insert::Delivery(waiting.delivery), waiter);
                 }
-                WriteCommand::ProbeCommit(probe) => batch.probes.push(probe),
-                WriteCommand::Job(job) => batch.jobs.push(job),
-                WriteCommand::Ping(ping) => drop(ping),
+                Ok(WriteCommand::ProbeCommit(probe)) => batch.probes.push(probe),
+                Ok(WriteCommand::Job(job)) => batch.jobs.push(job),
+                Ok(WriteCommand::Ping(ping)) => drop(ping),
+                Err(TryRecvError::Disconnected) if batch.is_empty() => return None,
+                Err(TryRecvError::Empty) if batch.is_empty() && stopping.load(SeqCst) => return None,
+                Err(_) => break,
             }
             if batch.weight >= MAX_BATCH {
                 break;
             }
-            next = inbox.try_recv().ok();
         }
         Some(batch)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.inserts.is_empty() && self.probes.is_empty() && self.jobs.is_empty()
     }
 
     fn push(&mut self, insert: Insert, waiter: Waiter) {
@@ -81,15 +85,18 @@ impl Batch {
 /// Works until told to stop, and commits everything that is queued then.
 pub(super) fn serve(
     transactor: &mut Transactor,
-    inbox: &Receiver<WriteCommand>,
+    inbox: &CommandQueue<WriteCommand>,
     stopping: &AtomicBool,
     indexer: &Wake,
     signal: &CommitSignal,
 ) {
-    while let Some(batch) = Batch::take(inbox, stopping, transactor.holds_queries_up()) {
+    let mut delay = GroupDelay { count: 0, until: Instant::now() };
+    while let Some(batch) = Batch::take(inbox, stopping, transactor.holds_queries_up(), delay) {
         let Batch { inserts, probes, jobs, .. } = batch;
         if !inserts.is_empty() {
+            let (began, answered) = (Instant::now(), inserts.len());
             commit_all(transactor, signal, inserts);
+            delay = GroupDelay::after(answered, inbox.len(), began, Instant::now());
             indexer.wake();
         }
         for probe in probes {
