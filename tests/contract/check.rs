@@ -102,6 +102,12 @@ fn every_part_of_the_index_is_compared_with_the_messages() {
             "INSERT INTO messages_search (messages_search) VALUES ('delete-all')".to_owned(),
             "are not found by a search",
         ),
+        (
+            "texts",
+            "UPDATE messages_texts SET texts = x'61' WHERE block = 7".to_owned(),
+            "1 blocks of texts are not",
+        ),
+        ("no texts", "DELETE FROM messages_texts WHERE block = 7".to_owned(), "1 blocks of texts are not"),
     ];
     for (case, statement, fault) in cases {
         let mut broken = Setup::new();

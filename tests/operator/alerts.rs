@@ -17,7 +17,7 @@ use crate::skip::has;
 use crate::tools::run;
 
 const ALERTS: &str = "scripts/alerts.yaml";
-const TESTS: &str = "tests/operator/alerts.yaml";
+const TESTS: [&str; 2] = ["tests/operator/alerts.yaml", "tests/operator/alerts_of_days.yaml"];
 
 #[track_caller]
 fn promtool(arguments: [&str; 2], file: &Path) {
@@ -38,7 +38,9 @@ fn every_alert_fires_when_it_should_and_not_before() {
         return;
     }
     promtool(["check", "rules"], &project_file(ALERTS));
-    promtool(["test", "rules"], &project_file(TESTS));
+    for tests in TESTS {
+        promtool(["test", "rules"], &project_file(tests));
+    }
 }
 
 #[test]
@@ -60,7 +62,7 @@ fn what_is_to_be_scraped_is_a_whole_configuration_as_it_is() {
 
 #[test]
 fn every_alert_has_its_test_and_its_words() {
-    let (alerts, tests) = (read(ALERTS), read(TESTS));
+    let (alerts, tests) = (read(ALERTS), TESTS.map(read).concat());
     let named = all_after(&alerts, "- alert:", '\n');
     assert_eq!(named, all_after(&tests, "alertname=\"", '"'));
     for rule in alerts.split("- alert:").skip(1) {

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
@@ -31,17 +32,19 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Saved from the executable under test; `None` where the machine cannot make or run containers.
+    /// Saved from the executable under test, once for all tests; `None` where the machine cannot make or run containers.
     pub(crate) fn new() -> Option<Self> {
         if !has(&["buildah", "crun", "docker-compose", "python3", "unshare"]) || !is_root() || !can_mount() {
             return None;
         }
+        static SAVED: OnceLock<Vec<u8>> = OnceLock::new();
         let folder = TempDir::new().expect("the machine has a folder for temporary files");
         let archive = folder.path().join("image.tar");
-        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/container"));
-        script.arg("--save").arg(&archive).env("LYFTR_BIN", env!("CARGO_BIN_EXE_lyftr-webhook"));
-        let saved = script.output().expect("scripts/container starts");
-        assert!(saved.status.success(), "{}", String::from_utf8_lossy(&saved.stderr));
+        let saved = SAVED.get_or_init(|| {
+            save(&archive);
+            fs::read(&archive).expect("it was saved")
+        });
+        fs::write(&archive, saved).expect("the folder is ours");
         let unpacked = folder.path().join("image");
         unpack(&archive, &unpacked);
         let manifest = read_json(&unpacked.join("manifest.json"));
@@ -142,6 +145,13 @@ impl Drop for Container<'_> {
         drop(self.ask(&["delete", "--force", &self.name]));
         drop(self.child.wait());
     }
+}
+
+fn save(archive: &Path) {
+    let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/container"));
+    script.arg("--save").arg(archive).env("LYFTR_BIN", env!("CARGO_BIN_EXE_lyftr-webhook"));
+    let saved = script.output().expect("scripts/container starts");
+    assert!(saved.status.success(), "{}", String::from_utf8_lossy(&saved.stderr));
 }
 
 fn unpack(archive: &Path, folder: &Path) {

@@ -164,7 +164,7 @@ fn nothing_acknowledged_before_the_last_sync_is_missing_when_all_is_killed_and_r
             eventually("more messages are acknowledged", || (so_far().len() >= enough).then_some(()));
         };
         let mut before = Vec::new();
-        for round in 0..4 {
+        for round in 0..2 {
             some_more();
             let starts = starts_of_the_log(&service.path("app.db"));
             for _ in 0..5 {

@@ -1,9 +1,11 @@
 //! The Debian package: made from the executable, judged by Debian's own tools, and put into a small Debian.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -19,12 +21,25 @@ struct Package {
 }
 
 impl Package {
-    /// Made by `scripts/package` from the executable under test.
+    /// Made by `scripts/package` from the executable under test, once for all tests.
     fn new() -> Option<Self> {
+        static MADE: OnceLock<Option<(OsString, Vec<u8>)>> = OnceLock::new();
+        let read = |made: Self| {
+            let name = made.file.file_name().expect("a file has a name").to_owned();
+            (name, fs::read(&made.file).expect("it was made"))
+        };
+        let (name, bytes) = MADE.get_or_init(|| Self::made().map(read)).as_ref()?;
+        let folder = temporary();
+        let file = folder.path().join(name);
+        fs::write(&file, bytes).expect("the folder is ours");
+        Some(Self { folder, file })
+    }
+
+    fn made() -> Option<Self> {
         if !has(&["dpkg-deb", "strip"]) {
             return None;
         }
-        let folder = TempDir::new().expect("the machine has a folder for temporary files");
+        let folder = temporary();
         // Whatever the umask of whoever makes it, of whom it is told nothing.
         let mut script = Command::new("sh");
         let package = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/package");
@@ -52,6 +67,10 @@ impl Package {
     }
 }
 
+fn temporary() -> TempDir {
+    TempDir::new().expect("the machine has a folder for temporary files")
+}
+
 /// What it wrote on stdout.
 #[track_caller]
 fn succeeded(output: &Output) -> String {
@@ -63,7 +82,7 @@ fn succeeded(output: &Output) -> String {
 #[test]
 fn the_same_executable_gives_the_same_package() {
     let Some(first) = Package::new() else { return };
-    let Some(second) = Package::new() else { return };
+    let Some(second) = Package::made() else { return };
     assert_eq!(first.file.file_name(), second.file.file_name());
     assert!(fs::read(&first.file).unwrap() == fs::read(&second.file).unwrap());
     let version = env!("CARGO_PKG_VERSION");

@@ -35,10 +35,12 @@ impl Root {
         }
         let root = Self { folder: TempDir::new().expect("the machine has a folder for temporary files") };
         let include = "--include=systemd-standalone-sysusers";
+        // Nobody needs it after a power cut.
+        let unsynced = "--dpkgopt=force-unsafe-io";
         let place = root.folder.path().display().to_string();
         let made = run(
             "mmdebstrap",
-            &["--quiet", "--mode=root", "--variant=essential", include, "bookworm", &place],
+            &["--quiet", "--mode=root", "--variant=essential", unsynced, include, "bookworm", &place],
         );
         if !made.status.success() {
             lacks_because(Lack::Debian, &made.stderr);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::top_senders::TopSenders;
-use super::{Watermarks, order, rank, search};
+use super::{Watermarks, order, rank, search, texts};
 use crate::sort_key::{RawText, SortKey};
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, sort_key};
 
@@ -84,6 +84,7 @@ pub fn apply(
     let last = after_deletion.map_or(last, |row| last.min(Some(row)));
     watermarks.ordered_through = watermarks.ordered_through.min(last);
     watermarks.searchable_through = watermarks.searchable_through.min(last);
+    texts::cut(index, watermarks.searchable_through)?;
     let mut rows = BTreeSet::new();
     let mut top = TopSenders::kept(index)?;
     for change in read(messages, watermarks.changes_through, most)? {
@@ -93,10 +94,11 @@ pub fn apply(
         rows.insert(change.key.row);
     }
     top.write(index)?;
-    for row in rows {
-        search::take_out(index, row)?;
-        put_in(messages, index, watermarks, row)?;
+    for row in &rows {
+        search::take_out(index, *row)?;
+        put_in(messages, index, watermarks, *row)?;
     }
+    texts::renew(messages, index, watermarks.searchable_through, rows.into_iter())?;
     // By what stands at the watermark the index is known again after a start, so something has to.
     watermarks.ordered_through = messages
         .prepare_cached("SELECT max(rowid) FROM messages WHERE rowid <= ?1")?

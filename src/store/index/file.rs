@@ -20,7 +20,7 @@ use crate::store::database::{connections, wal};
 const INDEX_CACHE_KIB: i64 = 2 << 10;
 
 /// The version of the index's own schema. Another one is made anew.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// Where the index of a database is.
 pub fn path_of(database: &Path) -> PathBuf {

@@ -16,6 +16,7 @@ pub mod order;
 pub mod rank;
 mod schedule;
 pub mod search;
+pub mod texts;
 pub mod top_senders;
 pub mod upkeep;
 mod watermarks;

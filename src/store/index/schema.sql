@@ -18,6 +18,9 @@ CREATE TABLE messages_ranks (
 -- Each level begins before every key.
 INSERT INTO messages_ranks VALUES (0, '', 0, -9223372036854775808, 0), (1, '', 0, -9223372036854775808, 0);
 
+-- Folded texts, side by side (store/index/texts.rs). NULL: they are too long.
+CREATE TABLE messages_texts (block INTEGER PRIMARY KEY, texts BLOB);
+
 -- Texts are folded before they are indexed, so the index itself tells cases apart. It keeps the length
 -- of each, because it can let go of a text by its row alone only then.
 CREATE VIRTUAL TABLE messages_search USING fts5 (

@@ -6,24 +6,30 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
+use super::texts::{self, Block, Blocks, FoldedText, TEXT, folded};
 use super::{Watermarks, first_behind};
-use crate::folding::{fold, rarity};
+use crate::folding::rarity;
 
 /// Trigrams of a searched word that are looked up in the index.
 const SEARCHED_TRIGRAMS: usize = 12;
 /// Bytes of texts indexed at once, however few they are.
 const SEARCH_SLICE_BYTES: usize = 1 << 20;
 
-/// The text of a row, folded; `None` if it has none.
-type FoldedText = (i64, Option<String>);
+/// What is taken in at once.
+pub struct SearchSlice {
+    /// Of the rows behind the watermark.
+    texts: Vec<FoldedText>,
+    /// Those that are whole with these rows.
+    blocks: Vec<Block>,
+}
 
 /// Takes in what was read from behind the watermark. To be called in a transaction.
-pub fn extend(index: &Connection, watermarks: &mut Watermarks, texts: &[FoldedText]) -> rusqlite::Result<()> {
-    put(index, texts)?;
-    if let Some((last, _)) = texts.last() {
+pub fn extend(index: &Connection, watermarks: &mut Watermarks, slice: &SearchSlice) -> rusqlite::Result<()> {
+    put(index, &slice.texts)?;
+    if let Some((last, _)) = slice.texts.last() {
+        texts::keep(index, &slice.blocks)?;
         watermarks.searchable_through = Some(*last);
         watermarks.write(index)?;
     }
@@ -31,36 +37,34 @@ pub fn extend(index: &Connection, watermarks: &mut Watermarks, texts: &[FoldedTe
 }
 
 /// The texts behind a watermark: up to `rows` of them, and only as many as fit in a few megabytes.
-pub fn read(messages: &Connection, watermark: Option<i64>, rows: usize) -> rusqlite::Result<Vec<FoldedText>> {
-    let mut statement = messages
-        .prepare_cached("SELECT rowid, text FROM messages WHERE rowid >= ?1 ORDER BY rowid LIMIT ?2")?;
-    let mut found = statement.query((first_behind(watermark), rows as i64))?;
-    let (mut texts, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = found.next()? {
+pub fn read(messages: &Connection, watermark: Option<i64>, rows: usize) -> rusqlite::Result<SearchSlice> {
+    let mut statement = messages.prepare_cached(&format!(
+        "SELECT m.rowid, {TEXT} FROM messages AS m WHERE m.rowid >= ?1 ORDER BY m.rowid"
+    ))?;
+    // The block at the watermark is not whole yet: what is in front of that belongs to it as well.
+    let mut found = statement.query([texts::covered_before(watermark)])?;
+    let (mut texts, mut blocks, mut bytes) = (Vec::new(), Blocks::default(), 0);
+    while texts.len() < rows
+        && bytes < SEARCH_SLICE_BYTES
+        && let Some(row) = found.next()?
+    {
         let text = folded(row)?;
-        bytes += text.1.as_ref().map_or(0, String::len);
-        texts.push(text);
-        if bytes >= SEARCH_SLICE_BYTES {
-            break;
+        blocks.put(&text);
+        if text.0 >= first_behind(watermark) {
+            bytes += text.1.as_ref().map_or(0, String::len);
+            texts.push(text);
         }
     }
-    Ok(texts)
+    let blocks = texts.last().map_or_else(Vec::new, |(last, _)| blocks.whole(*last));
+    Ok(SearchSlice { texts, blocks })
 }
 
 /// The text of the message in a row, if there is one.
 pub(super) fn read_row(messages: &Connection, row: i64) -> rusqlite::Result<Option<FoldedText>> {
     messages
-        .prepare_cached("SELECT rowid, text FROM messages WHERE rowid = ?1")?
+        .prepare_cached(&format!("SELECT m.rowid, {TEXT} FROM messages AS m WHERE m.rowid = ?1"))?
         .query_row([row], folded)
         .optional()
-}
-
-fn folded(row: &Row<'_>) -> rusqlite::Result<FoldedText> {
-    let folded = match row.get_ref(1)? {
-        ValueRef::Text(text) | ValueRef::Blob(text) => Some(fold(&String::from_utf8_lossy(text))),
-        _ => None,
-    };
-    Ok((row.get(0)?, folded))
 }
 
 /// Lets go of the text of a row, if it is known.

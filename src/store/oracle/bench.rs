@@ -1,5 +1,7 @@
 //! A bench is a store whose index is kept up by hand.
 
+use std::cell::RefCell;
+
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
@@ -8,9 +10,10 @@ use crate::filter::{Filter, PageQuery};
 use crate::folding::Needle;
 use crate::store::database::transaction::in_transaction;
 use crate::store::database::{connections, prepare};
-use crate::store::index::{self, Watermarks, changes, order, search};
+use crate::store::index::{self, Watermarks, changes, order, search, texts};
 use crate::store::maintenance::retention;
 use crate::store::maintenance::retention::age::ExpiredMessage;
+use crate::store::read::search_memory::SearchMemory;
 use crate::store::read::{Snapshot, stats};
 use crate::timestamp::parse_instant;
 
@@ -66,6 +69,8 @@ pub(super) struct Bench {
     /// As queries have them.
     pub(super) with_index: Connection,
     without: Connection,
+    /// Of the one with the index.
+    pub(super) memory: RefCell<SearchMemory>,
     /// Somebody has changed messages since the index last took account of it.
     pub(super) pending: bool,
 }
@@ -83,7 +88,20 @@ impl Bench {
         index::attach_none(&without).unwrap();
         let random = Random(seed);
         let (written, pending) = (0, false);
-        Self { random, senders, written, folder, database, messages, index, with_index, without, pending }
+        let memory = RefCell::default();
+        Self {
+            random,
+            senders,
+            written,
+            folder,
+            database,
+            messages,
+            index,
+            with_index,
+            without,
+            memory,
+            pending,
+        }
     }
 
     fn text(&mut self) -> Option<String> {
@@ -186,6 +204,7 @@ impl Bench {
             "{watermarks:?} {:?}",
             self.pending
         );
+        assert_eq!(texts::faults(&self.with_index, watermarks.searchable_through), Ok(0), "{watermarks:?}");
     }
 
     /// One slice as the indexer does it: changes go first.
@@ -219,6 +238,7 @@ impl Bench {
         let path = self.folder.path().join("app.db");
         self.index = index::open(&path, &self.messages).unwrap();
         self.with_index = connections::open_for_reading(&path).unwrap();
+        self.memory.take();
         index::attach(&self.with_index, &path, index::file_of(&path)).unwrap();
         let watermarks = Watermarks::read(&self.index).unwrap();
         self.pending = changes::are_pending(&self.messages, &watermarks).unwrap();
@@ -241,7 +261,8 @@ impl Bench {
         };
         let connection = self.without.unchecked_transaction().unwrap();
         let watermarks = Watermarks::read(&connection).unwrap();
-        check(Snapshot { connection: &connection, watermarks: &watermarks }, &mut questions.iter());
+        let memory = &RefCell::default();
+        check(Snapshot { connection: &connection, watermarks: &watermarks, memory }, &mut questions.iter());
         drop(connection);
 
         let connection = self.with_index.unchecked_transaction().unwrap();
@@ -251,7 +272,8 @@ impl Bench {
             return;
         }
         self.holds_no_text_that_is_gone(&watermarks);
-        check(Snapshot { connection: &connection, watermarks: &watermarks }, &mut questions.iter());
+        let memory = &self.memory;
+        check(Snapshot { connection: &connection, watermarks: &watermarks, memory }, &mut questions.iter());
     }
 
     fn question(&mut self, model: &Model) -> PageQuery {

@@ -152,7 +152,36 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
             query.filter.q = Some(q).filter(|q| !q.is_empty()).map(Needle::new);
             query.filter.since = (offset == 3000).then(|| parse_instant("2025-01-15T10:05:00Z").unwrap());
             query.offset = offset;
-            model.compare(Snapshot { connection: &bench.with_index, watermarks: &watermarks }, &query);
+            let (connection, memory) = (&bench.with_index, &bench.memory);
+            model.compare(Snapshot { connection, watermarks: &watermarks, memory }, &query);
+        }
+    }
+}
+
+#[test]
+fn searches_are_exact_whatever_is_remembered_of_them() {
+    let mut bench = Bench::new(16, 5);
+    bench.database.execute_batch(&plain_rows(KEPT_MATCHES + 200)).unwrap();
+    for step in 0..60 {
+        match bench.random.below(8) {
+            0 | 1 => bench.insert(60),
+            2 => bench.interfere(),
+            3 => bench.expire(90),
+            _ => {}
+        }
+        let rows = bench.random.one_of(&[10, 1000]);
+        bench.take_in(step % 2 == 0, rows);
+        if bench.pending || step < 10 {
+            continue;
+        }
+        let model = Model::of(&bench.database);
+        let watermarks = Watermarks::read(&bench.with_index).unwrap();
+        // Too many to keep, before so many have gone; few; some.
+        for q in ["t", "\u{e9}", "8", "x"] {
+            let mut query = PageQuery::parse("limit=1").unwrap();
+            query.filter.q = Some(Needle::new(q));
+            let (connection, memory) = (&bench.with_index, &bench.memory);
+            model.compare(Snapshot { connection, watermarks: &watermarks, memory }, &query);
         }
     }
 }

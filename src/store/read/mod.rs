@@ -14,11 +14,16 @@ mod pooled_connection;
 pub mod queries;
 mod query_activity;
 pub mod search;
+pub mod search_memory;
 pub mod selection;
 pub mod stats;
 mod total;
 
+use std::cell::RefCell;
+
 use rusqlite::Connection;
+
+use search_memory::SearchMemory;
 
 use crate::store::index::Watermarks;
 
@@ -27,4 +32,5 @@ use crate::store::index::Watermarks;
 pub struct Snapshot<'a> {
     pub connection: &'a Connection,
     pub watermarks: &'a Watermarks,
+    pub memory: &'a RefCell<SearchMemory>,
 }

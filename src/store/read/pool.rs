@@ -2,13 +2,14 @@
 //!
 //! A slot goes back whatever becomes of its borrower, so there are always as many as there may be queries at work.
 
+use std::mem::take;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Condvar, Mutex};
 use std::time::Instant;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::pooled_connection::PooledConnection;
 use crate::limits::READ_CONNECTIONS;
+use crate::mutex::{lock, wait_while};
 
 /// One pool for each kind of reading that must not queue behind another.
 pub(super) struct Pools {
@@ -53,10 +54,10 @@ impl Pools {
     }
 }
 
-/// The connections for one kind of reading.
+/// The connections for one kind of reading. The one given back last is lent first: it remembers what was asked.
 pub(super) struct Pool {
-    idle: Receiver<Slot>,
-    give_back: Sender<Slot>,
+    idle: Mutex<Vec<Slot>>,
+    given_back: Condvar,
     slots: usize,
 }
 
@@ -69,22 +70,22 @@ pub(super) struct Slot {
 
 impl Pool {
     fn new(slots: usize) -> Self {
-        let (give_back, idle) = bounded(slots);
-        let pool = Self { idle, give_back, slots };
-        (0..slots).for_each(|_| pool.put(Slot::default()));
-        pool
+        let idle = (0..slots).map(|_| Slot::default()).collect();
+        Self { idle: Mutex::new(idle), given_back: Condvar::new(), slots }
     }
 
     /// Waits for a slot. `None` if there is none until the deadline.
     pub(super) fn borrow(&self, deadline: Instant) -> Option<Borrowed<'_>> {
-        let slot = self.idle.recv_deadline(deadline).ok()?;
-        Some(Borrowed { pool: self, slot })
+        Some(Borrowed { pool: self, slot: self.take(deadline)? })
+    }
+
+    fn take(&self, deadline: Instant) -> Option<Slot> {
+        wait_while(&self.given_back, lock(&self.idle), deadline, |idle| idle.is_empty())?.pop()
     }
 
     fn close(&self, deadline: Instant) {
         // Held until all of them are here, so that none is borrowed again meanwhile.
-        let slots: Vec<Slot> =
-            (0..self.slots).map_while(|_| self.idle.recv_deadline(deadline).ok()).collect();
+        let slots: Vec<Slot> = (0..self.slots).map_while(|_| self.take(deadline)).collect();
         for slot in slots {
             drop(slot);
             // Whoever waits for it hears that the store is stopping.
@@ -93,18 +94,12 @@ impl Pool {
     }
 
     fn for_each_idle(&self, change: impl Fn(&mut Slot)) {
-        for _ in 0..self.slots {
-            let Ok(mut slot) = self.idle.try_recv() else {
-                break;
-            };
-            change(&mut slot);
-            self.put(slot);
-        }
+        lock(&self.idle).iter_mut().for_each(change);
     }
 
     fn put(&self, slot: Slot) {
-        // There is a place for every slot, so this never waits; both ends are here.
-        let _ = self.give_back.send(slot);
+        lock(&self.idle).push(slot);
+        self.given_back.notify_one();
     }
 }
 
@@ -130,7 +125,7 @@ impl DerefMut for Borrowed<'_> {
 
 impl Drop for Borrowed<'_> {
     fn drop(&mut self) {
-        self.pool.put(std::mem::take(&mut self.slot));
+        self.pool.put(take(&mut self.slot));
     }
 }
 
@@ -155,6 +150,6 @@ mod tests {
         pools.clear();
         pools.shrink();
         pools.close(at_once);
-        assert_eq!(pool.idle.len(), READ_CONNECTIONS);
+        assert_eq!(lock(&pool.idle).len(), READ_CONNECTIONS);
     }
 }

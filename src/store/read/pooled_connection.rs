@@ -1,5 +1,6 @@
 //! A pooled connection reads the files of one epoch, one snapshot after the other.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -9,12 +10,14 @@ use rusqlite::Connection;
 
 use super::epoch::Epochs;
 use super::interrupt::{Interrupt, QueryTimes};
+use super::search_memory::SearchMemory;
 use crate::store::database::connections;
 use crate::store::database::frozen::Stamp;
 use crate::store::error::StoreError;
 
 pub(super) struct PooledConnection {
-    connection: Connection,
+    pub(super) connection: Connection,
+    pub(super) memory: RefCell<SearchMemory>,
     generation: u64,
     /// The one state of the file that it can read, where it takes part in no locks.
     frozen: Option<Stamp>,
@@ -26,6 +29,7 @@ impl PooledConnection {
     pub(super) fn shrink(&mut self) {
         // What fails here is met by the next query, who draws the conclusions.
         let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+        self.memory.take();
     }
 }
 
@@ -44,7 +48,7 @@ impl Connector {
         slot: &mut Option<PooledConnection>,
         attach: impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
         deadline: Instant,
-        query: impl Fn(&Connection) -> Result<T, StoreError>,
+        query: impl Fn(&PooledConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         loop {
             // Somebody wrote to the file while it was read alone: it can be read as usual now.
@@ -60,7 +64,7 @@ impl Connector {
         slot: &mut Option<PooledConnection>,
         attach: &impl Fn(&Connection, &Path) -> rusqlite::Result<()>,
         deadline: Instant,
-        query: &impl Fn(&Connection) -> Result<T, StoreError>,
+        query: &impl Fn(&PooledConnection) -> Result<T, StoreError>,
     ) -> Option<Result<T, StoreError>> {
         // Taken out, so that a panic inside the query throws the connection away.
         let pooled = match slot.take().filter(|pooled| self.is_current(pooled)) {
@@ -71,7 +75,7 @@ impl Connector {
             },
         };
         self.interrupt.begins(&pooled.times, deadline);
-        let result = in_one_snapshot(&pooled.connection, query);
+        let result = in_one_snapshot(&pooled, query);
         // After an error of the machine a fresh connection starts from the file, not from a cache. And a
         // snapshot that could not be ended would keep the log from ever restarting.
         let is_sound =
@@ -99,7 +103,7 @@ impl Connector {
         attach(&connection, &self.path)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
         let times = self.interrupt.watch(&mut connection)?;
-        Ok(PooledConnection { connection, generation, frozen, times })
+        Ok(PooledConnection { connection, memory: RefCell::default(), generation, frozen, times })
     }
 
     fn is_current(&self, pooled: &PooledConnection) -> bool {
@@ -114,11 +118,12 @@ impl Connector {
 }
 
 fn in_one_snapshot<T>(
-    connection: &Connection,
-    query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    pooled: &PooledConnection,
+    query: impl FnOnce(&PooledConnection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    let connection = &pooled.connection;
     connection.prepare_cached("BEGIN")?.execute([])?;
-    let result = query(connection);
+    let result = query(pooled);
     let ended = connection.prepare_cached(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?.execute([]);
     let result = result?;
     // A failed query has said more than a failed end of it could.

@@ -69,8 +69,8 @@ impl Queries {
                     Err(_) => self.epochs().end(),
                 }
             }
-            self.ask_messages(slot, deadline, |connection| {
-                query(Snapshot { connection, watermarks: &Watermarks::read(connection)? })
+            self.ask_messages(slot, deadline, |PooledConnection { connection, memory, .. }| {
+                query(Snapshot { connection, watermarks: &Watermarks::read(connection)?, memory })
             })
         })
     }
@@ -81,7 +81,9 @@ impl Queries {
         asked: Instant,
         query: impl Fn(&Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.in_turn(&self.pools.feed, asked, |slot, deadline| self.ask_messages(slot, deadline, query))
+        self.in_turn(&self.pools.feed, asked, |slot, deadline| {
+            self.ask_messages(slot, deadline, |pooled| query(&pooled.connection))
+        })
     }
 
     fn in_turn<T>(
@@ -108,7 +110,7 @@ impl Queries {
         &self,
         slot: &mut Slot,
         deadline: Instant,
-        query: impl Fn(&Connection) -> Result<T, StoreError>,
+        query: impl Fn(&PooledConnection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let attach = |connection: &Connection, _: &Path| index::attach_none(connection);
         self.connector.run(&mut slot.without_index, attach, deadline, query)
@@ -123,11 +125,11 @@ impl Queries {
         query: &impl Fn(Snapshot<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let began = Instant::now();
-        let indexed = |connection: &Connection| {
+        let indexed = |PooledConnection { connection, memory, .. }: &PooledConnection| {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
             match Freshness::of(connection, &watermarks)?.next_move(began.elapsed()) {
-                NextMove::Ask => query(Snapshot { connection, watermarks: &watermarks }).map(Ok),
+                NextMove::Ask => query(Snapshot { connection, watermarks: &watermarks, memory }).map(Ok),
                 instead => Ok(Err(instead)),
             }
         };
@@ -173,7 +175,12 @@ impl Queries {
         if self.connector.is_closing() {
             return Err(StoreError::Stopping);
         }
-        self.connector.run(&mut slot.without_index, |_, _| Ok(()), deadline, query)
+        self.connector.run(
+            &mut slot.without_index,
+            |_, _| Ok(()),
+            deadline,
+            |pooled| query(&pooled.connection),
+        )
     }
 
     /// What keeps queries back while a log has to restart.

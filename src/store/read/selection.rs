@@ -162,6 +162,11 @@ impl<'a> Selection<'a> {
         Ok(statement)
     }
 
+    /// Counts in the table from the first row of the window on.
+    pub(super) fn count_in_table(&self, connection: &Connection, window: &Window) -> rusqlite::Result<u64> {
+        self.number(connection, &self.in_table("COUNT(*)", "m.rowid >= :from_row", window), window)
+    }
+
     /// The one number that a SELECT gives.
     pub(super) fn number(
         &self,

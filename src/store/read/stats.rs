@@ -34,7 +34,7 @@ pub struct Stats {
 /// Reads the figures, and how many messages there are since each of `instants`. They agree with each
 /// other.
 pub fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Stats, StoreError> {
-    let Snapshot { connection, watermarks } = snapshot;
+    let Snapshot { connection, watermarks, .. } = snapshot;
     let indexed_since = |instant: &InstantKey| indexed_from(snapshot, &SortKey::first_at(instant.as_str()));
     let mut since = instants.iter().map(indexed_since).collect::<Result<Vec<_>, _>>()?;
     let mut first = end_of_order(connection, "ASC")?;

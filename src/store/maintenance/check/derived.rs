@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::super::deletion::OVERWRITTEN;
 use super::{is_damage, structure};
 use crate::folding::fold;
 use crate::limits::TOP_SENDERS;
@@ -15,7 +14,7 @@ use crate::sort_key::RawText;
 use crate::store::database::open_error::is_held;
 use crate::store::database::sort_columns::{INSTANT, KEY, MESSAGE_ID, SENDER};
 use crate::store::index::search::Question;
-use crate::store::index::{self, Watermarks, changes};
+use crate::store::index::{self, Watermarks, changes, texts};
 
 /// Rows whose words a check asks the search index for, spread over the table.
 const CHECKED_SEARCHES: i64 = 1000;
@@ -76,6 +75,8 @@ pub(super) fn agrees(
     };
     let mut faults = disagreements(&snapshot, &watermarks)?;
     faults.extend(unsearchable(&snapshot, &watermarks)?);
+    let blocks = texts::faults(&snapshot, watermarks.searchable_through)?;
+    faults.extend((blocks > 0).then(|| format!("{blocks} blocks of texts are not what the messages have")));
     for fault in &faults {
         say(&format!("index: {fault}"));
     }
@@ -213,8 +214,6 @@ fn unsearchable(snapshot: &Connection, watermarks: &Watermarks) -> rusqlite::Res
     loop {
         let found = message.query_row((from, through), |row| {
             let text = match row.get_ref(1)? {
-                // On its way out: the index hears of it when the row goes.
-                ValueRef::Text(text) if text.iter().all(|byte| *byte == OVERWRITTEN) => String::new(),
                 ValueRef::Text(text) | ValueRef::Blob(text) => fold(&String::from_utf8_lossy(text)),
                 _ => String::new(),
             };
