@@ -124,8 +124,13 @@ pub(super) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Object>> 
     statement.query_map([], object)?.collect()
 }
 
-/// What each version of the schema has beside the table of messages, which others make as well.
-pub(super) struct Shapes(Vec<Vec<Object>>);
+/// What each version of the schema has.
+pub(super) struct Shapes {
+    /// The table of messages, which others make as well.
+    messages: Vec<Object>,
+    /// All else, by version.
+    beside: Vec<Vec<Object>>,
+}
 
 /// What of a schema is of this service's making, or stands where that would be.
 pub(super) enum Own {
@@ -142,23 +147,30 @@ pub(super) enum Own {
 impl Shapes {
     pub(super) fn new() -> rusqlite::Result<Self> {
         let model = Connection::open_in_memory()?;
-        let mut shapes = vec![Vec::new()];
+        let (mut messages, mut shapes) = (Vec::new(), vec![Vec::new()]);
         for sql in MIGRATIONS {
             model.execute_batch(sql)?;
-            let mut shape = objects(&model)?;
-            shape.retain(|object| object.name != "messages");
+            let shape;
+            (messages, shape) = objects(&model)?.into_iter().partition(|object| object.name == "messages");
             shapes.push(shape);
         }
-        Ok(Self(shapes))
+        Ok(Self { messages, beside: shapes })
+    }
+
+    /// The table of messages was made by the statement of this service, to the letter, and has no index.
+    pub(super) fn have_messages(&self, schema: &[Object]) -> bool {
+        let of_messages =
+            schema.iter().filter(|object| object.table == "messages" && object.kind != "trigger");
+        of_messages.eq(&self.messages)
     }
 
     /// Some version has made it.
     pub(super) fn have(&self, object: &Object) -> bool {
-        self.0.iter().flatten().any(|known| known.is_like(object))
+        self.beside.iter().flatten().any(|known| known.is_like(object))
     }
 
     pub(super) fn recognise(&self, schema: &[Object]) -> Own {
-        let names: BTreeSet<&str> = self.0.iter().flatten().map(|object| object.name.as_str()).collect();
+        let names: BTreeSet<&str> = self.beside.iter().flatten().map(|object| object.name.as_str()).collect();
         let is_ours =
             |object: &&Object| names.contains(object.name.as_str()) || names.contains(object.table.as_str());
         let found: Vec<&Object> = schema.iter().filter(is_ours).collect();
@@ -171,7 +183,7 @@ impl Shapes {
         let is_whole = |shape: &Vec<Object>| {
             shape.len() == found.len() && shape.iter().all(|object| found.iter().any(|f| f.is_like(object)))
         };
-        self.0.iter().rposition(is_whole).map_or(Own::Part, |version| Own::Whole(version as i64))
+        self.beside.iter().rposition(is_whole).map_or(Own::Part, |version| Own::Whole(version as i64))
     }
 }
 

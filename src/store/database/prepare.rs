@@ -16,7 +16,7 @@ use super::connections;
 use super::files::{FileId, file_id, folder_of, make_folder, owner_of};
 use super::journals;
 use super::lock::{self, Lock};
-use super::migrations::{self, VERSION};
+use super::migrations;
 use super::open_error::{OpenError, from_sqlite, unusable};
 use super::schema::{self, inspect};
 use super::temporary::Temporary;
@@ -47,16 +47,15 @@ pub fn claim(path: &Path) -> Result<Claim, OpenError> {
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
     for _ in 0..TRIES {
-        let (known, version) = if let Some(found) = file_id(path) {
+        let (known, due_by) = if let Some(found) = file_id(path) {
             // SQLite's own message does not say what the system said.
             let could_be_written = OpenOptions::new().read(true).append(true).open(path);
             could_be_written.map_err(|error| unusable(path, path, &error))?;
-            inspect(path)?;
-            // Whether migrations are due is asked once more under the lock that a change takes: another
-            // process may have been faster, or holds it for so long that somebody should know.
-            (found, 0)
+            // Whether it is still so is asked under the lock that a change takes: another process may have been
+            // faster, or holds it for so long that somebody should know.
+            (found, Some(inspect(path)?))
         } else if let Some(made) = create(path)? {
-            (made, VERSION)
+            (made, None)
         } else {
             continue;
         };
@@ -64,7 +63,7 @@ pub fn claim(path: &Path) -> Result<Claim, OpenError> {
         let lock = lock::shared(path)?;
         // Before the lock was ours it may have been replaced by one that nobody has looked at.
         if file_id(path) == Some(known) {
-            return Ok(Claim { connection: schema::connect(path, version), lock });
+            return Ok(Claim { connection: schema::connect(path, due_by), lock });
         }
     }
     Err(OpenError::InUse(format!("the database {} is replaced by others again and again", path.display())))

@@ -33,22 +33,30 @@ const WRITE_AGAIN_BUSY_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long it is waited to be alone with a database that nobody seems to have open.
 const ALONE_BUSY_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Looks at a database that is there, and leaves it as it is, also where it is refused. Gives the version of
-/// its schema, from which migrations are due.
+/// What a look at a schema has found that is fit to be served.
+#[derive(Debug, Clone, Copy)]
+pub struct Inspected {
+    /// From which migrations are due.
+    pub version: i64,
+    /// Every change of the schema changes it (sqlite.org/pragma.html#pragma_schema_version).
+    cookie: i64,
+}
+
+/// Looks at a database that is there, and leaves it as it is, also where it is refused.
 ///
 /// It is read as its owner would read it: what a killed writer has left half done is taken back first,
 /// which SQLite does only where it may write.
-pub fn inspect(path: &Path) -> Result<i64, OpenError> {
+pub fn inspect(path: &Path) -> Result<Inspected, OpenError> {
     journals::are_regular(path)?;
     // Two that look at once would keep each other from it.
     let _turn = lock::turn_in(folder_of(path));
     let company = Company::of(path);
-    let version = match examine_beside(path, company) {
+    let inspected = match examine_beside(path, company) {
         // Somebody has opened it in between.
         Err(OpenError::InUse(_)) if company == Company::None => examine_beside(path, Company::Others),
         verdict => verdict,
     }?;
-    if version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES) {
+    if inspected.version < VERSION && fs::metadata(path).is_ok_and(|file| file.len() <= MAX_CHECKED_BYTES) {
         // Damage of a file that was never in our care must show before the first change to it.
         let quick_check = || {
             let connection = open(path)?;
@@ -63,7 +71,7 @@ pub fn inspect(path: &Path) -> Result<i64, OpenError> {
             Err(error) => return Err(error),
         }
     }
-    Ok(version)
+    Ok(inspected)
 }
 
 /// Who else may have a database open while it is looked at.
@@ -81,21 +89,26 @@ impl Company {
     }
 }
 
-fn examine_beside(path: &Path, company: Company) -> Result<i64, OpenError> {
-    let examine_unchanged = || -> rusqlite::Result<Verdict> {
+fn examine_beside(path: &Path, company: Company) -> Result<Inspected, OpenError> {
+    let examine_unchanged = || -> rusqlite::Result<(Verdict, i64)> {
         if !is_utf8(path, company)? {
-            return Ok(Verdict::Foreign("its text is UTF-16, not UTF-8".to_owned()));
+            return Ok((Verdict::Foreign("its text is UTF-16, not UTF-8".to_owned()), 0));
         }
         let connection = open(path)?;
         leave_nothing(&connection, path, company)?;
         let snapshot = connection.unchecked_transaction()?;
-        examine(&snapshot)
+        Ok((examine(&snapshot)?, cookie(&snapshot)?))
     };
-    accepted(path, examine_unchanged())
+    let (verdict, cookie) = examine_unchanged().map_err(|error| from_sqlite(path, &error))?;
+    Ok(Inspected { version: accepted(path, verdict)?, cookie })
 }
 
-fn accepted(path: &Path, verdict: rusqlite::Result<Verdict>) -> Result<i64, OpenError> {
-    match verdict.map_err(|error| from_sqlite(path, &error))? {
+fn cookie(snapshot: &Connection) -> rusqlite::Result<i64> {
+    snapshot.query_row("PRAGMA schema_version", [], |row| row.get(0))
+}
+
+fn accepted(path: &Path, verdict: Verdict) -> Result<i64, OpenError> {
+    match verdict {
         Verdict::Ours(version) => Ok(version),
         Verdict::Foreign(why) => Err(foreign(path, &why)),
     }
@@ -126,11 +139,11 @@ fn leave_nothing(connection: &Connection, path: &Path, company: Company) -> rusq
     }
 }
 
-/// The write connection to a database that has been looked at, brought up to date if it was of this version.
-pub fn connect(path: &Path, version: i64) -> Result<Connection, OpenError> {
+/// The write connection to a database, brought up to date where that may be due by what was found.
+pub fn connect(path: &Path, due_by: Option<Inspected>) -> Result<Connection, OpenError> {
     let mut connection = open_for_writing(path)?;
-    if version < VERSION {
-        migrate(path, &mut connection)?;
+    if let Some(inspected) = due_by {
+        migrate(path, &mut connection, inspected)?;
     }
     // What an earlier run wrote and the kernel may have failed to sync is written and synced again, so that
     // everything visible from now on is also on disk: all that no other process is reading.
@@ -142,17 +155,47 @@ pub fn connect(path: &Path, version: i64) -> Result<Connection, OpenError> {
 }
 
 /// Brings a database up to date that has been looked at.
-fn migrate(path: &Path, connection: &mut Connection) -> Result<(), OpenError> {
+fn migrate(path: &Path, connection: &mut Connection, inspected: Inspected) -> Result<(), OpenError> {
     let mut migrate = || -> rusqlite::Result<Verdict> {
         connection.busy_timeout(START_BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another process may have changed it since.
-        let verdict = examine(&transaction)?;
+        let verdict = match cookie(&transaction)? == inspected.cookie {
+            true => Verdict::Ours(inspected.version),
+            false => examine(&transaction)?,
+        };
         if let Verdict::Ours(version @ ..VERSION) = verdict {
             migrations::apply(&transaction, version)?;
         }
         transaction.commit()?;
         Ok(verdict)
     };
-    accepted(path, migrate()).map(drop)
+    accepted(path, migrate().map_err(|error| from_sqlite(path, &error))?).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::prepare;
+    use super::*;
+
+    #[test]
+    fn what_was_changed_since_the_look_is_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        drop(prepare::prepare(&path).unwrap());
+        let change = |sql: &str| open(&path).unwrap().execute_batch(sql).unwrap();
+        let has_trigger = |connection: &Connection| {
+            connection.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'messages_deleted'")?.exists([])
+        };
+        let inspected = inspect(&path).unwrap();
+        assert_eq!(inspected.version, VERSION);
+        change("DROP TRIGGER messages_deleted");
+        let connection = connect(&path, Some(inspected)).unwrap();
+        assert_eq!(has_trigger(&connection), Ok(true));
+        drop(connection);
+
+        let inspected = inspect(&path).unwrap();
+        change("ALTER TABLE messages ADD COLUMN more");
+        assert!(matches!(connect(&path, Some(inspected)), Err(OpenError::Refused(_))));
+    }
 }

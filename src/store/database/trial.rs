@@ -174,3 +174,31 @@ fn changed(trial: &Connection, probes: &[Row<'_>]) -> rusqlite::Result<Option<St
     let count: i64 = trial.query_row("SELECT COUNT(*) FROM messages", [], |row| row.get(0))?;
     Ok((count != probes.len() as i64).then(|| "it does not keep every message".to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::migrations::{Shapes, apply, objects};
+    use super::*;
+
+    #[test]
+    fn the_table_of_this_service_holds_every_message_and_is_known_to() {
+        let shapes = Shapes::new().unwrap();
+        let database = Connection::open_in_memory().unwrap();
+        apply(&database, 0).unwrap();
+        let schema = objects(&database).unwrap();
+        assert_eq!(fault(&schema), None);
+        assert!(shapes.have_messages(&schema));
+        for (change, expected) in [
+            ("CREATE TRIGGER t AFTER INSERT ON messages BEGIN SELECT 1; END", true),
+            ("CREATE UNIQUE INDEX i ON messages (ts)", false),
+            ("ALTER TABLE messages ADD COLUMN more", false),
+            ("ALTER TABLE messages RENAME TO m; ALTER TABLE m RENAME TO messages", false),
+            ("DROP TABLE messages", false),
+        ] {
+            let transaction = database.unchecked_transaction().unwrap();
+            database.execute_batch(change).unwrap();
+            assert_eq!(shapes.have_messages(&objects(&database).unwrap()), expected, "{change}");
+            transaction.rollback().unwrap();
+        }
+    }
+}

@@ -38,7 +38,7 @@ pub fn check(database: &DatabasePath, say: &mut dyn FnMut(&str)) -> Result<bool,
         )),
         _ => from_sqlite(database, &error),
     };
-    let version = schema::inspect(database)?;
+    let version = schema::inspect(database)?.version;
     let _lock = lock::shared_if_there(database)?;
     // They hold people's messages.
     for left in temporary::left_behind(folder_of(database)).unwrap_or_default() {

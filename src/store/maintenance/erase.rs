@@ -59,7 +59,7 @@ pub fn erase(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Erased, OpenError> {
     let failed = |error: rusqlite::Error| from_sqlite(database, &error);
-    let version = schema::inspect(database)?;
+    let version = schema::inspect(database)?.version;
     if version < VERSION {
         return Err(OpenError::Unusable(format!(
             "the database {} is from an earlier version of this program; start the service on it once",

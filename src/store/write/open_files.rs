@@ -50,12 +50,13 @@ pub(super) fn reopen(path: &Path, known: Option<FileId>, epochs: &Epochs) -> Res
         OpenError::Unusable(reason) => StoreError::Io(reason),
     };
     // Before it is opened for writing, which changes the header of a file that is not in WAL mode.
-    let version = schema::inspect(path).map_err(failed)?;
-    if version < VERSION && known != Some(found) {
+    let inspected = schema::inspect(path).map_err(failed)?;
+    let due_by = Some(inspected).filter(|inspected| inspected.version < VERSION);
+    if due_by.is_some() && known != Some(found) {
         return Err(StoreError::Replaced);
     }
-    let connection = schema::connect(path, version).map_err(failed)?;
-    if version < VERSION {
+    let connection = schema::connect(path, due_by).map_err(failed)?;
+    if due_by.is_some() {
         // What was derived from it is of no use any more.
         epochs.end();
     }
