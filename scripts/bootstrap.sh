@@ -160,6 +160,13 @@ want_webhook_libraries() {
 	export UNAVAILABLE
 }
 
+# What tests ask for and apt has not.
+want_libraries() {
+	want_litestream
+	want_caddy
+	want_webhook_libraries
+}
+
 # A compiler without the headers, or without the static C library, is found only by using it.
 cc_works() {
 	command -v cc >/dev/null 2>&1 || return 1

@@ -50,6 +50,8 @@ const EX_TEMPFAIL: u8 = 75;
 const EX_SOFTWARE: u8 = 70;
 /// A setting is wrong: restarting does not help.
 const EX_CONFIG: u8 = 78;
+/// The service wants another token.
+const EX_NOPERM: u8 = 77;
 
 const USAGE: &str = "\
 Usage: lyftr-webhook [COMMAND]

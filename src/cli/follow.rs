@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::streams::{Stdout, say, say_line};
-use super::{EX_CONFIG, EX_DATAERR, EX_IOERR, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, Failure};
+use super::{EX_CONFIG, EX_DATAERR, EX_IOERR, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE, Failure};
 use crate::advice;
 use crate::config::Config;
 use crate::follow::{
@@ -179,6 +179,8 @@ fn failure(end: End) -> Result<(), Failure> {
                  --from now (those that come from now on)"
             ),
         ),
+        // Whoever starts it again, with the settings as they are then, starts it with the token of then.
+        End::Unauthorized(said) => (EX_NOPERM, said),
         End::Refused(said) => (EX_CONFIG, said),
         End::NotTaken(said) => (EX_TEMPFAIL, said),
         End::Output(said) => (EX_IOERR, said),

@@ -11,6 +11,8 @@ pub enum End {
     Gone(String),
     /// The state is of another store than the service has.
     Unfit(String),
+    /// The service has another token than this process.
+    Unauthorized(String),
     /// The service will never give out its messages this way.
     Refused(String),
     /// A batch was not taken, and there is no file for dead letters.

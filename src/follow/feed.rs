@@ -41,6 +41,8 @@ pub enum FeedError {
     Unavailable { reason: String, after: Option<Duration> },
     /// The cursor is one of another store, or of one that was put back since.
     Unfit(String),
+    /// The service wants another token.
+    Unauthorized(String),
     /// The service will never answer this.
     Refused(String),
     /// A stop was asked for.
@@ -121,7 +123,7 @@ fn judge(response: &ClientResponse) -> Result<FeedPage, FeedError> {
                 "the answer is no page of a feed: {why}; look whether --url names the service"
             ))
         }),
-        401 => Err(FeedError::Refused(format!(
+        401 => Err(FeedError::Unauthorized(format!(
             "{said}; set API_TOKEN, or API_TOKEN_FILE, to the token of the service"
         ))),
         404 => Err(FeedError::Refused(format!("{said}; look whether --url names a service that has a feed"))),
@@ -195,8 +197,9 @@ mod tests {
             let error = answer(status, body).unwrap_err();
             assert!(matches!(&error, FeedError::Unfit(line) if line.contains(said)), "{error:?}");
         }
+        let error = answer(401, r#"{"detail":"invalid token"}"#).unwrap_err();
+        assert!(matches!(&error, FeedError::Unauthorized(line) if line.contains("API_TOKEN")), "{error:?}");
         for (status, body, said) in [
-            (401, r#"{"detail":"invalid token"}"#, "API_TOKEN"),
             (404, "not json", "has a feed"),
             (301, "", "--url"),
             (200, "<html>", "--url"),

@@ -144,6 +144,7 @@ impl Follower {
                 }
                 Err(FeedError::Interrupted) => return Err(End::Stopped),
                 Err(FeedError::Unfit(said)) => return Err(End::Unfit(said)),
+                Err(FeedError::Unauthorized(said)) => return Err(End::Unauthorized(said)),
                 Err(FeedError::Refused(said)) => return Err(End::Refused(said)),
                 Err(FeedError::Unavailable { reason, after }) => {
                     attempt += 1;

@@ -92,14 +92,14 @@ fn after_a_stop_under_load_every_acknowledged_message_is_in_the_one_file() {
             });
         }
         let stop = SetOnDrop(&done);
-        for round in 0..40 {
+        for round in 0..15 {
             service.store(&message(&format!("round {round}")));
             asked_everything(&service);
         }
         service.signal("TERM");
         assert_eq!(service.wait().code(), Some(0));
         drop(stop);
-        40 + posts.into_iter().map(|client| client.join().expect("no client panics")).sum::<i64>()
+        15 + posts.into_iter().map(|client| client.join().expect("no client panics")).sum::<i64>()
     });
     let setup = service.kill();
     no_log_is_left(&setup);

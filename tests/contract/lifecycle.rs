@@ -1,5 +1,6 @@
 //! Section 10: how it ends, and that nothing acknowledged is lost by it.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use crate::fixtures::{SECRET, eventually, ids, message};
@@ -24,7 +25,12 @@ fn wait_until_draining(service: &Service) {
             client.set_patience(Duration::from_millis(200));
             client.try_request("GET", "/health/ready", &[], None)
         });
-        (!probe.is_ok_and(|answer| answer.status == 200)).then_some(())
+        match probe {
+            Ok(answer) => (answer.status != 200).then_some(()),
+            // What nobody accepts, or only a loaded machine keeps waiting.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => None,
+            Err(_) => Some(()),
+        }
     });
 }
 

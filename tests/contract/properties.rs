@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -48,7 +49,10 @@ impl Random {
 impl Drop for Random {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("repeat this with PROPERTY_SEED={}", self.seed);
+            // Past the capture, so that it is there whatever becomes of the run.
+            let test = thread::current().name().unwrap_or("a test").to_owned();
+            let line = format!("failed: {test}: repeat it with PROPERTY_SEED={}\n", self.seed);
+            drop(io::stderr().write_all(line.as_bytes()));
         }
     }
 }

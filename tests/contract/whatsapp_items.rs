@@ -178,17 +178,14 @@ fn what_an_erasure_has_overwritten_before_it_was_killed_is_no_damage_and_goes_wi
     deliver(&service, [0; 100]).expect(200);
     crate::plain::is_indexed(&service);
     let mut setup = service.stop();
-    // What `erase` does first, where no trigger hears of it.
-    let overwritten = setup.database();
-    let no_triggers = rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
-    overwritten.set_db_config(no_triggers, false).unwrap();
-    overwritten
+    // What `erase` does first.
+    setup
+        .database()
         .execute_batch(
             "UPDATE messages SET text = printf('%.*c', octet_length(text), '0') WHERE message_id LIKE 'm%'; \
              UPDATE messages_items SET original = zeroblob(octet_length(original)), message_id = '0000000' WHERE message_id <> ''",
         )
         .unwrap();
-    drop(overwritten);
     let checked = setup.run(&["check"]);
     assert_eq!(checked.code, Some(0), "{}", checked.stdout);
     assert!(checked.stdout.contains("run erase again"), "{}", checked.stdout);

@@ -90,7 +90,8 @@ fn of_three_servers_any_may_be_killed_and_each_message_is_in_the_stream_once() {
     follower.fills(&servers[0], 1);
     assert_eq!(servers[0].stream("messages")["config"]["num_replicas"], 3);
     let mut count = 1;
-    for round in 0..6 {
+    // One of them leads when its turn comes.
+    for round in 0..3 {
         let post = |from: usize, to: usize| {
             for number in from..to {
                 service.store(&message(&format!("round {round} message {number}")));

