@@ -49,9 +49,10 @@ pub(super) fn find(
     let by_order = in_order < ordered / PROPOSED_SHARE;
     let is_in_blocks = !by_order && filter.from.is_none() && filter.since.is_none();
     // To ask the search index in vain must cost little.
-    let few = match is_in_blocks {
-        true => ordered / PROPOSED_SHARE_BESIDE_BLOCKS,
-        false => in_order.min(ordered) / PROPOSED_SHARE,
+    let few = match (by_order, is_in_blocks) {
+        (true, _) => in_order / PROPOSED_SHARE,
+        (_, true) => ordered / PROPOSED_SHARE_BESIDE_BLOCKS,
+        _ => ordered / PROPOSED_SHARE,
     };
     let is_remembered = is_in_blocks && snapshot.memory.borrow().has(word);
     if !is_remembered && let Some(rows) = proposals(snapshot.connection, word, few.max(FEW_PROPOSED_ROWS))? {
