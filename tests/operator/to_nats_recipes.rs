@@ -150,13 +150,30 @@ fn redis_has_each_message_once_and_what_it_refuses_is_not_confirmed() {
     assert!(hand_on(&["m1", "m2", "m 3\u{1f600}"]) && hand_on(&["m2", "m4"]));
     assert_eq!(asked(&["XLEN", "messages"]), "4");
     assert!(asked(&["XRANGE", "messages", "-", "+"]).contains(&message("m4").to_string()));
+    // What Redis's parser of JSON does not take, and ids that look like other things.
+    let odd = folder.path().join("odd");
+    let deep = format!("{}{}", "[".repeat(1500), "]".repeat(1500));
+    let odd_lines = [
+        r#"{"message_id":"o1","original":{"a":"\ud800","message_id":"o2"},"cursor":"c"}"#.to_owned(),
+        format!(r#"{{"message_id":"o2","original":{deep},"cursor":"c"}}"#),
+        r#"{"message_id":"o\\","text":"\"message_id\":\"o1\""}"#.to_owned(),
+        r#"{"message_id":"o\"","text":"\\"}"#.to_owned(),
+    ];
+    fs::write(&odd, odd_lines.join("\n") + "\n").expect("the folder is ours");
+    let shell = format!("{} <{}", script.display(), odd.display());
+    for _ in 0..2 {
+        let done = run("sh", &["-c", &shell]);
+        assert!(done.status.success(), "{done:?}");
+        assert_eq!(asked(&["XLEN", "messages"]), "8");
+    }
+    assert!(odd_lines.iter().all(|line| asked(&["XRANGE", "messages", "-", "+"]).contains(line)));
     // Another program has taken the name: nothing is marked as known that is not in the stream.
     asked(&["RENAME", "messages", "kept"]);
     asked(&["SET", "messages", "other"]);
     assert!(!hand_on(&["m5"]));
     asked(&["RENAME", "kept", "messages"]);
     assert!(hand_on(&["m5"]));
-    assert_eq!(asked(&["XLEN", "messages"]), "5");
+    assert_eq!(asked(&["XLEN", "messages"]), "9");
     asked(&["CONFIG", "SET", "requirepass", "x"]);
     assert!(!hand_on(&["m6"]));
     // As `kill -9` does.
@@ -164,5 +181,5 @@ fn redis_has_each_message_once_and_what_it_refuses_is_not_confirmed() {
     assert!(!hand_on(&["m6"]));
     let _daemon = start();
     assert!(hand_on(&["m1", "m5", "m6"]));
-    assert_eq!(asked(&["XLEN", "messages"]), "6");
+    assert_eq!(asked(&["XLEN", "messages"]), "10");
 }

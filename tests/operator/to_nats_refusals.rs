@@ -81,6 +81,23 @@ fn a_stream_that_an_operator_has_made_stays_as_it_is_and_must_fit() {
     stream(&server, &json!({"name": "mute", "subjects": ["mute"], "no_ack": true}));
     hand_on(&lines(&["m1"]), &[("NATS_URL", &url), ("NATS_STREAM", "mute")]).with(78, "no_ack");
 
+    // What would be acknowledged and not kept.
+    let unkept = json!({"name": "unkept", "subjects": ["unkept"], "retention": "interest"});
+    stream(&server, &unkept);
+    let unkept = [("NATS_URL", &*url), ("NATS_STREAM", "unkept")];
+    hand_on(&lines(&["m1"]), &unkept).with(78, "no consumer");
+    let reader = json!({"stream_name": "unkept", "config": {"durable_name": "r", "ack_policy": "explicit"}});
+    server.ask("CONSUMER.DURABLE.CREATE.unkept.r", &reader);
+    hand_on(&lines(&["m1"]), &unkept).with(0, "");
+    assert_eq!(server.ids("unkept"), ["m1"]);
+    let mut one = json!({"name": "one", "subjects": ["one"], "discard": "new", "max_msgs_per_subject": 1});
+    stream(&server, &one);
+    let named = [("NATS_URL", &*url), ("NATS_STREAM", "one")];
+    hand_on(&lines(&["m1", "m2"]), &named).with(78, "discard_new_per_subject");
+    one["discard_new_per_subject"] = json!(true);
+    server.ask("STREAM.UPDATE.one", &one);
+    hand_on(&lines(&["m1", "m2"]), &named).with(75, "1 of 2 messages were not acknowledged");
+
     stream(&server, &json!({"max_msgs": 3, "discard": "new"}));
     let full = hand_on(&lines(&["m1", "m2", "m3", "m4", "m5"]), &[("NATS_URL", &url)]);
     full.with(75, "2 of 5 messages were not acknowledged: maximum messages exceeded");
@@ -94,6 +111,51 @@ fn a_stream_that_an_operator_has_made_stays_as_it_is_and_must_fit() {
     config["sealed"] = json!(true);
     server.ask("STREAM.UPDATE.messages", &config);
     hand_on(&lines(&["m6"]), &[("NATS_URL", &url)]).with(75, "1 of 1 messages were not acknowledged");
+}
+
+#[test]
+fn what_was_purged_comes_again_once_the_stream_is_made_anew() {
+    if !has(&["nats-server", "python3"]) {
+        return;
+    }
+    let server = NatsServer::start();
+    let url = server.url();
+    let publish = || hand_on(&lines(&["m1", "m2"]), &[("NATS_URL", &url)]).with(0, "");
+    publish();
+    server.ask("STREAM.PURGE.messages", &json!({}));
+    publish();
+    assert!(server.ids("messages").is_empty(), "the page says that the window outlives a purge");
+    server.ask("STREAM.DELETE.messages", &json!({}));
+    publish();
+    assert_eq!(server.ids("messages"), ["m1", "m2"]);
+}
+
+#[test]
+fn who_may_not_look_at_the_stream_is_told_which_right_a_long_message_needs() {
+    if !has(&["nats-server", "python3"]) {
+        return;
+    }
+    let rights = |more: &str| {
+        format!(
+            "jetstream {{ store_dir: js }}\nno_auth_user: admin\nauthorization {{ users: [{{user: admin, password: a}}, \
+             {{user: follower, password: f, permissions: {{publish: [\"messages\"{more}], subscribe: [\"_INBOX.>\"]}}}}] }}"
+        )
+    };
+    let mut server = NatsServer::with(&rights(""));
+    stream(&server, &json!({"max_msg_size": 2000}));
+    let long = format!(
+        "{}{}\n",
+        lines(&["m1"]),
+        crate::fixtures::message_with("m2", &json!({"text": "x".repeat(4000)}))
+    );
+    let url = server.url();
+    let publish = || hand_on(&long, &[("NATS_URL", &url), ("NATS_USER", "follower"), ("NATS_PASSWORD", "f")]);
+    publish().with(75, "let this user publish to $JS.API.STREAM.INFO.messages");
+    server.kill();
+    server.configure(&rights(", \"$JS.API.STREAM.INFO.messages\""));
+    server.run();
+    publish().with(0, "1 messages were longer than the 2000 bytes");
+    assert_eq!(server.ids("messages"), ["m1", "m2"]);
 }
 
 #[test]
