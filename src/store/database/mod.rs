@@ -9,6 +9,7 @@ mod foreign_index;
 pub mod frozen;
 pub mod insertion;
 pub mod journals;
+pub mod kept_memory;
 pub mod lock;
 pub mod migrations;
 pub mod open_error;

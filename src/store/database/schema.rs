@@ -19,6 +19,7 @@ use super::journals;
 use super::lock;
 use super::migrations::{self, VERSION};
 use super::open_error::{OpenError, damaged, foreign, from_sqlite};
+use super::transaction::schema_version;
 use super::wal;
 use crate::limits::COMMIT_BUSY_TIMEOUT;
 
@@ -97,14 +98,10 @@ fn examine_beside(path: &Path, company: Company) -> Result<Inspected, OpenError>
         let connection = open(path)?;
         leave_nothing(&connection, path, company)?;
         let snapshot = connection.unchecked_transaction()?;
-        Ok((examine(&snapshot)?, cookie(&snapshot)?))
+        Ok((examine(&snapshot)?, schema_version(&snapshot)?))
     };
     let (verdict, cookie) = examine_unchanged().map_err(|error| from_sqlite(path, &error))?;
     Ok(Inspected { version: accepted(path, verdict)?, cookie })
-}
-
-fn cookie(snapshot: &Connection) -> rusqlite::Result<i64> {
-    snapshot.query_row("PRAGMA schema_version", [], |row| row.get(0))
 }
 
 fn accepted(path: &Path, verdict: Verdict) -> Result<i64, OpenError> {
@@ -160,7 +157,7 @@ fn migrate(path: &Path, connection: &mut Connection, inspected: Inspected) -> Re
         connection.busy_timeout(START_BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         // Another process may have changed it since.
-        let verdict = match cookie(&transaction)? == inspected.cookie {
+        let verdict = match schema_version(&transaction)? == inspected.cookie {
             true => Verdict::Ours(inspected.version),
             false => examine(&transaction)?,
         };

@@ -231,7 +231,7 @@ impl IndexLoop {
                     upkeep.show(&self.metrics);
                 }
                 None => {
-                    upkeep.truncate_wal()?;
+                    upkeep.rest()?;
                     let _ = self.woken.recv_timeout(INDEX_RETRY);
                     upkeep.refresh(self.queries.activity().is_recent(Instant::now()))?;
                     upkeep.show(&self.metrics);

@@ -13,6 +13,8 @@ use super::{Watermarks, changes, integrity, order, search};
 use crate::limits::ORDER_SLICE;
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
+use crate::os;
+use crate::store::database::kept_memory::{self, KeptMemory};
 use crate::store::database::{connections, wal};
 
 /// So many messages since it was measured last mean that they come fast.
@@ -42,6 +44,7 @@ pub(super) struct Upkeep {
     backlog: Option<Backlog>,
     /// What was taken out may still stand in the log.
     wal_holds_deleted: bool,
+    memory: KeptMemory,
 }
 
 /// So much to do that the log tells of it.
@@ -89,6 +92,7 @@ impl Upkeep {
             measured_at: now,
             backlog: None,
             wal_holds_deleted: true,
+            memory: KeptMemory::default(),
         })
     }
 
@@ -112,6 +116,7 @@ impl Upkeep {
 
     pub(super) fn slice(&mut self, part: Part) -> rusqlite::Result<Sliced> {
         let began = Instant::now();
+        self.memory = KeptMemory::Held(began);
         // The state of the index first: the database's is then never an older one.
         let transaction = self.index.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut watermarks = Watermarks::read(&transaction)?;
@@ -153,9 +158,14 @@ impl Upkeep {
         Ok(Sliced::Done)
     }
 
-    /// To be called at rest: what was taken out is not to stand in the log any longer than a moment. If a
-    /// query reads it just now, the next call does it.
-    pub(super) fn truncate_wal(&mut self) -> rusqlite::Result<()> {
+    /// To be called when nothing is due: what was taken out is not to stand in the log any longer than a moment. If a
+    /// query reads it just now, the next call does it. After a while the memory for the next slice is given back.
+    pub(super) fn rest(&mut self) -> rusqlite::Result<()> {
+        if self.memory.is_due(Instant::now()) {
+            kept_memory::give_back(&self.messages);
+            kept_memory::give_back(&self.index);
+            os::give_back_free_memory();
+        }
         if self.wal_holds_deleted {
             self.wal_holds_deleted = wal::truncate(&self.index, Duration::ZERO)? != wal::Checkpointed::All;
         }

@@ -13,6 +13,7 @@ use super::interrupt::{Interrupt, QueryTimes};
 use super::search_memory::SearchMemory;
 use crate::store::database::connections;
 use crate::store::database::frozen::Stamp;
+use crate::store::database::kept_memory;
 use crate::store::error::StoreError;
 
 pub(super) struct PooledConnection {
@@ -27,8 +28,7 @@ pub(super) struct PooledConnection {
 impl PooledConnection {
     /// Gives back the memory that is held for the next query, to which that is a few milliseconds of reading.
     pub(super) fn shrink(&mut self) {
-        // What fails here is met by the next query, who draws the conclusions.
-        let _ = self.connection.execute_batch("PRAGMA shrink_memory");
+        kept_memory::give_back(&self.connection);
         self.memory.take();
     }
 }

@@ -1,25 +1,16 @@
 //! Activity of queries tells when somebody last asked, so that what they need can wait while nobody does.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::mutex::lock;
-
-/// A query this recent means that somebody asks.
-const QUERY_IS_RECENT: Duration = Duration::from_secs(5);
+use crate::store::database::kept_memory::{KEPT_FOR, KeptMemory};
 
 pub struct QueryActivity(Mutex<LastQuery>);
 
 struct LastQuery {
     at: Instant,
     memory: KeptMemory,
-}
-
-/// What connections hold for the next query.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum KeptMemory {
-    Held,
-    GivenBack,
 }
 
 impl QueryActivity {
@@ -29,29 +20,24 @@ impl QueryActivity {
     }
 
     pub(super) fn query_came(&self, at: Instant) {
-        *lock(&self.0) = LastQuery { at, memory: KeptMemory::Held };
+        *lock(&self.0) = LastQuery { at, memory: KeptMemory::Held(at) };
     }
 
     /// Somebody reads what is stored.
     pub fn is_recent(&self, now: Instant) -> bool {
-        now.saturating_duration_since(lock(&self.0).at) < QUERY_IS_RECENT
+        now.saturating_duration_since(lock(&self.0).at) < KEPT_FOR
     }
 
     /// True once, when nobody has asked for a while: the memory that is held is to be given back.
     pub(super) fn takes_memory_back(&self, now: Instant) -> bool {
-        let mut last = lock(&self.0);
-        let is_due =
-            last.memory == KeptMemory::Held && now.saturating_duration_since(last.at) >= QUERY_IS_RECENT;
-        if is_due {
-            last.memory = KeptMemory::GivenBack;
-        }
-        is_due
+        lock(&self.0).memory.is_due(now)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn memory_is_given_back_once_after_each_time_in_which_somebody_asked() {

@@ -22,7 +22,9 @@ use super::write_connection::{Schema, WriteConnection};
 use crate::limits::{COMMIT_BUSY_TIMEOUT, PROBE_TIMEOUT};
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
+use crate::os;
 use crate::store::database::files::{FileId, file_id};
+use crate::store::database::kept_memory::{self, KeptMemory};
 use crate::store::database::transaction::end;
 use crate::store::database::wal;
 use crate::store::error::StoreError;
@@ -46,6 +48,7 @@ pub(super) struct Transactor {
     known: Option<FileId>,
     last_failure: Option<(Instant, StoreError)>,
     last_commit: LastCommit,
+    memory: KeptMemory,
     metrics: Arc<Metrics>,
     log: Log,
 }
@@ -73,6 +76,7 @@ impl Transactor {
             known,
             last_failure: None,
             last_commit,
+            memory: KeptMemory::default(),
             metrics,
             log,
         };
@@ -89,6 +93,7 @@ impl Transactor {
         inserts: impl Iterator<Item = &'a Insert> + Clone,
     ) -> Result<InsertedBatch<'a>, StoreError> {
         let (began, stored_at) = (Instant::now(), SystemTime::now());
+        self.memory = KeptMemory::Held(began);
         let batch = self.attempt(COMMIT_BUSY_TIMEOUT, |open| {
             insert_batch(&open.connection, open.epoch, inserts.clone())
         })?;
@@ -130,6 +135,16 @@ impl Transactor {
         };
         if let Err(error) = self.open.as_mut().map_or(Ok(()), checkpoint_if_due) {
             self.failed(&error.into());
+        }
+    }
+
+    /// Gives back the memory that is held for the next batch, once, when none has come for a while.
+    pub(super) fn rest_if_idle(&mut self) {
+        if self.memory.is_due(Instant::now())
+            && let Some(WriteConnection { connection, .. }) = &self.open
+        {
+            kept_memory::give_back(connection);
+            os::give_back_free_memory();
         }
     }
 

@@ -112,6 +112,7 @@ pub(super) fn serve(
         }
         // After probes as well: each writes to the log, and for a month there may be nothing else.
         transactor.checkpoint_if_due();
+        transactor.rest_if_idle();
     }
 }
 
