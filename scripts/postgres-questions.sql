@@ -15,27 +15,51 @@
 BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 -- A time without a zone is UTC.
 SET LOCAL timezone = 'UTC';
+SET LOCAL standard_conforming_strings = on;
 
-\set filters 'TRUE'
+-- An empty value is no filter.
 \if :{?from}
-	\set filters :filters ' AND from_msisdn = ' :'from'
+\else
+	\set from ''
 \endif
 \if :{?to}
-	\set filters :filters ' AND to_msisdn = ' :'to'
+\else
+	\set to ''
 \endif
 \if :{?since}
+\else
+	\set since ''
+\endif
+\if :{?q}
+\else
+	\set q ''
+\endif
+\if :{?after}
+\else
+	\set after ''
+\endif
+SELECT :'from' <> '' AS has_from, :'to' <> '' AS has_to, :'since' <> '' AS has_since, :'q' <> '' AS has_q, :'after' <> '' AS has_after \gset
+
+\set filters 'TRUE'
+\if :has_from
+	\set filters :filters ' AND from_msisdn = ' :'from'
+\endif
+\if :has_to
+	\set filters :filters ' AND to_msisdn = ' :'to'
+\endif
+\if :has_since
 	-- A ts without its Z and the zeros before it compares bytewise like its instant, whose fraction has up to nine digits.
 	SELECT instant AS second, rtrim(to_char(instant, 'YYYY-MM-DD"T"HH24:MI:SS') || coalesce(substring(:'since' FROM '\.\d+'), ''), '.0') AS key
 		FROM (SELECT regexp_replace(:'since', '\.\d+', '')::timestamptz AS instant) AS given \gset since_
 	\set filters :filters ' AND sent_at >= ' :'since_second' ' AND rtrim(ts, \'Z.0\') COLLATE "C" >= ' :'since_key'
 \endif
-\if :{?q}
+\if :has_q
 	-- % and _ are ordinary characters.
 	SELECT '%' || regexp_replace(messages_fold(:'q'), '([\\%_])', '\\\1', 'g') || '%' AS pattern \gset q_
 	\set filters :filters ' AND messages_fold(text) LIKE ' :'q_pattern'
 \endif
 \set page :filters
-\if :{?after}
+\if :has_after
 	SELECT coalesce(max(sent_at)::text, 'infinity') AS sent_at, coalesce(max(rtrim(ts, 'Z.0')), '') AS key FROM messages
 		WHERE message_id = :'after' \gset after_
 	\set page :page ' AND (sent_at, rtrim(ts, \'Z.0\') COLLATE "C", message_id) > (' :'after_sent_at' ', ' :'after_key' ', ' :'after' ')'

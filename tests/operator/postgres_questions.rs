@@ -103,6 +103,7 @@ fn pages_and_totals_are_those_of_messages() {
         &[][..],
         &[("from", "+4")],
         &[("from", "+999")],
+        &[("from", ""), ("since", ""), ("q", "")],
         &[("from", "' OR true --")],
         &[("limit", "7"), ("offset", "293")],
         &[("offset", "1000")],

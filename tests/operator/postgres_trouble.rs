@@ -179,3 +179,45 @@ fn wrong_arguments_are_told_the_usage() {
         assert!(String::from_utf8_lossy(&said).starts_with("usage: lyftr-webhook follow"));
     }
 }
+
+#[test]
+fn whatever_is_raised_about_a_row_puts_that_row_aside_and_nothing_waits() {
+    let Some(server) = Postgres::start() else { return };
+    server.load("", &[]).quietly();
+    server.query("CREATE TABLE known (id text PRIMARY KEY)");
+    let lines = ["good 1", "bad", "good 2"].map(|id| line(id, &json!({}))).concat();
+    let raised = [
+        "RAISE 'no' USING ERRCODE = 'ZX001'",
+        "ASSERT false",
+        "SELECT id INTO STRICT NEW.text FROM known",
+        "PERFORM 1 / 0",
+        "RAISE insufficient_privilege",
+        "RAISE undefined_table",
+    ];
+    for statement in raised {
+        for when in ["TRIGGER odd BEFORE INSERT", "CONSTRAINT TRIGGER odd AFTER INSERT"] {
+            let deferred = if when.starts_with('C') { "DEFERRABLE INITIALLY DEFERRED" } else { "" };
+            server.query(&format!(
+                "CREATE OR REPLACE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN \
+                 IF NEW.message_id = 'bad' THEN {statement}; END IF; RETURN NEW; END $f$; \
+                 CREATE {when} ON messages {deferred} FOR EACH ROW EXECUTE FUNCTION odd()"
+            ));
+            server.load(&lines, &[]).ends(0, &["messages_rejected took 1 of this batch"]);
+            let found = server.query("SELECT string_agg(message_id, ',' ORDER BY message_id) FROM messages");
+            assert_eq!(found, "good 1,good 2", "{statement}, {when}");
+            assert_eq!(server.query("SELECT count(*) FROM messages_rejected"), "1", "{statement}, {when}");
+            server.query("DROP TRIGGER odd ON messages; TRUNCATE messages, messages_rejected");
+        }
+    }
+    // What is about the server is tried again, with nothing put aside.
+    server.query(
+        "CREATE OR REPLACE FUNCTION odd() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RAISE disk_full; END $f$; \
+         CREATE TRIGGER odd BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION odd()",
+    );
+    server.load(&lines, &[]).ends(75, &[]);
+    assert_eq!(server.query("SELECT count(*) FROM messages_rejected"), "0");
+    server
+        .query("DROP TRIGGER odd ON messages; ALTER DATABASE postgres SET standard_conforming_strings = off");
+    server.load(&lines, &[]).quietly();
+    server.load(&lines.replace('\n', "\r\n"), &[]).ends(65, &["a line feed alone"]);
+}
