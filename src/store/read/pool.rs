@@ -93,8 +93,14 @@ impl Pool {
         }
     }
 
+    /// Not under the lock: a connection may take as long to close as its disk stalls, and whoever wants to borrow one
+    /// meanwhile waits until its own deadline.
     fn for_each_idle(&self, change: impl Fn(&mut Slot)) {
-        lock(&self.idle).iter_mut().for_each(change);
+        let idle = take(&mut *lock(&self.idle));
+        for mut slot in idle {
+            change(&mut slot);
+            self.put(slot);
+        }
     }
 
     fn put(&self, slot: Slot) {
@@ -131,8 +137,13 @@ impl Drop for Borrowed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::thread;
+    use std::time::Duration;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
 
     #[test]
     fn every_slot_comes_back_whatever_was_done_with_it() {
@@ -151,5 +162,25 @@ mod tests {
         pools.shrink();
         pools.close(at_once);
         assert_eq!(lock(&pool.idle).len(), READ_CONNECTIONS);
+    }
+
+    #[test]
+    fn whoever_borrows_while_connections_are_slow_to_close_is_held_to_the_deadline() {
+        const LONG: Duration = Duration::from_secs(5);
+        let pool = Pool::new(1);
+        let (begins, has_begun) = bounded(1);
+        let (ends, may_end) = bounded::<()>(1);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                pool.for_each_idle(|_| {
+                    begins.send(()).unwrap();
+                    let _ = may_end.recv_timeout(LONG);
+                });
+            });
+            has_begun.recv().unwrap();
+            assert!(pool.borrow(Instant::now()).is_none(), "it is being closed");
+            ends.send(()).unwrap();
+            assert!(pool.borrow(Instant::now() + LONG).is_some(), "it came back");
+        });
     }
 }
