@@ -74,7 +74,7 @@ fn connect(path: &Path, synced: Synced) -> rusqlite::Result<Connection> {
     index.execute_batch(&format!("PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
     wal::keep_at_most(&index, INDEX.most)?;
     wal::autocheckpoint_at(&index, INDEX.passive)?;
-    // To index costs a twentieth more.
+    // What was erased from the messages is not to be found here. To index costs a twentieth more.
     index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
     Ok(index)
 }
@@ -187,7 +187,7 @@ pub fn attach(reader: &Connection, database: &Path, file: Option<FileId>) -> rus
     snapshot.commit()
 }
 
-/// Gives a connection for queries an index that has nothing in it: everything is in the tail.
+/// Gives a connection for queries an empty index: every message is in the tail.
 pub fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
     reader.execute_batch("ATTACH ':memory:' AS idx")?;
     let schema = include_str!("schema.sql");
