@@ -3,13 +3,11 @@
 //! Each command reads what it uses: a setting of the service is no reason for `export` to fail.
 
 mod environment;
+mod listen_addr;
 
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-
-use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
 use crate::client::TrustedProxies;
 use crate::hosts::AllowedHosts;
@@ -23,38 +21,11 @@ use crate::secrets::{Secrets, WhatsappSecrets};
 use crate::signature::Keys;
 pub use environment::ConfigError;
 use environment::{Environment, Secret, can_be_meant};
-
-/// Where the service listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenAddr {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl ListenAddr {
-    /// Where this machine reaches a service that listens here, likeliest first.
-    pub fn own_addresses(&self) -> rustix::io::Result<Vec<SocketAddrAny>> {
-        match self {
-            Self::Tcp(address) => Ok(at_home(*address)),
-            Self::Unix(path) => Ok(vec![SocketAddrUnix::new(path)?.into()]),
-        }
-    }
-}
-
-/// An address that is bound to all is reached at home: where it is all of IPv6, by IPv4 on a machine whose
-/// loopback has no other address (ipv6(7), `IPV6_V6ONLY`).
-pub fn at_home(address: SocketAddr) -> Vec<SocketAddrAny> {
-    let hosts: &[IpAddr] = match address.ip() {
-        ip if !ip.is_unspecified() => &[ip],
-        IpAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        IpAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)],
-    };
-    hosts.iter().map(|host| SocketAddr::new(*host, address.port()).into()).collect()
-}
+pub use listen_addr::{ListenAddr, reachable_at};
 
 /// What becomes of the statuses that WhatsApp sends for each message that went out: sent, delivered, read, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statuses {
+pub enum WhatsappStatuses {
     Keep,
     Drop,
 }
@@ -76,7 +47,7 @@ pub struct Config {
     pub log_level: Level,
     pub workers: usize,
     pub max_body_bytes: usize,
-    pub whatsapp_statuses: Statuses,
+    pub whatsapp_statuses: WhatsappStatuses,
     pub max_connections: usize,
     pub request_timeout: Duration,
     pub idle_timeout: Duration,
@@ -176,11 +147,10 @@ fn database(env: &Environment<'_>) -> Result<PathBuf, ConfigError> {
 }
 
 fn listen(env: &Environment<'_>) -> Result<ListenAddr, ConfigError> {
-    env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)
+    env.parsed("LISTEN_ADDR", "127.0.0.1:8000", listen_addr::TAKES, ListenAddr::parse)
 }
 
 const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters and without a blank at its end";
-const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (other names are not looked up: where to listen is an address)";
 const STATUSES_TAKES: &str = "it takes keep or drop";
 const MODE_TAKES: &str = "it takes an octal mode such as 0660, which lets the owner write: the service looks after itself by its own socket";
 const HOSTS_TAKES: &str = "it takes names and addresses as they stand in Host, without a port, such as localhost,127.0.0.1,[::1], separated by commas";
@@ -193,10 +163,10 @@ fn retention_days(text: &str) -> Option<Option<u32>> {
     }
 }
 
-fn statuses(text: &str) -> Option<Statuses> {
+fn statuses(text: &str) -> Option<WhatsappStatuses> {
     match text {
-        "keep" => Some(Statuses::Keep),
-        "drop" => Some(Statuses::Drop),
+        "keep" => Some(WhatsappStatuses::Keep),
+        "drop" => Some(WhatsappStatuses::Drop),
         _ => None,
     }
 }
@@ -210,19 +180,6 @@ fn database_path(url: &str) -> Option<PathBuf> {
         && !path.contains(['?', '#'])
         && !path.starts_with(':');
     is_file.then(|| PathBuf::from(path))
-}
-
-fn listen_addr(text: &str) -> Option<ListenAddr> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        // sun_path holds 108 bytes with its closing NUL (unix(7)).
-        let fits = path.starts_with('/') && !path.ends_with('/') && path.len() < 108;
-        return (fits && can_be_meant(OsStr::new(path))).then(|| ListenAddr::Unix(PathBuf::from(path)));
-    }
-    if let Some(port) = text.strip_prefix("localhost:") {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        return port.parse().ok().map(|port| ListenAddr::Tcp(SocketAddr::new(loopback, port)));
-    }
-    text.parse().ok().map(ListenAddr::Tcp)
 }
 
 fn socket_mode(text: &str) -> Option<u32> {
@@ -267,8 +224,8 @@ mod tests {
             assert_eq!(whatsapp.verify_token.is_some(), name == "WHATSAPP_VERIFY_TOKEN");
         }
         assert!(whatsapp(&[("WHATSAPP_STATUSES", "keep")]).is_some());
-        assert_eq!(read(&[]).unwrap().whatsapp_statuses, Statuses::Keep);
-        assert_eq!(read(&[("WHATSAPP_STATUSES", "drop")]).unwrap().whatsapp_statuses, Statuses::Drop);
+        assert_eq!(read(&[]).unwrap().whatsapp_statuses, WhatsappStatuses::Keep);
+        assert_eq!(read(&[("WHATSAPP_STATUSES", "drop")]).unwrap().whatsapp_statuses, WhatsappStatuses::Drop);
     }
 
     #[test]
@@ -297,21 +254,6 @@ mod tests {
             }
             let variable = name.trim_end_matches("_FILE");
             assert!(read(&[(variable, "INFO"), (name, "")]).is_ok(), "the variable wins");
-        }
-    }
-
-    #[test]
-    fn a_machine_reaches_what_is_bound_to_all_at_home() {
-        for (bound, reached) in [
-            ("192.0.2.1:80", &["192.0.2.1:80"][..]),
-            ("0.0.0.0:80", &["127.0.0.1:80"]),
-            ("[::]:80", &["[::1]:80", "127.0.0.1:80"]),
-            ("[2001:db8::1]:80", &["[2001:db8::1]:80"]),
-        ] {
-            let found: Vec<_> = at_home(bound.parse().unwrap());
-            let expected: Vec<SocketAddrAny> =
-                reached.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect();
-            assert_eq!(found, expected, "{bound}");
         }
     }
 
