@@ -10,7 +10,6 @@ use crate::sort_key::{MessageId, SortKey};
 use crate::store::database::sort_columns;
 use crate::store::index::rank::RANK_BLOCKS;
 use crate::store::index::{Watermarks, changes, rank};
-use crate::store::read::Snapshot;
 use crate::store::read::page::WALKED_OFFSET;
 use crate::store::read::search::KEPT_MATCHES;
 use crate::timestamp::parse_instant;
@@ -144,7 +143,6 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
         bench.take_in(part, rows);
         bench.check(4);
         let model = Model::of(&bench.database);
-        let watermarks = Watermarks::read(&bench.with_index).unwrap();
         for (q, offset) in
             [("", 1001), ("", 3000), ("", 6390), ("text", 0), ("text", 5990), ("", 9000), ("text of 77", 0)]
         {
@@ -152,8 +150,7 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
             query.filter.q = Some(q).filter(|q| !q.is_empty()).map(Needle::new);
             query.filter.since = (offset == 3000).then(|| parse_instant("2025-01-15T10:05:00Z").unwrap());
             query.offset = offset;
-            let (connection, memory) = (&bench.with_index, &bench.memory);
-            model.compare(Snapshot { connection, watermarks: &watermarks, memory }, &query);
+            bench.ask(|snapshot| model.compare(snapshot, &query));
         }
     }
 }
@@ -175,13 +172,14 @@ fn searches_are_exact_whatever_is_remembered_of_them() {
             continue;
         }
         let model = Model::of(&bench.database);
-        let watermarks = Watermarks::read(&bench.with_index).unwrap();
-        // Too many to keep, before so many have gone; few; some.
-        for q in ["t", "\u{e9}", "8", "x"] {
+        // Too many to keep, before so many have gone; few; some; what the search index proposes, and a sender's.
+        for (q, from) in
+            [("t", None), ("\u{e9}", None), ("8", None), ("t of 1", None), ("abs", Some("+1")), ("abs", None)]
+        {
             let mut query = PageQuery::parse("limit=1").unwrap();
             query.filter.q = Some(Needle::new(q));
-            let (connection, memory) = (&bench.with_index, &bench.memory);
-            model.compare(Snapshot { connection, watermarks: &watermarks, memory }, &query);
+            query.filter.from = from.map(str::to_owned);
+            bench.ask(|snapshot| model.compare(snapshot, &query));
         }
     }
 }

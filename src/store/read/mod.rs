@@ -7,6 +7,7 @@ pub mod epoch;
 pub mod feed;
 mod freshness;
 mod interrupt;
+pub mod memory;
 pub mod originals;
 pub mod page;
 mod pool;
@@ -14,16 +15,16 @@ mod pooled_connection;
 pub mod queries;
 mod query_activity;
 pub mod search;
-pub mod search_memory;
 pub mod selection;
 pub mod stats;
 mod total;
+mod word_memory;
 
 use std::cell::RefCell;
 
 use rusqlite::Connection;
 
-use search_memory::SearchMemory;
+use memory::Memory;
 
 use crate::store::index::Watermarks;
 
@@ -32,5 +33,5 @@ use crate::store::index::Watermarks;
 pub struct Snapshot<'a> {
     pub connection: &'a Connection,
     pub watermarks: &'a Watermarks,
-    pub memory: &'a RefCell<SearchMemory>,
+    pub memory: &'a RefCell<Memory>,
 }

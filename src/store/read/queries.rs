@@ -2,6 +2,7 @@
 //!
 //! It sees one snapshot, is given up at its deadline, and never waits for the writer (WAL).
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -56,7 +57,12 @@ impl Queries {
         self.in_turn(&self.pools.queries, asked, |slot, deadline| {
             let epoch = self.epochs().current();
             if let Some(index) = epoch.index {
-                match self.with_index(&mut slot.with_index, index, deadline, &query) {
+                let mut answer = self.with_index(&mut slot.with_index, index, deadline, &query);
+                if let Err(StoreError::Corrupt(_)) = answer {
+                    // By a connection that remembers nothing: that one is closed.
+                    answer = self.with_index(&mut slot.with_index, index, deadline, &query);
+                }
+                match answer {
                     Ok(Some(answer)) => return Ok(answer),
                     Ok(None) => {}
                     Err(error @ (StoreError::TooSlow | StoreError::TooDeep | StoreError::Locked)) => {
@@ -69,7 +75,9 @@ impl Queries {
                     Err(_) => self.epochs().end(),
                 }
             }
-            self.ask_messages(slot, deadline, |PooledConnection { connection, memory, .. }| {
+            // Nothing tells it of changes, so it remembers nothing.
+            self.ask_messages(slot, deadline, |PooledConnection { connection, .. }| {
+                let memory = &RefCell::default();
                 query(Snapshot { connection, watermarks: &Watermarks::read(connection)?, memory })
             })
         })
@@ -129,7 +137,10 @@ impl Queries {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
             match Freshness::of(connection, &watermarks)?.next_move(began.elapsed()) {
-                NextMove::Ask => query(Snapshot { connection, watermarks: &watermarks, memory }).map(Ok),
+                NextMove::Ask => {
+                    memory.borrow_mut().begin(&watermarks, index.compared);
+                    query(Snapshot { connection, watermarks: &watermarks, memory }).map(Ok)
+                }
                 instead => Ok(Err(instead)),
             }
         };

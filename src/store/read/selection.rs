@@ -19,7 +19,7 @@ use crate::store::index::{Watermarks, first_behind};
 pub(super) enum Source {
     /// In the order, all messages' or one sender's, and in the tail behind it.
     Order,
-    /// In the rows of these numbers, which the search index proposes, and in those that it does not know yet.
+    /// In the rows of these numbers.
     Proposed(Rc<Vec<Value>>),
     /// In the table, row by row.
     Table,
@@ -76,17 +76,13 @@ impl<'a> Selection<'a> {
 
     fn in_source(&self, source: &Source, window: &Window) -> String {
         let key = key_of_message();
-        let in_tail = |which: &str| self.in_table(&key, which, window);
+        let in_table = |which: &str| self.in_table(&key, which, window);
         let key_in_index = "d.instant AS instant, d.message_id AS message_id, d.message_row AS message_row";
-        let (indexed, tail) = match source {
-            Source::Order => (self.in_order(key_in_index), in_tail(UNORDERED)),
-            Source::Proposed(_) => (
-                in_tail("m.rowid IN (SELECT value FROM rarray(:proposed)) AND m.rowid < :unsearchable_from"),
-                in_tail("m.rowid >= :unsearchable_from"),
-            ),
-            Source::Table => return in_tail("TRUE"),
-        };
-        format!("{indexed} UNION ALL {tail}")
+        match source {
+            Source::Order => format!("{} UNION ALL {}", self.in_order(key_in_index), in_table(UNORDERED)),
+            Source::Proposed(_) => in_table("m.rowid IN (SELECT value FROM rarray(:proposed))"),
+            Source::Table => in_table("TRUE"),
+        }
     }
 
     /// A SELECT from the order, all messages' or one sender's.
@@ -149,7 +145,6 @@ impl<'a> Selection<'a> {
                 ":message_id" => &window.start.message_id,
                 ":message_row" => &window.start.row,
                 ":unordered_from" => &first_behind(self.watermarks.ordered_through),
-                ":unsearchable_from" => &first_behind(self.watermarks.searchable_through),
                 ":proposed" => proposed,
                 ":limit" => &window.limit,
                 ":offset" => &window.offset,
