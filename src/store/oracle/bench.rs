@@ -280,7 +280,7 @@ impl Bench {
     pub(super) fn ask(&self, query: impl FnOnce(Snapshot<'_>)) {
         let connection = &self.with_index.unchecked_transaction().unwrap();
         let watermarks = &Watermarks::read(connection).unwrap();
-        self.memory.borrow_mut().begin(watermarks, 0);
+        self.memory.borrow_mut().begin(connection, watermarks, 0).unwrap();
         query(Snapshot { connection, watermarks, memory: &self.memory });
     }
 

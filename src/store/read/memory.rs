@@ -8,6 +8,9 @@
 //! - In between a message may be remembered that is gone. Whoever misses it asks once more with an empty memory
 //!   ([`super::queries`]) before the index is held to be wrong.
 
+use rusqlite::Connection;
+
+use super::tail::TailMemory;
 use super::word_memory::WordMemory;
 use crate::store::index::Watermarks;
 
@@ -17,14 +20,21 @@ pub struct Memory {
     /// The last change that the index had taken account of, and how often it had been compared with the messages.
     state: (i64, u64),
     pub(super) words: WordMemory,
+    pub(super) tail: TailMemory,
 }
 
 impl Memory {
-    /// To be called at the beginning of each snapshot: forgets what may not hold any more.
-    pub fn begin(&mut self, watermarks: &Watermarks, compared: u64) {
+    /// To be called at the beginning of each snapshot: forgets what may not hold any more, and reads the tail.
+    pub fn begin(
+        &mut self,
+        snapshot: &Connection,
+        watermarks: &Watermarks,
+        compared: u64,
+    ) -> rusqlite::Result<()> {
         let state = (watermarks.changes_through, compared);
         if self.state != state {
             *self = Self { state, ..Self::default() };
         }
+        self.tail.catch_up(snapshot, watermarks)
     }
 }

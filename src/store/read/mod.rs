@@ -17,6 +17,7 @@ mod query_activity;
 pub mod search;
 pub mod selection;
 pub mod stats;
+mod tail;
 mod total;
 mod word_memory;
 
@@ -25,7 +26,9 @@ use std::cell::RefCell;
 use rusqlite::Connection;
 
 use memory::Memory;
+use selection::Selection;
 
+use crate::filter::Filter;
 use crate::store::index::Watermarks;
 
 /// A read transaction, and how far the index has come in it.
@@ -34,4 +37,11 @@ pub struct Snapshot<'a> {
     pub connection: &'a Connection,
     pub watermarks: &'a Watermarks,
     pub memory: &'a RefCell<Memory>,
+}
+
+impl<'a> Snapshot<'a> {
+    /// What matches a filter, of which the tail is read as far as it is not remembered.
+    pub(self) fn selection(&self, filter: &'a Filter) -> Selection<'a> {
+        Selection::new(filter, self.memory.borrow().tail.unread_from(self.watermarks))
+    }
 }

@@ -138,7 +138,7 @@ impl Queries {
             let watermarks = Watermarks::read(connection)?;
             match Freshness::of(connection, &watermarks)?.next_move(began.elapsed()) {
                 NextMove::Ask => {
-                    memory.borrow_mut().begin(&watermarks, index.compared);
+                    memory.borrow_mut().begin(connection, &watermarks, index.compared)?;
                     query(Snapshot { connection, watermarks: &watermarks, memory }).map(Ok)
                 }
                 instead => Ok(Err(instead)),

@@ -17,8 +17,8 @@ use crate::folding::Needle;
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::sort_key;
 use crate::store::error::StoreError;
-use crate::store::index::first_behind;
 use crate::store::index::search::Question;
+use crate::store::index::{first_behind, texts};
 
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
@@ -101,11 +101,24 @@ fn among(snapshot: Snapshot<'_>, selection: Selection<'_>, source: Source) -> Re
         let rest = Window { rows: first_behind(Some(last.row))..=i64::MAX, ..selection.all() };
         total += selection.count_in_table(connection, &rest)?;
     }
-    if total > places.len() as u64 {
+    if source == Source::Order {
+        for key in snapshot.memory.borrow().tail.matching(selection.filter, &kept.start) {
+            if has_word(snapshot, selection.filter, key)? {
+                total += 1;
+                places.push(key.clone());
+            }
+        }
+    }
+    if total > KEPT_MATCHES as u64 {
         return Ok(Matches::Many { total, source });
     }
     places.sort_unstable();
     Ok(Matches::At(places))
+}
+
+/// True if the message at a place has the word of a filter, if it has one.
+pub(super) fn has_word(snapshot: Snapshot<'_>, filter: &Filter, place: &SortKey) -> rusqlite::Result<bool> {
+    filter.q.as_ref().map_or(Ok(true), |word| texts::has_word(snapshot.connection, word, place.row))
 }
 
 /// What the search index knows of a word. `None` if it knows nothing of so short a word, or names more rows than
