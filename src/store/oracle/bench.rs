@@ -70,7 +70,9 @@ pub(super) struct Bench {
     pub(super) with_index: Connection,
     without: Connection,
     /// Of the one with the index.
-    pub(super) memory: RefCell<Memory>,
+    memory: RefCell<Memory>,
+    /// How often the index was compared with the messages.
+    pub(super) compared: u64,
     /// Somebody has changed messages since the index last took account of it.
     pub(super) pending: bool,
 }
@@ -100,6 +102,7 @@ impl Bench {
             with_index,
             without,
             memory,
+            compared: 0,
             pending,
         }
     }
@@ -280,7 +283,7 @@ impl Bench {
     pub(super) fn ask(&self, query: impl FnOnce(Snapshot<'_>)) {
         let connection = &self.with_index.unchecked_transaction().unwrap();
         let watermarks = &Watermarks::read(connection).unwrap();
-        self.memory.borrow_mut().begin(connection, watermarks, 0).unwrap();
+        self.memory.borrow_mut().begin(connection, watermarks, self.compared).unwrap();
         query(Snapshot { connection, watermarks, memory: &self.memory });
     }
 

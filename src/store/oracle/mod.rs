@@ -184,6 +184,23 @@ fn searches_are_exact_whatever_is_remembered_of_them() {
     }
 }
 
+/// Nothing notes what is gone by that but the comparison which follows a commit by somebody else.
+#[test]
+fn messages_replaced_past_the_triggers_are_forgotten_when_the_index_was_compared() {
+    let mut bench = Bench::new(17, 5);
+    bench.insert(200);
+    bench.take_in(false, 150);
+    for _ in 0..20 {
+        bench.check(3);
+        let replaced = "INSERT OR REPLACE INTO messages SELECT message_id, from_msisdn, '+9', ts, text, created_at FROM messages \
+             WHERE message_id IS NOT NULL AND rowid > ?1 ORDER BY rowid LIMIT 1";
+        let ordered_through = Watermarks::read(&bench.index).unwrap().ordered_through;
+        assert_eq!(bench.database.execute(replaced, [ordered_through]), Ok(1));
+        bench.compared += 1;
+    }
+    assert!(!bench.pending);
+}
+
 /// Messages of many instants, in no order but that the last third is a year older than the rest, and each with
 /// the same word.
 fn plain_rows(rows: usize) -> String {

@@ -1,7 +1,7 @@
 //! A query reads one snapshot of the database on a pooled connection.
 //!
-//! What the index covers and the rows behind its watermark, the tail, are the two arms of one statement
-//! ([`selection`]).
+//! It reads what the index covers, and the rows behind its watermark ([`tail`]): of those, and of words asked for before,
+//! the connection has a [`memory`].
 
 pub mod epoch;
 pub mod feed;

@@ -226,11 +226,14 @@ impl Queries {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::cell::Cell;
+
     use crossbeam_channel::{Sender, bounded};
 
+    use super::*;
     use crate::limits::READ_CONNECTIONS;
     use crate::store::database::prepare;
+    use crate::store::read::epoch::Epoch;
 
     #[test]
     fn a_store_that_stops_gives_running_queries_up_and_takes_no_more() {
@@ -264,6 +267,31 @@ mod tests {
         assert_eq!(queries.ping(), Err(StoreError::Stopping));
         // Theirs was the last connection, so there is no log any more.
         assert!(!crate::store::database::files::wal_path(&path).exists());
+    }
+
+    #[test]
+    fn an_index_is_held_to_be_wrong_when_a_connection_that_remembers_nothing_finds_it_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let (messages, _lock) = prepare::prepare(&path).unwrap();
+        let _index = index::open(&path, &messages).unwrap();
+        let queries = Queries::new(&path, Arc::default());
+        let published = PublishedIndex { file: index::file_of(&path), changes_through: 0, compared: 1 };
+        queries.epochs().publish(Epoch { generation: 0, index: Some(published) });
+        messages.execute_batch("INSERT INTO messages VALUES ('m1', '+1', '+2', '2025', NULL, '')").unwrap();
+        let remembered = |snapshot: Snapshot<'_>| snapshot.memory.borrow().tail.entries().count();
+        let ask = |faults: usize| {
+            let asked = Cell::new(0);
+            queries.with(Instant::now(), |snapshot| {
+                asked.set(asked.get() + 1);
+                if asked.get() <= faults { Err(index::is_wrong("a test")) } else { Ok(remembered(snapshot)) }
+            })
+        };
+        assert_eq!(ask(0), Ok(1));
+        assert_eq!(ask(1), Ok(1));
+        assert!(queries.epochs().has_index(0), "it was the memory");
+        assert_eq!(ask(2), Ok(0), "from the messages alone");
+        assert_eq!(queries.epochs().take_condemned().as_deref(), Some("the index is wrong: a test"));
     }
 
     #[test]

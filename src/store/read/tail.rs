@@ -13,7 +13,11 @@ use crate::store::index::order::{self, OrderEntry};
 use crate::store::index::{Watermarks, first_behind};
 
 /// Messages that are remembered, some 6 MB: twice as many as wait to be put in order where nobody asks anything.
+#[cfg(not(test))]
 const MAX_REMEMBERED: usize = 32_768;
+/// So that the oracle tests have longer tails.
+#[cfg(test)]
+const MAX_REMEMBERED: usize = 100;
 
 /// In the order of their rows, without a gap.
 #[derive(Default)]
