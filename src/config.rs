@@ -179,7 +179,7 @@ fn listen(env: &Environment<'_>) -> Result<ListenAddr, ConfigError> {
     env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)
 }
 
-const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters and without a blank at its end";
+const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters, ? or #, and without a blank at its end";
 const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (other names are not looked up: where to listen is an address)";
 const STATUSES_TAKES: &str = "it takes keep or drop";
 const MODE_TAKES: &str = "it takes an octal mode such as 0660, which lets the owner write: the service looks after itself by its own socket";
