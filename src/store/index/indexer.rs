@@ -39,6 +39,8 @@ const ROOM_PAUSE: Duration = Duration::from_millis(500);
 /// The handle of the thread.
 pub struct Indexer {
     wake: Wake,
+    /// Its other end goes once the index has been opened.
+    opening: Receiver<()>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -71,8 +73,7 @@ impl Wake {
 }
 
 impl Indexer {
-    /// Opens the index, so that the first query can use it, and starts the thread. Without an index
-    /// the service works as well, more slowly.
+    /// Starts the thread, which opens the index first.
     pub fn start(
         database: &Path,
         queries: Arc<Queries>,
@@ -98,12 +99,22 @@ impl Indexer {
             file: None,
             failing: false,
         };
-        let first = work.open();
+        let (opened, opening) = bounded(0);
         let thread = thread::Builder::new().name("indexer".into()).spawn(move || {
+            let first = work.open();
+            drop(opened);
             os::lower_priority_of_this_thread();
             work.run(first);
         })?;
-        Ok(Self { wake: Wake { committed, changed, by_others }, stopping, thread: Mutex::new(Some(thread)) })
+        let wake = Wake { committed, changed, by_others };
+        Ok(Self { wake, opening, stopping, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Waits until the index is open, so that the first query can use it, or is known not to be had. Without one the
+    /// service works as well, more slowly.
+    pub fn wait_until_open(&self) {
+        // Nothing is ever sent.
+        let _ = self.opening.recv();
     }
 
     pub fn wake(&self) -> Wake {
@@ -157,10 +168,11 @@ impl IndexLoop {
                 upkeep.show_lost(&self.metrics);
             }
             match kept_up {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => continue,
                 Ok(Err(error)) => self.failed(Some(&error)),
                 Err(_) => self.failed(None),
             }
+            let _ = self.woken.recv_timeout(INDEX_RETRY);
         }
     }
 
@@ -299,6 +311,5 @@ impl IndexLoop {
             }
             Some(_) => self.epochs().end(),
         }
-        let _ = self.woken.recv_timeout(INDEX_RETRY);
     }
 }
