@@ -75,7 +75,7 @@ fn set_up(index: &Connection) -> rusqlite::Result<()> {
     ))?;
     wal::keep_at_most(index, INDEX.most)?;
     wal::autocheckpoint_at(index, INDEX.passive)?;
-    // To index costs a twentieth more.
+    // What was erased from the messages is not to be found here. To index costs a twentieth more.
     index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))
 }
 
@@ -183,7 +183,7 @@ pub fn attach(reader: &Connection, database: &Path, file: Option<FileId>) -> rus
     snapshot.commit()
 }
 
-/// Gives a connection for queries an index that has nothing in it: everything is in the tail.
+/// Gives a connection for queries an empty index: every message is in the tail.
 pub fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
     reader.execute_batch("ATTACH ':memory:' AS idx")?;
     let schema = include_str!("schema.sql");

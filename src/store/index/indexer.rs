@@ -30,10 +30,11 @@ use crate::store::read::queries::Queries;
 /// How long until an index that failed is tried again, and how often the indexer looks around unasked.
 const INDEX_RETRY: Duration = Duration::from_secs(1);
 
-/// While somebody else keeps committing, the index is compared with the messages for a tenth of the time.
-const VERIFICATION_SHARE: u32 = 9;
+/// While somebody else keeps committing, a comparison of the index with the messages is followed by a pause of so many
+/// times as long: it has a tenth of the time.
+const VERIFICATION_PAUSE_FACTOR: u32 = 9;
 
-/// Where the log of the index has no room, how long queries go on until it is tried again to make some.
+/// Where the write-ahead log of the index has no room, how long queries go on until it is tried again to make some.
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
@@ -142,7 +143,7 @@ struct IndexLoop {
     verified: Option<(Instant, Duration)>,
     metrics: Arc<Metrics>,
     log: Log,
-    /// Of the log of the index.
+    /// Of the write-ahead log of the index.
     keeper: Keeper,
     /// What the connections belong to (`Epochs::generation`).
     generation: u64,
@@ -260,7 +261,8 @@ impl IndexLoop {
 
     fn is_to_be_verified(&self, upkeep: &Upkeep) -> bool {
         // Somebody who commits all the time is not to keep this thread at it.
-        let is_rested = self.verified.is_none_or(|(at, took)| at.elapsed() >= took * VERIFICATION_SHARE);
+        let is_rested =
+            self.verified.is_none_or(|(at, took)| at.elapsed() >= took * VERIFICATION_PAUSE_FACTOR);
         upkeep.is_at_last_row() || is_rested && self.by_others.load(Relaxed)
     }
 
