@@ -34,7 +34,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let log = Log::start(config.log_level).map_err(unavailable)?;
     let signalled = signals::obey(&log).map_err(unavailable)?;
     log_panics(&log);
-    let notifier = supervisor(&log);
+    let notifier = Notifier::from_env(|detail| say_unknown(&log, detail));
     // A supervisor that cannot be told learns the outcome from whether this process ends.
     let _ = notifier.tell("STATUS=Opening the database");
     let metrics = Arc::new(Metrics::default());
@@ -112,15 +112,6 @@ fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds) {
             )
             .number("max_connections", bounds.max_connections as u64),
     );
-}
-
-/// The supervisor that `NOTIFY_SOCKET` names, or nobody. An address that cannot be used is logged here, once.
-fn supervisor(log: &Log) -> Notifier {
-    let address = std::env::var_os("NOTIFY_SOCKET");
-    Notifier::new(address.as_deref()).unwrap_or_else(|error| {
-        say_unknown(log, &format!("NOTIFY_SOCKET: {error}"));
-        Notifier::to_nobody()
-    })
 }
 
 /// A panic is a line in the log: where it was, and not what it said, which may be a sender's text.
