@@ -150,7 +150,7 @@ fn listen(env: &Environment<'_>) -> Result<ListenAddr, ConfigError> {
     env.parsed("LISTEN_ADDR", "127.0.0.1:8000", listen_addr::TAKES, ListenAddr::parse)
 }
 
-const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters and without a blank at its end";
+const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters, ? or #, and without a blank at its end";
 const STATUSES_TAKES: &str = "it takes keep or drop";
 const MODE_TAKES: &str = "it takes an octal mode such as 0660, which lets the owner write: the service looks after itself by its own socket";
 const HOSTS_TAKES: &str = "it takes names and addresses as they stand in Host, without a port, such as localhost,127.0.0.1,[::1], separated by commas";
