@@ -4,9 +4,11 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::SeqCst};
+use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Larger than any webhook and most answers, which are so frequent that they should stay in a heap.
 const LARGE_BUFFER_BYTES: i32 = 256 << 10;
@@ -169,6 +171,13 @@ pub fn give_back_free_memory() {
 pub fn lower_priority_of_this_thread() {
     // It may be refused; then searches and commits share as equals.
     let _ = setpriority_process(None, LOW_PRIORITY);
+}
+
+/// What this thread has had of the processors so far.
+pub fn processor_time_of_this_thread() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    // The clock of a thread starts at zero and its nanoseconds are below a thousand million.
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! - Probes come first, then webhooks, then what costs next to nothing, then large bodies, then scrapes: each may wait
 //!   for those before it, and none for those behind it.
-//! - Queries have threads of their own, as has the feed, which no search keeps waiting; these run at a lower priority: Linux lets a thread lower its
-//!   priority, and never raise it again.
+//! - Queries have threads of their own, as has the feed, which no search keeps waiting; while there are many webhooks, these
+//!   rest ([`crate::throttle`]).
 //! - Of the other threads at least one is left to webhooks and one to probes, however many of the others wait.
 
 use crate::limits::READ_CONNECTIONS;

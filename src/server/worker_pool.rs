@@ -10,7 +10,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use threadpool::ThreadPool;
 
@@ -22,9 +22,10 @@ use crate::app::App;
 use crate::http::Request;
 use crate::metrics::Metrics;
 use crate::mutex::{lock, wait};
+use crate::os::{self, processor_time_of_this_thread};
 use crate::priority::Priority;
 use crate::routes::{Answer, Resolved};
-use crate::{os, throttle};
+use crate::throttle;
 
 /// Stack of a pool thread. The deepest path is `serde_json` (128 levels) inside a handler.
 const WORKER_STACK_BYTES: usize = 512 << 10;
@@ -157,20 +158,16 @@ impl Drop for WorkerPool {
 
 impl Shared {
     fn work(&self, role: Role) {
-        if role != Role::Prompt {
-            // A search may take all it can get; taking messages in comes first.
-            os::lower_priority_of_this_thread();
-        }
         let mut done = None;
         while let Some((priority, context)) = self.take(role, done) {
-            let began = Instant::now();
+            let before = (priority != Priority::Ingest).then(processor_time_of_this_thread);
             // A panic has been counted and answered; the thread goes on.
             let _ = catch_unwind(AssertUnwindSafe(|| context.run(self.routes)));
-            if priority != Priority::Ingest && began.elapsed() >= LONG_WORK {
+            if before.is_some_and(|before| processor_time_of_this_thread() - before >= LONG_WORK) {
                 os::give_back_free_memory();
             }
             if role != Role::Prompt {
-                throttle::throttle(&self.metrics, priority);
+                throttle::throttle(&self.metrics, Duration::ZERO);
             }
             done = Some(priority);
         }

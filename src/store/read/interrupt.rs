@@ -8,14 +8,13 @@ use rusqlite::Connection;
 
 use crate::limits::LOG_HELD_BY_QUERY;
 use crate::metrics::Metrics;
-use crate::priority::Priority;
 use crate::store::checkpoint::reader_gate::ReaderGate;
 use crate::throttle;
 
 /// SQLite instructions between two looks at a query's deadline: about a millisecond of work.
 const QUERY_DEADLINE_CHECK_OPS: i32 = 20_000;
-/// A query that takes longer than this rests on its way as well.
-const QUERY_WITHOUT_REST: Duration = Duration::from_millis(20);
+/// A query that works for longer than this rests on its way as well.
+const QUERY_SPELL: Duration = Duration::from_millis(20);
 
 /// What the queries of all connections look at on their way.
 #[derive(Clone)]
@@ -54,8 +53,8 @@ impl Interrupt {
         let now = self.millis(Instant::now());
         let at_work = Duration::from_millis(now.saturating_sub(times.began.load(Relaxed)));
         let is_closing = self.closing.load(Relaxed);
-        if !is_closing && at_work > QUERY_WITHOUT_REST && !self.gate.is_closed() {
-            throttle::throttle(&self.metrics, Priority::Read);
+        if !is_closing && !self.gate.is_closed() {
+            throttle::throttle(&self.metrics, QUERY_SPELL);
         }
         let is_late = now > times.deadline.load(Relaxed);
         is_closing || is_late || at_work > LOG_HELD_BY_QUERY && self.gate.gives_up_long_queries()
