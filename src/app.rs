@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::client::TrustedProxies;
-use crate::config::Statuses;
+use crate::config::WhatsappStatuses;
 use crate::hosts::AllowedHosts;
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -16,7 +16,7 @@ pub struct App {
     pub secrets: CurrentSecrets,
     pub allowed_hosts: AllowedHosts,
     pub trusted_proxies: TrustedProxies,
-    pub whatsapp_statuses: Statuses,
+    pub whatsapp_statuses: WhatsappStatuses,
     pub store: Store,
     pub metrics: Arc<Metrics>,
     pub log: Log,

@@ -33,25 +33,25 @@ use crate::signature::sign;
 use crate::store::{self, DatabasePath, OpenError};
 use crate::version::{COMMIT, VERSION};
 use export::ExportForm;
-use progress::shown;
+use progress::with_progress;
 use streams::{Stdin, print, say, say_line};
 
 /// The arguments are wrong: restarting does not help.
 const EX_USAGE: u8 = 64;
-/// What came in is not all as it has to be.
+/// Some of the input was refused; the rest was taken.
 const EX_DATAERR: u8 = 65;
 /// Something that is needed is not there: a port, a folder, room on the disk.
 const EX_UNAVAILABLE: u8 = 69;
-/// Reading or writing failed on the way.
-const EX_IOERR: u8 = 74;
-/// Somebody else is at it: trying again later helps.
-const EX_TEMPFAIL: u8 = 75;
 /// The service ended by itself, which is a fault of the program.
 const EX_SOFTWARE: u8 = 70;
-/// A setting is wrong: restarting does not help.
-const EX_CONFIG: u8 = 78;
+/// Reading or writing failed on the way.
+const EX_IOERR: u8 = 74;
+/// Another process is in the way, or a target takes nothing at the moment: trying again later helps.
+const EX_TEMPFAIL: u8 = 75;
 /// The service wants another token.
 const EX_NOPERM: u8 = 77;
+/// A setting is wrong: restarting does not help.
+const EX_CONFIG: u8 = 78;
 
 const USAGE: &str = "\
 Usage: lyftr-webhook [COMMAND]
@@ -173,10 +173,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Healthcheck => healthcheck::check(),
         Command::Sign => print_signature(),
         Command::Backup(target) => database().and_then(|database| {
-            shown(Some(&target), |progress| store::backup(&database, &target, progress))
+            with_progress(Some(&target), |progress| store::backup(&database, &target, progress))
         }),
         Command::Restore(backup) => database().and_then(|database| {
-            shown(Some(&database), |progress| store::restore(&backup, &database, progress))
+            with_progress(Some(&database), |progress| store::restore(&backup, &database, progress))
         }),
         Command::Check(file) => file
             .map_or_else(database, |file| Ok(DatabasePath::resolve(&file)?))
@@ -260,7 +260,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
     Ok(command.unwrap_or(Command::Serve))
 }
 
-/// What takes nothing behind it.
+/// The command, which takes no further argument.
 fn alone(mut parser: lexopt::Parser, command: Command) -> Result<Command, lexopt::Error> {
     parser.next()?.map_or(Ok(command), |argument| Err(argument.unexpected()))
 }

@@ -35,15 +35,15 @@ impl ListenAddr {
     /// Where this machine reaches a service that listens here, likeliest first.
     pub fn own_addresses(&self) -> rustix::io::Result<Vec<SocketAddrAny>> {
         match self {
-            Self::Tcp(address) => Ok(at_home(*address)),
+            Self::Tcp(address) => Ok(reachable_at(*address)),
             Self::Unix(path) => Ok(vec![SocketAddrUnix::new(path)?.into()]),
         }
     }
 }
 
-/// An address that is bound to all is reached at home: where it is all of IPv6, by IPv4 on a machine whose
-/// loopback has no other address (ipv6(7), `IPV6_V6ONLY`).
-pub fn at_home(address: SocketAddr) -> Vec<SocketAddrAny> {
+/// Where this machine reaches a socket bound to `address`, likeliest first. A wildcard address is reached by the
+/// loopback: that of IPv6 by `::1`, or by 127.0.0.1 on a machine without `::1` (ipv6(7), `IPV6_V6ONLY`).
+pub fn reachable_at(address: SocketAddr) -> Vec<SocketAddrAny> {
     let hosts: &[IpAddr] = match address.ip() {
         ip if !ip.is_unspecified() => &[ip],
         IpAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
@@ -54,7 +54,7 @@ pub fn at_home(address: SocketAddr) -> Vec<SocketAddrAny> {
 
 /// What becomes of the statuses that WhatsApp sends for each message that went out: sent, delivered, read, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statuses {
+pub enum WhatsappStatuses {
     Keep,
     Drop,
 }
@@ -78,7 +78,7 @@ pub struct Config {
     pub log_level: Level,
     pub workers: usize,
     pub max_body_bytes: usize,
-    pub whatsapp_statuses: Statuses,
+    pub whatsapp_statuses: WhatsappStatuses,
     pub max_connections: usize,
     pub request_timeout: Duration,
     pub idle_timeout: Duration,
@@ -196,10 +196,10 @@ fn retention_days(text: &str) -> Option<Option<u32>> {
     }
 }
 
-fn statuses(text: &str) -> Option<Statuses> {
+fn statuses(text: &str) -> Option<WhatsappStatuses> {
     match text {
-        "keep" => Some(Statuses::Keep),
-        "drop" => Some(Statuses::Drop),
+        "keep" => Some(WhatsappStatuses::Keep),
+        "drop" => Some(WhatsappStatuses::Drop),
         _ => None,
     }
 }
@@ -270,8 +270,8 @@ mod tests {
             assert_eq!(whatsapp.verify_token.is_some(), name == "WHATSAPP_VERIFY_TOKEN");
         }
         assert!(whatsapp(&[("WHATSAPP_STATUSES", "keep")]).is_some());
-        assert_eq!(read(&[]).unwrap().whatsapp_statuses, Statuses::Keep);
-        assert_eq!(read(&[("WHATSAPP_STATUSES", "drop")]).unwrap().whatsapp_statuses, Statuses::Drop);
+        assert_eq!(read(&[]).unwrap().whatsapp_statuses, WhatsappStatuses::Keep);
+        assert_eq!(read(&[("WHATSAPP_STATUSES", "drop")]).unwrap().whatsapp_statuses, WhatsappStatuses::Drop);
     }
 
     #[test]
@@ -311,7 +311,7 @@ mod tests {
             ("[::]:80", &["[::1]:80", "127.0.0.1:80"]),
             ("[2001:db8::1]:80", &["[2001:db8::1]:80"]),
         ] {
-            let found: Vec<_> = at_home(bound.parse().unwrap());
+            let found: Vec<_> = reachable_at(bound.parse().unwrap());
             let expected: Vec<SocketAddrAny> =
                 reached.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect();
             assert_eq!(found, expected, "{bound}");

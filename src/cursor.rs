@@ -98,8 +98,8 @@ impl Cursor {
         }
     }
 
-    /// `None` for what is no cursor. Those of the version before are, unless they name a row or an id that may
-    /// have been another.
+    /// `None` for what is no cursor. The form of the version before is read as well, unless it names a row or an id
+    /// that may have been another one's.
     pub fn parse(text: &str) -> Option<Self> {
         let (first, rest) = text.split_once('~')?;
         if first.starts_with(|first: char| first.is_ascii_digit()) {

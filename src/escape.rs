@@ -47,6 +47,11 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
+/// Valid JSON on one line: a line end in it can only stand between two values, where a blank means the same.
+pub fn json_on_one_line(json: &str) -> String {
+    json.replace(['\n', '\r'], " ")
+}
+
 /// One character as JSON escapes it.
 pub fn push_escape(out: &mut String, c: char) {
     for unit in c.encode_utf16(&mut [0; 2]) {

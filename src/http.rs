@@ -1,6 +1,6 @@
-//! A request or a response is plain data here, apart from any socket.
+//! A request or a response is plain data, which knows no socket.
 //!
-//! Nothing here knows a socket or a library: routes are called with a [`Request`] and answer with a
+//! Routes are called with a [`Request`] and answer with a
 //! [`Response`], whoever made the one and sends the other.
 
 use std::borrow::Cow;
@@ -98,7 +98,7 @@ impl Headers {
     }
 }
 
-/// With every body.
+/// Headers of every answer that has a body.
 const BODY_HEADERS: &str = concat!(
     // It is so now; the next answer may be another.
     "Cache-Control: no-store\r\n",

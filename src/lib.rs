@@ -27,23 +27,42 @@
 //! | What becomes of a body of WhatsApp? | `routes/whatsapp.rs` checks it, `whatsapp/split.rs` and `whatsapp/mapping.rs` take it apart, `store/write/items.rs` keeps it |
 //! | Where is a batch committed? | `store/write/transactor.rs`, for the loop in `store/write/writer_thread.rs` |
 //! | Who may touch a client's socket? | `server/reactor.rs` and its folder |
-//! | Who may ask the next? | `server/worker_pool.rs`, by `server/priorities.rs` |
-//! | Who is closed when there is no room? | `server/eviction_policy.rs` |
+//! | Which waiting request is answered next? | `server/worker_pool.rs`, by `server/priorities.rs` |
+//! | Which connection is closed when there is no room? | `server/eviction_policy.rs` |
 //! | What does a query see while the index is being made? | `store/read/queries.rs`: the messages themselves, as the tail |
-//! | What stops the log from growing? | `store/checkpoint`, between two commits |
+//! | What stops the write-ahead log from growing? | `store/checkpoint`, between two commits |
 //! | What order are messages handed on in? | `store/write/feed_order.rs` gives the numbers, `store/read/feed.rs` reads by them |
-//! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it |
+//! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it; `retention/trusted_clock.rs` says whether the clock is one to go by |
 //! | Who answers when something goes wrong? | `routes/problem.rs`, `store/error.rs` |
 //! | Who hands messages on? | `follow/mod.rs`, in a process of its own, from `GET /feed` |
 //! | What happens at a signal? | `cli/signals.rs`, then `server/reactor/drain.rs`, then `store/write/last_close.rs` |
 //!
+//! # Words
+//!
+//! | | |
+//! |---|---|
+//! | log | the lines on stdout; in the store, the write-ahead log of SQLite (WAL), where it does not say which |
+//! | watermark, tail | the last row that the index covers; the rows behind it, which a query reads from the messages |
+//! | epoch | of connections: while the paths name the same files (`store/read/epoch.rs`), counted as a generation; of the feed: from one opening for writing to the next (`store/write/feed_order.rs`) |
+//! | change | of the index: a row that was changed or deleted, noted by a trigger; of WhatsApp: Meta's envelope around the elements that came together |
+//! | delivery, item, original, mapping | a body of WhatsApp; one element of it, which is kept; its bytes as they came; the message that was made of it, if one was |
+//! | tombstone | the salted hash of an id that is gone, so that it does not come back |
+//! | slice | as much as one small transaction does of something large |
+//! | others | whoever else has the database open: our own commands, or somebody with sqlite3 |
+//! | unfit | what a cursor of the feed is that another store gave, or another history of this one |
+//!
 //! # The life of a `POST /webhook`
 //!
-//! `server::reactor` reads until the request is whole (head, framing, bounds, deadline) → it makes a
-//! `server::request_context`, for which `routes::resolve` finds host, path and token in order, and so the queue:
-//! that for ingest → a thread of `server::worker_pool` has `routes::answer` call the handler → `routes::webhook` checks size, secret, signature and [`message::Message::parse`] → `store::write`
-//! takes what waits into one transaction and, once `COMMIT` has synced it, answers each waiter →
-//! `server::completions` → `server::reactor` has `server::access_log` count, log and render it, and sends.
+//! 1. `server::reactor` reads until the request is whole: head, framing, bounds, deadline.
+//! 2. It makes a `server::request_context`, for which `routes::resolve` checks host, path, method and token and
+//!    chooses the queue, here that for ingest.
+//! 3. A thread of `server::worker_pool` has `routes::answer` call the handler: `routes::webhook` checks size, secret,
+//!    signature and encoding, and reads the message ([`message::Message::parse`]).
+//! 4. The context waits in `server::completions`, the message in the queue of `store::write::writer`.
+//! 5. `store::write::writer_thread` takes what waits into one transaction and, once `COMMIT` has synced it, answers
+//!    each waiter.
+//! 6. `server::reactor` takes the completion, has `server::access_log` render, count and log the answer, and sends it.
+//!
 //! No thread waits on the way, so a batch is as large as what arrived during the last commit and the moment behind it
 //! (`store::write::group_delay`).
 //!
@@ -53,22 +72,23 @@
 //! `routes::answer` → `store::read`
 //! borrows a read connection and takes one snapshot of index and database → the rows, and the total, from what the index
 //! covers and from the tail behind it → `server::completions` → `server::reactor` sends. At most two are at work;
-//! a query is given up at its deadline, at a stop, or when it has kept the log from starting over.
+//! a query is given up at its deadline, at a stop, or when it has kept the write-ahead log from restarting.
 //!
 //! # The life of a request that waits for messages
 //!
 //! `GET /feed?wait=30` goes the way of a query, with a thread and a read connection that no search can keep from it
-//! (`routes::feed` → `store::read::feed`, which checks the cursor in the snapshot that answers). Where there is nothing yet the context goes back to the reactor, which keeps it in
-//! `server::waiters`: no thread, no connection to the store. A commit that has created something raises the count of
+//! (`routes::feed` → `store::read::feed`, which checks the cursor in the snapshot that answers). Where there is nothing
+//! yet the context goes back to the reactor, which keeps it in `server::waiters`: no thread, no connection to the store.
+//! A commit that has created something raises the count of
 //! `store::write::commit_signal`; the reactor, awake to answer the webhooks of that commit, sees it and makes a pass, one
-//! in two milliseconds: everybody goes to the pool together, those who wait for the same as one. Who has waited for long
-//! enough, hangs up, has to make room, or is there at a stop is answered with an empty page.
+//! in two milliseconds: everybody goes to the pool together, those who wait for the same as one. Whoever has waited for
+//! long enough, stops sending, has to make room, or is there at a stop is answered with an empty page.
 //!
 //! # The life of a stop
 //!
 //! `cli::signals` tells the server → `server::reactor::drain`: readiness is 503, nothing new is accepted, what was begun is
 //! answered → the reactor ends, and the pool with it → `store`: deletion ends, the writer commits what waits, the read
-//! connections and the index close → the last connection moves the log into the file.
+//! connections and the index close → the last connection moves the write-ahead log into the file.
 //!
 //! # Threads
 //!
@@ -77,7 +97,7 @@
 //! | `reactor` | every client's socket, the listening one, every deadline |
 //! | `worker`, a fixed number | nothing but the request at hand |
 //! | `writer` | the connection that changes the database |
-//! | `checkpointer` | a connection that moves the log while commits go on |
+//! | `checkpointer` | a connection that moves the write-ahead log while commits go on |
 //! | `indexer` | the index file |
 //! | `retention` | the decision what is too old |
 //! | `log` | stdout |

@@ -29,7 +29,8 @@ pub const QUERY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Open connections, unless `MAX_CONNECTIONS` says otherwise.
 pub const DEFAULT_MAX_CONNECTIONS: usize = 8192;
-/// Upper end of `MAX_CONNECTIONS`: what one Linux process may hold open by default.
+/// Upper end of `MAX_CONNECTIONS`: below the 524,288 descriptors that systemd lets a process open unless told otherwise
+/// (systemd-system.conf(5), `DefaultLimitNOFILE`).
 pub const LARGEST_MAX_CONNECTIONS: usize = 500_000;
 /// Pending connections the kernel may queue for us (`listen(2)`); it caps this at `somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4096;
@@ -71,16 +72,17 @@ pub const COMMIT_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a query waits for another process that holds the database. Beside a write-ahead log
 /// few do (<https://sqlite.org/wal.html#sometimes_queries_return_sqlite_busy_in_wal_mode>).
 pub const READ_BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-/// So long may a query be at work while the log is at its bound (`store::database::wal_bounds`): commits wait for it.
+/// How long a query may be at work while the write-ahead log is at its bound (`store::database::wal_bounds`): commits
+/// wait for it.
 pub const LOG_HELD_BY_QUERY: Duration = Duration::from_millis(500);
 /// Senders listed by `/stats` (contract, section 4).
 pub const TOP_SENDERS: u32 = 10;
-/// Messages put in order at once.
+/// Messages put in order in one transaction of the index: a change, and the queries behind it, wait for one.
 pub const ORDER_SLICE: usize = 8192;
 /// Upper end of `RETENTION_DAYS`: a hundred years.
 pub const LONGEST_RETENTION_DAYS: u32 = 36_500;
-/// Where messages were changed or deleted, how often it is looked whether the index knows of it: queries wait for that,
-/// some milliseconds each time.
+/// After messages were changed or deleted, how often queries and retention look whether the index has taken account of
+/// it, for which they wait; it takes some milliseconds.
 pub const CHANGES_POLL: Duration = Duration::from_millis(2);
 /// Changes removed, or tombstones gone through, in one transaction: they lie side by side.
 pub const REMOVAL_SLICE: usize = 1024;

@@ -1,7 +1,8 @@
 //! A message is what a body holds that keeps every rule of the contract (section 2).
 //!
-//! [`RawMessage::validate`] is the one table of the rules: it makes the message and says what is wrong with
-//! it, so a [`Message`] can come from nowhere else and no refusal is without a reason.
+//! A [`Message`] is made in two ways, neither of which passes a rule by: of a body by [`RawMessage::validate`],
+//! which names everything that is wrong with it, and of parts that were read elsewhere by [`Message::from_parts`],
+//! which names nothing.
 
 #[cfg(test)]
 mod generated;
@@ -47,11 +48,11 @@ pub struct Rejected {
 impl Message {
     /// Reads a body. Unknown fields are ignored; of a field given twice the last counts.
     pub fn parse(body: &[u8]) -> Result<Self, Rejected> {
-        RawMessage::read(body)?.validate(is_a_number)
+        RawMessage::read(body)?.validate(check_number)
     }
 
-    /// Makes a message of what was read elsewhere. A text is cut at the contract's length; `None` where one of the
-    /// others keeps none of its rules. Of a sender who hides their number there may be the user id.
+    /// Makes a message of what was read elsewhere. A text is cut at the contract's length; `None` where another part
+    /// breaks its rule. The sender may be a user id, which stands for a number that is hidden.
     pub fn from_parts(parts: MessageFields) -> Option<Self> {
         let MessageFields { message_id, from, to, ts, mut text } = parts;
         let is_message = !message_id.is_empty() && is_sender(&from) && is_msisdn(&to) && is_contract_ts(&ts);
@@ -68,7 +69,7 @@ impl Message {
     /// a sender who hides their number.
     pub fn parse_exported(line: &[u8]) -> Result<(Self, Option<String>), Rejected> {
         let raw = RawMessage::read(line)?;
-        match (raw.validate(is_a_sender), optional("created_at", raw.created_at, is_an_instant)) {
+        match (raw.validate(check_sender), optional("created_at", raw.created_at, check_instant)) {
             (Ok(message), Ok(created_at)) => Ok((message, created_at)),
             (Ok(message), Err(error)) => {
                 Err(Rejected { errors: vec![error], message_id: Some(message.message_id) })
@@ -109,11 +110,11 @@ impl From<ValidationError> for Rejected {
 
 impl RawMessage<'_> {
     fn validate(&self, sender: Rule) -> Result<Message, Rejected> {
-        let message_id = self.required("message_id", self.message_id, is_not_empty);
+        let message_id = self.required("message_id", self.message_id, check_not_empty);
         let from = self.required("from", self.from, sender);
-        let to = self.required("to", self.to, is_a_number);
-        let ts = self.required("ts", self.ts, is_a_ts);
-        let text = optional("text", self.text, is_short_enough);
+        let to = self.required("to", self.to, check_number);
+        let ts = self.required("ts", self.ts, check_ts);
+        let text = optional("text", self.text, check_length);
         match (message_id, from, to, ts, text) {
             (Ok(message_id), Ok(from), Ok(to), Ok(ts), Ok(text)) => {
                 Ok(Message { message_id, from, to, ts, text })
@@ -161,10 +162,10 @@ fn string(field: &str, json: &RawValue, rule: Rule) -> Result<String, Validation
     result.map_err(|error| error.with_input(json.get()))
 }
 
-/// Looks at the text of a field at a place, and says what is wrong with it.
+/// Says what is wrong with the text of a field, if anything is. The second argument is the error's `loc`.
 type Rule = fn(&str, &[&str]) -> Option<ValidationError>;
 
-fn is_not_empty(text: &str, loc: &[&str]) -> Option<ValidationError> {
+fn check_not_empty(text: &str, loc: &[&str]) -> Option<ValidationError> {
     let error = || {
         ValidationError::new("string_too_short", loc, "String should have at least 1 character")
             .with_ctx(json!({ "min_length": 1 }))
@@ -172,7 +173,7 @@ fn is_not_empty(text: &str, loc: &[&str]) -> Option<ValidationError> {
     text.is_empty().then(error)
 }
 
-fn is_a_number(text: &str, loc: &[&str]) -> Option<ValidationError> {
+fn check_number(text: &str, loc: &[&str]) -> Option<ValidationError> {
     const PATTERN: &str = r"^\+[0-9]+$";
     let error = || {
         let msg = format!("String should match pattern '{PATTERN}'");
@@ -181,8 +182,8 @@ fn is_a_number(text: &str, loc: &[&str]) -> Option<ValidationError> {
     (!is_msisdn(text)).then(error)
 }
 
-fn is_a_sender(text: &str, loc: &[&str]) -> Option<ValidationError> {
-    if is_user_id(text) { None } else { is_a_number(text, loc) }
+fn check_sender(text: &str, loc: &[&str]) -> Option<ValidationError> {
+    if is_user_id(text) { None } else { check_number(text, loc) }
 }
 
 /// Whom a message can be from: a number, or who hides it.
@@ -205,12 +206,12 @@ pub fn is_msisdn(text: &str) -> bool {
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-fn is_a_ts(text: &str, loc: &[&str]) -> Option<ValidationError> {
+fn check_ts(text: &str, loc: &[&str]) -> Option<ValidationError> {
     let rule = "ts must be a real UTC time of the form YYYY-MM-DDTHH:MM:SSZ";
     (!is_contract_ts(text)).then(|| ValidationError::value_error(loc, rule))
 }
 
-fn is_short_enough(text: &str, loc: &[&str]) -> Option<ValidationError> {
+fn check_length(text: &str, loc: &[&str]) -> Option<ValidationError> {
     // A scalar value is at least one byte, so most texts need no counting.
     let fits = text.len() <= MAX_TEXT_CHARS || text.chars().count() <= MAX_TEXT_CHARS;
     let error = || {
@@ -220,7 +221,7 @@ fn is_short_enough(text: &str, loc: &[&str]) -> Option<ValidationError> {
     (!fits).then(error)
 }
 
-fn is_an_instant(text: &str, loc: &[&str]) -> Option<ValidationError> {
+fn check_instant(text: &str, loc: &[&str]) -> Option<ValidationError> {
     let rule = "created_at must be an RFC 3339 time";
     parse_instant(text).is_none().then(|| ValidationError::value_error(loc, rule))
 }

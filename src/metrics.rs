@@ -3,12 +3,16 @@
 //! Counting is one relaxed atomic addition and reading takes no lock, so a scrape never holds up a
 //! request. Labels come from the closed sets below, so no client can add a time series.
 
+mod histogram;
+
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::consumers::Consumers;
 use crate::labels::labels;
 use crate::priority::Priority;
+use histogram::Bound;
+pub use histogram::{Histogram, HistogramReading};
 
 labels! {
     /// The routes of the service, and one name for everything else.
@@ -61,16 +65,13 @@ impl CloseCause {
     }
 }
 
-/// Statuses that the service can answer with.
+/// Statuses that the service can answer with. The 0 at the end counts any other, which would be a fault of the program.
 pub const STATUSES: [u16; 20] =
     [200, 307, 400, 401, 403, 404, 405, 408, 410, 413, 414, 415, 417, 421, 422, 431, 500, 503, 505, 0];
 
 /// Shown for every route from the start, so that the first one is a rise from 0: a series that begins
 /// at 1 has no rate.
 pub const STATUSES_FROM_THE_START: [u16; 3] = [200, 500, 503];
-
-/// An upper bound of a bucket in the unit that is kept, and in the one that is shown, as it is written.
-type Bound = (u64, &'static str);
 
 /// Buckets of `request_latency_ms`, in microseconds (contract, section 6).
 const LATENCY_BOUNDS: &[Bound] = &[
@@ -130,54 +131,6 @@ const LAG_BOUNDS: &[Bound] = &[
     (86_400_000, "86400"),
     (604_800_000, "604800"),
 ];
-
-/// A count of values by size.
-#[derive(Debug)]
-pub struct Histogram {
-    bounds: &'static [Bound],
-    /// What one of the unit that is shown counts in the unit that is kept.
-    scale: f64,
-    /// One more than `bounds`: the last is +Inf. Not cumulative.
-    counts: Box<[AtomicU64]>,
-    sum: AtomicU64,
-}
-
-/// A histogram as it was at one moment.
-pub struct HistogramReading {
-    /// Upper bound in the unit shown, and how many values were at most that.
-    pub buckets: Vec<(&'static str, u64)>,
-    pub count: u64,
-    pub sum: f64,
-}
-
-impl Histogram {
-    fn new(bounds: &'static [Bound], scale: f64) -> Self {
-        let counts = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
-        Self { bounds, scale, counts, sum: AtomicU64::new(0) }
-    }
-
-    pub fn observe(&self, value: u64) {
-        let bucket = self.bounds.partition_point(|(bound, _)| *bound < value);
-        self.counts[bucket].fetch_add(1, Relaxed);
-        self.sum.fetch_add(value, Relaxed);
-    }
-
-    pub fn observe_time(&self, time: Duration) {
-        self.observe(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
-    }
-
-    pub fn read(&self) -> HistogramReading {
-        let mut count = 0;
-        let mut buckets = Vec::with_capacity(self.bounds.len());
-        for (index, bucket) in self.counts.iter().enumerate() {
-            count += bucket.load(Relaxed);
-            if let Some((_, shown)) = self.bounds.get(index) {
-                buckets.push((*shown, count));
-            }
-        }
-        HistogramReading { buckets, count, sum: self.sum.load(Relaxed) as f64 / self.scale }
-    }
-}
 
 labels! {
     /// What an item of WhatsApp is (contract, section 14).
@@ -304,17 +257,6 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_on_a_bound_belongs_to_that_bucket() {
-        let histogram = Histogram::new(&[(1000, "1"), (2500, "2.5")], 1e3);
-        for micros in [0, 1000, 1001, 2500, 9000] {
-            histogram.observe(micros);
-        }
-        let reading = histogram.read();
-        assert_eq!(reading.buckets, [("1", 2), ("2.5", 4)]);
-        assert_eq!((reading.count, reading.sum), (5, 13.501));
-    }
 
     #[test]
     fn bounds_rise_and_are_shown_as_what_they_are() {

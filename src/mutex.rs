@@ -1,4 +1,4 @@
-//! A mutex is locked here whether a thread has panicked with it or not: what ours guard is whole between any two steps.
+//! A mutex is locked here although a thread has panicked with it: what ours guard is whole between any two steps.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -7,12 +7,12 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Until somebody notifies; perhaps sooner.
+/// Waits until somebody notifies; perhaps less (a spurious wake-up).
 pub fn wait<'a, T>(changed: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
     changed.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As long as it is so, until the deadline. `None` if it still is so then.
+/// Waits as long as `is_so` holds, until the deadline. `None` if it still holds then.
 pub fn wait_while<'a, T>(
     changed: &Condvar,
     guard: MutexGuard<'a, T>,

@@ -1,4 +1,4 @@
-//! What the service says to the supervisor that started it (sd_notify(3)): one datagram each, to the socket that
+//! A notifier tells the supervisor that started the process how it is (sd_notify(3)), in datagrams to the socket that
 //! `NOTIFY_SOCKET` names.
 //!
 //! Without one there is nobody to tell, and nothing is said.

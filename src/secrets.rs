@@ -1,4 +1,4 @@
-//! The secrets that requests are judged by stand here as they hold now: a reload replaces them while requests go on.
+//! The current secrets judge each request; a reload replaces them while requests go on.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -34,9 +34,9 @@ impl Secrets {
         }
     }
 
-    /// True if all that was set before is set still. A reload that takes something away is a mistake: it
+    /// True if every secret that was set before is still set. A reload that takes something away is a mistake: it
     /// would turn senders away, or open to everybody what was guarded.
-    pub fn hold_what(&self, before: &Self) -> bool {
+    pub fn cover(&self, before: &Self) -> bool {
         let whatsapp = |secrets: &Self| secrets.whatsapp.clone().unwrap_or_default();
         let (now, then) = (whatsapp(self), whatsapp(before));
         holds(&self.keys, &before.keys)
@@ -93,19 +93,19 @@ mod tests {
     #[test]
     fn secrets_may_be_changed_and_added_and_not_taken_away() {
         let both = secrets(b"one", Some(b"token"));
-        assert!(secrets(b"two", Some(b"other")).hold_what(&both));
-        assert!(both.hold_what(&secrets(b"", None)));
-        assert!(!secrets(b"", Some(b"token")).hold_what(&both));
-        assert!(!secrets(b"one", None).hold_what(&both));
+        assert!(secrets(b"two", Some(b"other")).cover(&both));
+        assert!(both.cover(&secrets(b"", None)));
+        assert!(!secrets(b"", Some(b"token")).cover(&both));
+        assert!(!secrets(b"one", None).cover(&both));
         let both = of_whatsapp(b"one", Some("token"));
-        assert!(of_whatsapp(b"two", Some("other")).hold_what(&both));
-        assert!(both.hold_what(&of_whatsapp(b"", None)) && both.hold_what(&secrets(b"", None)));
+        assert!(of_whatsapp(b"two", Some("other")).cover(&both));
+        assert!(both.cover(&of_whatsapp(b"", None)) && both.cover(&secrets(b"", None)));
         for less in
             [of_whatsapp(b"", Some("token")), of_whatsapp(b"one", None), secrets(b"one", Some(b"token"))]
         {
-            assert!(!less.hold_what(&both));
+            assert!(!less.cover(&both));
         }
-        assert!(!secrets(b"", None).hold_what(&of_whatsapp(b"", None)), "the routes would go");
+        assert!(!secrets(b"", None).cover(&of_whatsapp(b"", None)), "the routes would go");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub fn sign(secret: &[u8], body: &[u8]) -> String {
     hex::encode(authenticate(secret, &[body]))
 }
 
-/// The HMAC-SHA256 of what `parts` are one behind the other.
+/// The HMAC-SHA256 of the concatenated `parts`.
 pub fn authenticate(secret: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().fold(keyed(secret), HmacSha256::chain_update).finalize().into_bytes().into()
 }

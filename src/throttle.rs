@@ -1,4 +1,4 @@
-//! How queries make way for webhooks: while there are many of those, a thread that answers queries
+//! The throttle has queries make way for webhooks: while there are many of those, a thread that answers queries
 //! rests for several times as long as it has been at work.
 //!
 //! A low priority alone does not keep queries from taking a core each, and clients that ask without
@@ -26,7 +26,7 @@ const MAX_QUERY_REST: Duration = Duration::from_millis(200);
 /// While the service is busy, a thread that answers queries rests as many times as long as it has worked
 /// as queries are waiting, up to this. Two who ask are served promptly; twenty who search through a
 /// whole table without pause would take half of the rate of messages otherwise.
-const MAX_QUERY_REST_SHARE: u32 = 9;
+const MAX_QUERY_REST_FACTOR: u32 = 9;
 
 thread_local!(static RESTED_AT: Cell<Duration> = const { Cell::new(Duration::ZERO) });
 
@@ -41,8 +41,8 @@ pub fn throttle(metrics: &Metrics, queue: Priority) {
         return;
     }
     let waiting = metrics.waiting(queue).load(Relaxed).unsigned_abs();
-    let times =
-        u32::try_from(waiting).map_or(MAX_QUERY_REST_SHARE, |waiting| waiting.clamp(1, MAX_QUERY_REST_SHARE));
+    let times = u32::try_from(waiting)
+        .map_or(MAX_QUERY_REST_FACTOR, |waiting| waiting.clamp(1, MAX_QUERY_REST_FACTOR));
     let mut rest = (worked * times).min(MAX_QUERY_REST);
     while !rest.is_zero() {
         let pause = rest.min(QUERY_REST_STEP);
@@ -75,7 +75,7 @@ mod tests {
     fn the_more_queries_wait_the_longer_one_rests() {
         let metrics = Metrics::default();
         metrics.in_flight(Priority::Ingest).store(BUSY_WEBHOOKS, Relaxed);
-        for (waiting, times) in [(0, 1), (2, 2), (1000, MAX_QUERY_REST_SHARE)] {
+        for (waiting, times) in [(0, 1), (2, 2), (1000, MAX_QUERY_REST_FACTOR)] {
             metrics.waiting(Priority::Read).store(waiting, Relaxed);
             throttle(&metrics, Priority::Read);
             work(Duration::from_millis(5));

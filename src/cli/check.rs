@@ -1,4 +1,4 @@
-//! `check` tells on stdout, as by its exit status, whether a database is sound.
+//! `check` says whether a database is sound: in words on stdout, for scripts by its exit status.
 
 use super::Failure;
 use super::streams::print;

@@ -4,7 +4,7 @@ use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt;
 
 use super::Failure;
-use super::progress::shown;
+use super::progress::with_progress;
 use super::streams::print;
 use crate::message::is_sender;
 use crate::store::{self, DatabasePath};
@@ -38,7 +38,8 @@ impl EraseOptions {
 }
 
 pub(super) fn erase(database: &DatabasePath, options: &EraseOptions) -> Result<(), Failure> {
-    let erased = shown(None, |progress| store::erase(database, &options.senders, options.vacuum, progress))?;
+    let erased =
+        with_progress(None, |progress| store::erase(database, &options.senders, options.vacuum, progress))?;
     let items = match erased.items {
         0 => String::new(),
         items => format!(", and {items} items of WhatsApp"),

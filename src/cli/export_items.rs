@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Failure;
 use super::export::write_slices;
+use crate::escape::json_on_one_line;
 use crate::store::{DatabasePath, ItemExport, StoredItem};
 
 pub(super) fn export(database: &DatabasePath, only_unmapped: bool) -> Result<(), Failure> {
@@ -25,7 +26,7 @@ pub(super) fn export(database: &DatabasePath, only_unmapped: bool) -> Result<(),
 /// The original as JSON; what is no JSON as a string; what is no text in base64.
 fn write_line(lines: &mut Vec<u8>, item: &StoredItem) -> io::Result<()> {
     let text = std::str::from_utf8(&item.original).ok();
-    let json = text.and_then(|text| RawValue::from_string(on_one_line(text)).ok());
+    let json = text.and_then(|text| RawValue::from_string(json_on_one_line(text)).ok());
     let mut serializer = serde_json::Serializer::new(&mut *lines);
     let mut line = serializer.serialize_map(None)?;
     line.serialize_entry("kind", &item.kind)?;
@@ -40,11 +41,6 @@ fn write_line(lines: &mut Vec<u8>, item: &StoredItem) -> io::Result<()> {
     line.end()?;
     lines.push(b'\n');
     Ok(())
-}
-
-/// In JSON the end of a line stands between two values only, where a blank is as good.
-fn on_one_line(json: &str) -> String {
-    json.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]

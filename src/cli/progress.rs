@@ -1,4 +1,4 @@
-//! Progress says on stderr how far something has come, where somebody is looking.
+//! Progress is shown on stderr as a percentage, where that is a terminal.
 
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
@@ -8,8 +8,8 @@ use super::streams::say;
 use crate::escape::escaped;
 use crate::store::OpenError;
 
-/// Runs something that tells so much of so much is done. If it makes `file`, that is said at its end.
-pub(super) fn shown<T>(
+/// Runs `work`, which tells how much is done and how much there is in all. If it makes `file`, that is said at its end.
+pub(super) fn with_progress<T>(
     file: Option<&Path>,
     work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<T, OpenError>,
 ) -> Result<T, Failure> {

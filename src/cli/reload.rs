@@ -1,4 +1,4 @@
-//! `SIGHUP`: secrets and the level of the log are read again, from the files that hold them.
+//! A reload, which `SIGHUP` asks for, reads secrets and log level again from the files that hold them.
 //!
 //! Nothing else changes, and no connection notices. What cannot be used changes nothing at all.
 
@@ -28,7 +28,7 @@ pub(super) fn say_it_failed(log: &Log, detail: &str) {
 
 fn read_again(app: &App) -> Result<Level, String> {
     let config = Config::from_env().map_err(|error| error.to_string())?;
-    if !config.secrets.hold_what(&app.secrets.get()) {
+    if !config.secrets.cover(&app.secrets.get()) {
         return Err("a secret that was set is gone or empty; the one before is kept".to_owned());
     }
     app.secrets.replace(config.secrets.clone());

@@ -83,7 +83,7 @@ fn body_of(line: &[u8]) -> Result<&[u8], String> {
             whatsapp::MAX_BODY_BYTES
         ));
     }
-    let is_one = whatsapp::is_envelope(body);
+    let is_one = whatsapp::has_entry(body);
     is_one.then_some(body).ok_or_else(|| {
         "it is no body that WhatsApp sends: an object of JSON with a member entry, all of it on one line (jq -c)".into()
     })

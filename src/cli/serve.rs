@@ -32,7 +32,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     let signalled = signals::obey(&log).map_err(unavailable)?;
     log_panics(&log);
     let notifier = supervisor(&log);
-    // One that cannot be told sees by the end of this process how it went.
+    // A supervisor that cannot be told learns the outcome from whether this process ends.
     let _ = notifier.tell("STATUS=Opening the database");
     let metrics = Arc::new(Metrics::default());
     let database = DatabasePath::resolve(&config.database)?;
@@ -84,7 +84,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     if stopped { Ok(()) } else { Err(Failure::new(EX_SOFTWARE, "the server ended by itself")) }
 }
 
-/// Nothing else fails at the start of what serves than to make a thread, or a descriptor.
+/// A start fails here only because no thread or no descriptor can be made.
 fn unavailable(error: impl Into<io::Error>) -> Failure {
     let error = error.into();
     let advice = advice::on_thread(&error);

@@ -18,9 +18,12 @@ use crate::os;
 
 const TOO_EARLY: &str = "the service is starting; try again";
 
-/// Starts the thread that obeys; what it acts on is set once the service serves. The first signal to end drains, the second ends the process at once;
-/// what was acknowledged is on disk either way. Before there is anything to drain, the first one ends
-/// the process: a migration is one transaction, so it has happened or it has not.
+/// Starts the thread that obeys signals. It acts on the service in the cell it gives back, which is set once the
+/// service serves.
+///
+/// The first SIGTERM or SIGINT drains, the second ends the process at once; what was acknowledged is on disk either
+/// way. Before the cell is set there is nothing to drain, so the first one ends the process: a migration is one
+/// transaction, so it has happened or it has not.
 pub(super) fn obey(log: &Log) -> io::Result<Arc<OnceLock<Arc<Running>>>> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
     os::unblock_signals();

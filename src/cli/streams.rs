@@ -27,7 +27,7 @@ const READY_BYTES: usize = 4096;
 pub(super) fn say(text: &str) {
     static IS_STUCK: AtomicBool = AtomicBool::new(false);
     let patience = if IS_STUCK.load(Relaxed) { Duration::ZERO } else { STDERR_PATIENCE };
-    let is_stuck = tell(stdio::stderr(), text.as_bytes(), patience) == Err(Errno::TIMEDOUT);
+    let is_stuck = write_patiently(stdio::stderr(), text.as_bytes(), patience) == Err(Errno::TIMEDOUT);
     IS_STUCK.store(is_stuck, Relaxed);
 }
 
@@ -92,7 +92,7 @@ fn when_ready(
 }
 
 /// Writes as long as somebody takes something within `patience`.
-fn tell(to: BorrowedFd<'_>, mut bytes: &[u8], patience: Duration) -> rustix::io::Result<()> {
+fn write_patiently(to: BorrowedFd<'_>, mut bytes: &[u8], patience: Duration) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         if !wait(to, PollFlags::OUT, Some(patience))? {
             return Err(Errno::TIMEDOUT);
@@ -124,9 +124,9 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let long = vec![b'x'; 1 << 20];
         let impatient = Duration::from_millis(20);
-        assert_eq!(tell(writer.as_fd(), &long, impatient), Err(Errno::TIMEDOUT));
+        assert_eq!(write_patiently(writer.as_fd(), &long, impatient), Err(Errno::TIMEDOUT));
         let taken = std::thread::spawn(move || io::copy(&mut reader, &mut io::sink()).unwrap());
-        assert_eq!(tell(writer.as_fd(), &long, STDERR_PATIENCE), Ok(()));
+        assert_eq!(write_patiently(writer.as_fd(), &long, STDERR_PATIENCE), Ok(()));
         drop(writer);
         assert!(taken.join().unwrap() > 1 << 20);
     }
@@ -135,8 +135,8 @@ mod tests {
     fn a_stream_that_takes_nothing_ever_is_an_error_at_once() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        assert_eq!(tell(writer.as_fd(), b"x", STDERR_PATIENCE), Err(Errno::PIPE));
+        assert_eq!(write_patiently(writer.as_fd(), b"x", STDERR_PATIENCE), Err(Errno::PIPE));
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        assert_eq!(tell(full.as_fd(), b"x", STDERR_PATIENCE), Err(Errno::NOSPC));
+        assert_eq!(write_patiently(full.as_fd(), b"x", STDERR_PATIENCE), Err(Errno::NOSPC));
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use crate::escape::json_on_one_line;
+
 /// A message of the feed, or of a file of dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedMessage {
@@ -28,13 +30,8 @@ impl FeedMessage {
         };
         let id = text("message_id").filter(|id| !id.is_empty()).ok_or("it has no message_id")?;
         let cursor = text("cursor").unwrap_or_default();
-        Ok(Self { id, cursor, created_at: text("created_at"), json: on_one_line(json) })
+        Ok(Self { id, cursor, created_at: text("created_at"), json: json_on_one_line(json.trim()) })
     }
-}
-
-/// Line ends are white space between the values of JSON, and nowhere else in it.
-fn on_one_line(json: &str) -> String {
-    json.trim().replace(['\n', '\r'], " ")
 }
 
 /// At least one message.

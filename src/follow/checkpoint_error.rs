@@ -1,4 +1,4 @@
-//! A checkpoint error says why where to go on cannot be told or remembered.
+//! A checkpoint error says why a follower's cursor cannot be read, or cannot be kept.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::own_file;
 
-/// Why where to go on cannot be told, or not be remembered.
+/// Why the cursor cannot be read, or cannot be kept.
 #[derive(Debug)]
 pub enum CheckpointError {
     /// Another follower has it.

@@ -21,7 +21,7 @@ use signal_hook::consts::SIGCHLD;
 use signal_hook::low_level::pipe;
 
 use super::batch::MessageBatch;
-use super::outcome::Handover;
+use super::handover::Handover;
 use super::output_lines::OutputLines;
 use super::stop::Stop;
 use crate::advice;
@@ -77,7 +77,7 @@ impl ExecTarget {
         let ending = run.wait_for_end(Instant::now() + timeout);
         run.finish();
         match ending {
-            Ok(Some(status)) => delivery(&status),
+            Ok(Some(status)) => judge(&status),
             Ok(None) => retry(format!("it took longer than {} s, and was ended", timeout.as_secs())),
             Err(error) => retry(format!("cannot wait for the command: {error}")),
         }
@@ -102,7 +102,7 @@ fn retry(reason: String) -> Handover {
 }
 
 /// What a command means by how it has ended.
-fn delivery(status: &WaitIdStatus) -> Handover {
+fn judge(status: &WaitIdStatus) -> Handover {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => Handover::Confirmed,
         (Some(EX_DATAERR), _) => Handover::DeadLetter("the command ended with status 65".to_owned()),

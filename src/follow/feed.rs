@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::value::RawValue;
 
 use super::batch::FeedMessage;
-use super::post::retry_after;
+use super::retry_after::retry_after;
 use crate::http_client::{ClientRequest, ClientResponse, HttpClient, HttpClientError, Url};
 use crate::url::percent_encode;
 use crate::waker::Waker;

@@ -11,7 +11,7 @@ use super::checkpoint::Checkpoint;
 use super::checkpoint_error::CheckpointError;
 use super::dead_letters;
 use super::end::End;
-use super::outcome::{Handover, Settled};
+use super::handover::{Handover, Settled};
 use super::own_file;
 use super::report::{Reporter, named};
 use super::stop::Stop;

@@ -1,4 +1,4 @@
-//! A file of a follower that cannot be used has its cause named, with what to do about that.
+//! Advice on a follower's own file says what to do where that cannot be used.
 
 use std::io::{Error, ErrorKind};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::advice;
 use crate::file::folder_of;
 
-/// What to do where it cannot be used.
+/// What to do about `error`, which `path` was met with.
 pub fn advice(path: &Path, error: &Error) -> String {
     let folder = folder_of(path);
     if path.is_symlink() {

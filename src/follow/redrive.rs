@@ -7,7 +7,7 @@ use std::path::Path;
 use super::batch::{FeedMessage, MessageBatch};
 use super::end::End;
 use super::handing::Handing;
-use super::outcome::Settled;
+use super::handover::Settled;
 use crate::advice;
 use crate::log::{Level, Line};
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::batch::{FeedMessage, MessageBatch};
-use super::outcome::Settled;
+use super::handover::Settled;
 use crate::escape::escaped;
 use crate::log::Line;
 use crate::notify::Notifier;
@@ -83,7 +83,7 @@ impl Reporter {
     }
 }
 
-/// A batch goes by its first message, and how many there are.
+/// Adds what a batch is known by in the log: the id of its first message, the number of its messages.
 pub fn named(line: Line, batch: &MessageBatch<'_>) -> Line {
     line.text("message_id", &batch.first.id).number("messages", batch.messages.len() as u64)
 }

@@ -11,7 +11,7 @@ use rustix::fs::{FileType, fdatasync, fstat};
 use rustix::stdio;
 
 use super::batch::MessageBatch;
-use super::outcome::Handover;
+use super::handover::Handover;
 use crate::advice;
 
 /// Where a descriptor that may only be written to is opened for reading.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::batch::MessageBatch;
 use super::exec::ExecTarget;
-use super::outcome::Handover;
+use super::handover::Handover;
 use super::post::PostTarget;
 use super::standard_output::StandardOutput;
 

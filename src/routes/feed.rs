@@ -57,7 +57,7 @@ pub fn nothing(wait: &FeedWait) -> Reply {
     Response::json(200, body(&[], wait.cursor, false)).into()
 }
 
-/// Somebody who has waited is answered.
+/// Notes that somebody who has waited is answered: until now it was there.
 pub fn waited(app: &App, wait: &FeedWait) {
     if let Some(consumer) = wait.consumer {
         app.metrics.consumers.waited(consumer);
@@ -87,7 +87,7 @@ fn look(
     if let Some(consumer) = consumer {
         let position = match range.start {
             FeedStart::Beginning => FeedCursor::BEGINNING,
-            // There is nothing behind that one.
+            // A consumer that begins here has nothing to catch up with.
             FeedStart::Now => cursor.position,
             FeedStart::After(cursor) => cursor.position,
         };

@@ -10,6 +10,7 @@ mod messages;
 mod openapi;
 mod page;
 mod problem;
+mod reply;
 mod scrape;
 mod stats;
 pub mod webhook;
@@ -18,105 +19,13 @@ pub mod whatsapp;
 use ctutils::CtEq as _;
 
 use crate::app::App;
-use crate::http::{Body, Request, Response};
+use crate::http::{Body, Request};
 use crate::limits::DEFAULT_MAX_BODY_BYTES;
-use crate::message::Message;
-use crate::metrics::{Route, WebhookResult};
+use crate::metrics::Route;
 use crate::priority::Priority;
-use crate::store::{StoreError, Stored};
-use crate::whatsapp::{Delivery, Item};
-
-use whatsapp::{DeliveryFacts, DeliveryResult};
 
 pub use problem::{OVERLOADED, RequestError, internal_error};
-
-/// What a handler decided.
-pub enum Answer {
-    /// This.
-    Now(Reply),
-    /// Whatever [`Committing::committed`] says once this was committed, or was not.
-    AfterCommit(ToCommit, Committing),
-    /// Whatever [`feed::resume`] says once something was committed, or [`feed::nothing`] when the time is over.
-    AfterNews(feed::FeedWait),
-}
-
-/// What the writer is to commit.
-pub enum ToCommit {
-    Message(Message),
-    Delivery(Delivery),
-}
-
-impl ToCommit {
-    /// About as many bytes as it holds, beyond those of the body that it was made of.
-    pub fn held(&self) -> usize {
-        match self {
-            // As much as its body.
-            Self::Message(_) => 0,
-            // An item may repeat what it shares with others, and has its text once more.
-            Self::Delivery(delivery) => {
-                delivery.items.iter().map(|item| size_of::<Item>() + item.original.len()).sum()
-            }
-        }
-    }
-}
-
-/// What is known of it until then.
-pub enum Committing {
-    Message { message_id: String },
-    Delivery(DeliveryFacts),
-}
-
-impl Committing {
-    /// The answer once the writer has spoken.
-    pub fn committed(self, result: &Result<Stored, StoreError>) -> Reply {
-        match self {
-            Self::Message { message_id } => webhook::committed(message_id, result),
-            Self::Delivery(facts) => whatsapp::committed(facts, result),
-        }
-    }
-}
-
-/// An answer, and what the log and the metrics want to know of what was posted.
-pub struct Reply {
-    pub response: Response,
-    pub posted: Option<Posted>,
-}
-
-/// What was posted.
-pub enum Posted {
-    Webhook(webhook::Facts),
-    /// Boxed: most answers have none.
-    Whatsapp(Box<DeliveryFacts>),
-}
-
-impl Reply {
-    /// True if somebody who is not the sender has posted this, or knows its secret no longer.
-    pub fn is_of_an_invalid_signature(&self) -> bool {
-        match &self.posted {
-            Some(Posted::Webhook(facts)) => facts.result == WebhookResult::InvalidSignature,
-            Some(Posted::Whatsapp(facts)) => facts.result == DeliveryResult::InvalidSignature,
-            None => false,
-        }
-    }
-}
-
-impl From<Response> for Reply {
-    fn from(response: Response) -> Self {
-        Self { response, posted: None }
-    }
-}
-
-impl From<Result<Response, Response>> for Answer {
-    fn from(response: Result<Response, Response>) -> Self {
-        response.unwrap_or_else(|problem| problem).into()
-    }
-}
-
-impl From<Response> for Answer {
-    fn from(response: Response) -> Self {
-        Self::Now(response.into())
-    }
-}
+pub use reply::{Answer, Committing, Posted, Reply, ToCommit};
 
 /// A request's way through the table, decided once: what is to be answered cannot differ from the queue
 /// it waits in, whatever is reloaded between the two.
@@ -124,7 +33,7 @@ impl From<Response> for Answer {
 pub struct Resolved {
     /// The metric label.
     pub route: Route,
-    /// What it takes to answer: method, path and headers alone tell.
+    /// The queue in which it waits for a thread.
     pub priority: Priority,
     decision: Decision,
     unavailable: Unavailable,
@@ -157,7 +66,8 @@ enum Access {
 
 use Access::{Anybody, Guarded};
 
-/// A larger body is taken apart by itself. One of so many bytes is checked and parsed in a few tenths of a millisecond.
+/// A larger body waits in a queue of its own, so that others do not wait for it. One of so many bytes is checked and
+/// parsed in a few tenths of a millisecond.
 const LARGE_BODY_BYTES: usize = DEFAULT_MAX_BODY_BYTES;
 
 /// A path with a method, and what is to be done about them.
@@ -174,13 +84,13 @@ struct Endpoint {
     max_body_bytes: Option<usize>,
 }
 
-/// What `GET` answers, `HEAD` does: the server leaves the body out.
+/// A row for `GET`, and for `HEAD` as well: the server leaves the body out.
 const fn get(route: Route, priority: Priority, access: Access, handler: Handler) -> Endpoint {
     let methods = &["GET", "HEAD"];
     Endpoint { route, methods, priority, access, handler, unavailable, max_body_bytes: None }
 }
 
-/// Whoever posts is known by a signature.
+/// A row for `POST`. It asks for no token: whoever posts is known by a signature.
 const fn post(
     route: Route,
     max_body_bytes: Option<usize>,
@@ -206,7 +116,7 @@ const TABLE: [Endpoint; 12] = [
     get(Route::Docs, Priority::Immediate, Anybody, page::docs),
 ];
 
-/// The route of a path, also of one with a slash too many at its end, whatever is asked of it.
+/// The route of a path, also of one with a slash too many at its end, whatever the method.
 pub fn route_of(app: &App, path: &str) -> Route {
     let is_there = |route| route != Route::Whatsapp || app.secrets.get().whatsapp.is_some();
     find(path).filter(|route| is_there(*route)).unwrap_or(Route::Unmatched)
@@ -234,7 +144,7 @@ pub fn max_body_bytes(app: &App, method: &str, path: &str) -> Option<usize> {
     row(route_of(app, path), method)?.max_body_bytes
 }
 
-/// Finds out what is to be done about a request. Takes no time, and nothing that anybody waits for.
+/// Decides what is to be done about a request. Called by the reactor, so it waits for nothing.
 pub fn resolve(app: &App, request: &Request) -> Resolved {
     let rejected = |route, decision| Resolved { route, priority: Priority::Immediate, decision, unavailable };
     // Probes come from wherever they are, and give nothing away.
@@ -280,7 +190,7 @@ pub fn answer(app: &App, request: &Request, resolved: Resolved) -> Answer {
 }
 
 impl Resolved {
-    /// The answer to a request that no handler saw or none has answered.
+    /// The 503 for a request that was shed, or given up before a handler had answered it.
     pub fn unavailable(&self, reason: &str) -> Reply {
         (self.unavailable)(reason)
     }
@@ -290,7 +200,7 @@ fn unavailable(reason: &str) -> Reply {
     problem::unavailable(reason).into()
 }
 
-/// The answer to a request of this method that was rejected before it was resolved.
+/// The answer to a request that was rejected before it was resolved, of this method if that could be read.
 pub fn rejected(route: Route, method: Option<&str>, error: RequestError) -> Reply {
     let row = method.and_then(|method| row(route, method));
     match (error, row) {

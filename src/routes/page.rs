@@ -1,4 +1,4 @@
-//! `GET /` and `GET /docs`: two pages for people, one of what is stored and what comes in, one of the API.
+//! `GET /` and `GET /docs` answer with a page for people: one of what is stored and what comes in, one of the API.
 //!
 //! All they show they ask of the API, with the visitor's token.
 //!

@@ -58,6 +58,7 @@ fn is_encoded(codings: &str) -> bool {
 pub(super) fn committed(message_id: String, result: &Result<Stored, StoreError>) -> Reply {
     let (response, result) = match result {
         Ok(Stored::Message(Inserted::Created)) => (stored(), WebhookResult::Created),
+        // The writer answers a message with a message; were it otherwise, it would be stored all the same.
         Ok(Stored::Message(Inserted::Duplicate) | Stored::Delivery(_)) => {
             (stored(), WebhookResult::Duplicate)
         }

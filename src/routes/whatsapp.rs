@@ -6,7 +6,7 @@ mod handshake;
 
 use super::{Answer, Committing, Posted, Reply, ToCommit, problem};
 use crate::app::App;
-use crate::config::Statuses;
+use crate::config::WhatsappStatuses;
 use crate::http::{Body, Request, Response};
 use crate::store::{StoreError, Stored};
 use crate::whatsapp::{self, Delivery, ItemCounts, ItemResult};
@@ -51,7 +51,7 @@ pub(super) fn post(app: &App, request: &Request) -> Answer {
     };
     let items = delivery.items.len();
     let mut counts = ItemCounts::default();
-    if app.whatsapp_statuses == Statuses::Drop {
+    if app.whatsapp_statuses == WhatsappStatuses::Drop {
         delivery.items.retain(|item| {
             let is_dropped = item.is_routine_status();
             if is_dropped {
@@ -90,7 +90,7 @@ pub(super) fn committed(mut facts: DeliveryFacts, result: &Result<Stored, StoreE
             facts.counts += counts;
             stored(facts)
         }
-        // What was handed to the writer was no message.
+        // The writer answers a delivery with a delivery; were it otherwise, it would be stored all the same.
         Ok(Stored::Message(_)) => stored(facts),
         Err(error) => reply(problem::storage(error), facts),
     }

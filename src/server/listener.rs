@@ -9,7 +9,7 @@ use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, acc
 
 use super::unix_socket::SocketFile;
 use crate::client::Client;
-use crate::config::{ListenAddr, at_home};
+use crate::config::{ListenAddr, reachable_at};
 use crate::limits::LISTEN_BACKLOG;
 use crate::os;
 
@@ -112,7 +112,7 @@ impl Listener {
     pub fn own_addresses(&self) -> rustix::io::Result<Vec<SocketAddrAny>> {
         let bound = rustix::net::getsockname(&self.socket)?;
         Ok(match SocketAddr::try_from(bound.clone()) {
-            Ok(address) => at_home(address),
+            Ok(address) => reachable_at(address),
             Err(_) => vec![bound],
         })
     }

@@ -96,6 +96,7 @@ impl Server {
         let completions = CompletionQueue::new()?;
         app.store.wake_on_commit(completions.waker());
         let stopper = Stopper { app: Arc::clone(&app), waker: completions.waker() };
+        app.store.wait_for_index();
         let reactor = Reactor::new(listener, app, bounds, pool, completions)?;
         let reactor = thread::Builder::new().name("reactor".into()).spawn(move || reactor.run())?;
         Ok(Self { stopper, reactor })

@@ -248,7 +248,7 @@ pub(super) mod tests {
     use super::super::completions::{Completion, CompletionQueue};
     use super::*;
     use crate::client::{Client, TrustedProxies};
-    use crate::config::Statuses;
+    use crate::config::WhatsappStatuses;
     use crate::hosts::AllowedHosts;
     use crate::http::Headers;
     use crate::log::{Level, Log};
@@ -275,7 +275,7 @@ pub(super) mod tests {
             secrets,
             allowed_hosts,
             trusted_proxies,
-            whatsapp_statuses: Statuses::Keep,
+            whatsapp_statuses: WhatsappStatuses::Keep,
             store,
             metrics,
             log,

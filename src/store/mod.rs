@@ -102,7 +102,7 @@ impl Store {
         metrics: Arc<Metrics>,
         log: Log,
     ) -> Result<Self, OpenError> {
-        let Claim { connection, lock } = prepare::claim(path)?;
+        let Claim { connection, made, lock } = prepare::claim(path)?;
         let connection = match connection {
             Ok(connection) => Ok(connection),
             Err(OpenError::Full(_)) => Err(StoreError::DiskFull),
@@ -116,6 +116,7 @@ impl Store {
         let writer = Writer::start(
             path,
             connection,
+            made,
             &queries,
             (indexer.wake(), Arc::clone(&signal)),
             Arc::clone(&metrics),
@@ -133,6 +134,11 @@ impl Store {
         });
         let retention = retention.map_err(unusable)?;
         Ok(Self { path: path.to_path_buf(), writer, signal, indexer, retention, queries, log, _lock: lock })
+    }
+
+    /// Waits until the index has been opened, which goes on while the rest of a start does.
+    pub fn wait_for_index(&self) {
+        self.indexer.wait_until_open();
     }
 
     /// Queues a message. `waiter` hears what became of it, always and exactly once.

@@ -16,7 +16,7 @@ impl ItemCounts {
         self.0[kind as usize][result as usize]
     }
 
-    /// Items of whatever kind that this became of.
+    /// Items of every kind with this result.
     pub fn results(&self, result: ItemResult) -> u64 {
         self.0.iter().map(|kind| kind[result as usize]).sum()
     }

@@ -6,9 +6,9 @@ use super::{Mapping, digits};
 use crate::message::{Message, MessageFields, is_user_id};
 use crate::timestamp::ts_of_unix_seconds;
 
-/// Where a number should be of the business, and Meta gives none.
+/// Stands for the number of the business where Meta gives none.
 const NO_NUMBER: &str = "0";
-/// More than these many digits name no second before the year 10000, and these many milliseconds.
+/// A timestamp of so many digits is in milliseconds: as seconds it would lie behind the year 9999.
 const MILLISECONDS_DIGITS: usize = 13;
 
 /// Maps again what was kept as [`super::Item::original`].

@@ -24,7 +24,7 @@ pub use split::split;
 /// Bytes of a body: Meta says three megabytes.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 
-/// What WhatsApp says of each message that went out, where all went well or it failed.
+/// The statuses that WhatsApp sends for each message that went out.
 const ROUTINE_STATUSES: [&str; 4] = ["sent", "delivered", "read", "failed"];
 
 /// What one body holds.
@@ -53,7 +53,7 @@ pub struct ItemKey {
     pub content: [u8; 16],
 }
 
-/// What an item is made into.
+/// What the store makes of an item beside keeping it.
 #[derive(Debug)]
 pub enum Mapping {
     Message(Message),
@@ -78,8 +78,8 @@ impl Item {
     }
 }
 
-/// True for an object that has what WhatsApp sends in it, of whatever shape that is.
-pub fn is_envelope(text: &[u8]) -> bool {
+/// True for an object with a member `entry`, which every body of WhatsApp has, whatever is in it.
+pub fn has_entry(text: &[u8]) -> bool {
     Json::read(text).is_some_and(|json| json.get("entry").is_some())
 }
 

@@ -6,11 +6,12 @@
 use super::digits;
 use super::json::{Json, next, skip};
 
-/// Members that hold a person, whatever stands before in their name (`from_user_id`, `recipient_participant_id`).
+/// Members that hold a person, also as the end of a longer name (`from_user_id`, `recipient_participant_id`).
 const MEMBERS: [&str; 8] =
     ["from", "to", "wa_id", "user_id", "recipient_id", "participant_id", "participant", "phone_number"];
-/// Ends as those do; it is the business.
+/// Ends in `phone_number` as well, and is the number of the business.
 const BUSINESS: &str = "display_phone_number";
+/// Members that show other people, and are passed over.
 const SHOWN: [&str; 2] = ["context", "phones"];
 
 /// Whether an item is of, to or about a person: `+` and digits, or a user id. Of what is no JSON nothing is known.
@@ -19,7 +20,7 @@ pub fn names(original: &[u8], person: &str) -> bool {
         return false;
     };
     let text = json.text();
-    // In `threads` of a history the `id` of a thread is a person; so deep is one.
+    // How deep the member `threads` of a history stands; the `id` of each of its threads is a person.
     let (mut at, mut depth, mut threads) = (0, 0_usize, None);
     while let Some(byte) = text.as_bytes().get(at) {
         match byte {

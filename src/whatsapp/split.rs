@@ -21,7 +21,7 @@ const MAX_ORIGINALS_BYTES: usize = 32 << 20;
 /// Splits a body. What is no JSON, or of an unknown shape, is one item.
 pub fn split(body: &[u8]) -> Delivery {
     let mut splitter = Splitter { body, body_hash: OnceCell::new(), items: Vec::new(), bytes: 0 };
-    let is_split = Json::read(body).and_then(|json| splitter.envelope(json)).is_some();
+    let is_split = Json::read(body).and_then(|json| splitter.root(json)).is_some();
     if !is_split {
         splitter.items.clear();
         let item = splitter.without_id(body.into(), Mapping::Unmapped);
@@ -39,8 +39,8 @@ struct Splitter<'a> {
 }
 
 impl Splitter<'_> {
-    /// `None` where the body is to stay whole.
-    fn envelope(&mut self, json: Json) -> Option<()> {
+    /// The object that a body is. `None` where it is to stay whole.
+    fn root(&mut self, json: Json) -> Option<()> {
         let mut rest = Vec::new();
         for member in json.members() {
             match &*member.name {

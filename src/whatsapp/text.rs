@@ -1,4 +1,4 @@
-//! The text of a message is the one thing of it that a person would read first (contract, section 14).
+//! The text of a message is what a person would read first of it (contract, section 14).
 
 use super::json::Json;
 
@@ -24,7 +24,7 @@ const KNOWN: [&str; 15] = [
 /// `None` where a message has no text, or is of an unknown kind.
 pub(super) fn text(message: Json) -> Option<String> {
     match content(message)? {
-        // An edit holds a message, of which an edit is no text.
+        // An edit holds the new message. An edit of an edit has no text.
         ("edit", edit) => match content(edit.get("message")?)? {
             ("edit", _) => None,
             (kind, value) => text_of(kind, value),

@@ -74,6 +74,11 @@ fn set_up_for_reading(connection: &Connection) -> rusqlite::Result<()> {
     rusqlite::vtab::array::load_module(connection)
 }
 
+/// Has a connection journal what it writes in this way, or in the one that it can.
+pub fn set_journal(connection: &Connection, mode: &str) -> rusqlite::Result<()> {
+    connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))
+}
+
 pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, READ_WRITE)?;
     keep_statements(&connection)?;

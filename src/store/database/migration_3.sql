@@ -26,7 +26,7 @@ ALTER TABLE messages_store ADD COLUMN changes_removed_through INTEGER NOT NULL D
 -- because an id may name a person. These two outlive a dump, and belong together.
 CREATE TABLE IF NOT EXISTS messages_forgotten (
     id BLOB PRIMARY KEY, forgotten_at INTEGER NOT NULL) WITHOUT ROWID;
--- One row: what the ids are hashed with, and when old messages were looked for last (store/maintenance/retention/due.rs).
+-- One row: what the ids are hashed with, and when old messages were looked for last (store/maintenance/retention/trusted_clock.rs).
 CREATE TABLE IF NOT EXISTS messages_retention (
     salt BLOB NOT NULL, believed_clock INTEGER);
 INSERT INTO messages_retention SELECT randomblob(32), NULL

@@ -9,10 +9,11 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
+use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::connections;
+use super::connections::{self, set_journal};
 use super::files::{FileId, file_id, folder_of, make_folder, owner_of};
 use super::journals;
 use super::lock::{self, Lock};
@@ -31,7 +32,7 @@ const TRIES: usize = 5;
 /// The write connection to a database that is there and up to date, and the lock that tells others so.
 /// Makes the folder and the file if need be, refuses a foreign file, and migrates an older one.
 pub fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
-    let Claim { connection, lock } = claim(path)?;
+    let Claim { connection, lock, .. } = claim(path)?;
     Ok((connection?, lock))
 }
 
@@ -39,6 +40,8 @@ pub fn prepare(path: &Path) -> Result<(Connection, Lock), OpenError> {
 pub struct Claim {
     /// Where it cannot be written to now, the write connection is to be had later, by [`schema::connect`].
     pub connection: Result<Connection, OpenError>,
+    /// When it was made, committed and synced, if it was not there.
+    pub made: Option<Instant>,
     pub lock: Lock,
 }
 
@@ -47,15 +50,15 @@ pub fn claim(path: &Path) -> Result<Claim, OpenError> {
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| unusable(path, folder, &error))?;
     for _ in 0..TRIES {
-        let (known, due_by) = if let Some(found) = file_id(path) {
+        let (known, due_by, made) = if let Some(found) = file_id(path) {
             // SQLite's own message does not say what the system said.
             let could_be_written = OpenOptions::new().read(true).append(true).open(path);
             could_be_written.map_err(|error| unusable(path, path, &error))?;
             // Whether it is still so is asked under the lock that a change takes: another process may have been
             // faster, or holds it for so long that somebody should know.
-            (found, Some(inspect(path)?))
+            (found, Some(inspect(path)?), None)
         } else if let Some(made) = create(path)? {
-            (made, None)
+            (made, None, Some(Instant::now()))
         } else {
             continue;
         };
@@ -63,7 +66,7 @@ pub fn claim(path: &Path) -> Result<Claim, OpenError> {
         let lock = lock::shared(path)?;
         // Before the lock was ours it may have been replaced by one that nobody has looked at.
         if file_id(path) == Some(known) {
-            return Ok(Claim { connection: schema::connect(path, due_by), lock });
+            return Ok(Claim { connection: schema::connect(path, due_by), made, lock });
         }
     }
     Err(OpenError::InUse(format!("the database {} is replaced by others again and again", path.display())))
@@ -94,9 +97,6 @@ fn create(path: &Path) -> Result<Option<FileId>, OpenError> {
 fn fill(unborn: &Path) -> rusqlite::Result<()> {
     let mut connection = connections::open(unborn)?;
     connection.execute_batch("PRAGMA synchronous = OFF")?;
-    let set_journal = |connection: &Connection, mode: &str| {
-        connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))
-    };
     set_journal(&connection, "OFF")?;
     let transaction = connection.transaction()?;
     migrations::apply(&transaction, 0)?;

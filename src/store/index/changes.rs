@@ -1,9 +1,8 @@
-//! A change is a message that somebody else has changed or deleted: it is taken out of the index as it was, then put in
-//! as it is.
+//! A change is a row that was changed or deleted: the index takes it out as it was, then puts it in as it is.
 //!
-//! Triggers note in `messages_changes` what stood in a row before. Until it is taken account of, the
-//! index is not to be read ([`are_pending`]). Afterwards it is removed ([`remove`]): of the last that was
-//! removed the number stays, so that an index that has not come so far is known to have missed some.
+//! Triggers note in `messages_changes` what stood in a row before. Until a change is taken account of, the
+//! index is not to be read ([`are_pending`]). Afterwards it is removed ([`remove`]); the number of the last one that
+//! was removed is kept, so that an index which has not come so far is known to have missed some ([`were_missed`]).
 
 use std::collections::BTreeSet;
 
@@ -13,6 +12,10 @@ use super::top_senders::TopSenders;
 use super::{Watermarks, order, rank, search, texts};
 use crate::sort_key::{RawText, SortKey};
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, sort_key};
+
+/// Changes that are kept while there is no index to take account of them, some 10 MB. With more of them they go, and
+/// the index is made anew once it can be.
+const MAX_CHANGES: usize = 100_000;
 
 /// True if the index does not reflect every change that this state of the database knows of.
 pub fn are_pending(messages: &Connection, watermarks: &Watermarks) -> rusqlite::Result<bool> {
@@ -173,10 +176,7 @@ fn put_in(
     }
 }
 
-/// Changes that are kept for an index that cannot be had; 10 MB. It is made anew later.
-const MAX_CHANGES: usize = 100_000;
-
-/// The last change, if there are more than are kept for an index that cannot be had.
+/// The last change, if there are more than [`MAX_CHANGES`].
 pub fn too_many(messages: &Connection) -> rusqlite::Result<Option<i64>> {
     messages.query_row(
         "SELECT max(change) FROM messages_changes \

@@ -10,11 +10,12 @@ use super::{Watermarks, changes, integrity, order};
 
 use crate::limits::{READ_BUSY_TIMEOUT, READ_CACHE_KIB};
 use crate::sort_key::SortKey;
+use crate::store::database::connections::{self, set_journal};
 use crate::store::database::files::FileId;
 use crate::store::database::files::{READ_WRITE, file_id, with_suffix};
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID};
+use crate::store::database::wal;
 use crate::store::database::wal_bounds::INDEX;
-use crate::store::database::{connections, wal};
 
 /// Page cache of the connection that keeps the index up, in KiB.
 const INDEX_CACHE_KIB: i64 = 2 << 10;
@@ -40,7 +41,7 @@ pub fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connecti
         let usable = version == VERSION && !index.is_readonly("main")? && belongs(&index, messages)?;
         Ok(usable.then_some(index))
     };
-    match open_existing(&path).and_then(usable) {
+    match connect(&path).and_then(usable) {
         Ok(Some(index)) => Ok(index),
         // It is in use, say by the process that ours takes the place of.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Err(error),
@@ -52,38 +53,30 @@ pub fn open(database: &Path, messages: &Connection) -> rusqlite::Result<Connecti
     }
 }
 
-/// How much of it is synced. A commit never needs to be: what a machine that fails takes back is derived again.
-#[derive(Clone, Copy)]
-enum Synced {
-    /// What is moved out of the log.
-    Checkpoints,
-    /// Nothing, while there is nothing in it.
-    Nothing,
-}
-
-fn open_existing(path: &Path) -> rusqlite::Result<Connection> {
-    connect(path, Synced::Checkpoints)
-}
-
-fn connect(path: &Path, synced: Synced) -> rusqlite::Result<Connection> {
-    let index = Connection::open_with_flags(path, READ_WRITE)?;
-    index.busy_timeout(READ_BUSY_TIMEOUT)?;
-    connections::keep_statements(&index)?;
-    sync(&index, synced)?;
-    index.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
-    index.execute_batch(&format!("PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"))?;
-    wal::keep_at_most(&index, INDEX.most)?;
-    wal::autocheckpoint_at(&index, INDEX.passive)?;
-    // To index costs a twentieth more.
-    index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))?;
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let index = open_file(path)?;
+    set_up(&index)?;
     Ok(index)
 }
 
-fn sync(index: &Connection, synced: Synced) -> rusqlite::Result<()> {
-    index.execute_batch(match synced {
-        Synced::Checkpoints => "PRAGMA synchronous = NORMAL",
-        Synced::Nothing => "PRAGMA synchronous = OFF",
-    })
+fn open_file(path: &Path) -> rusqlite::Result<Connection> {
+    let index = Connection::open_with_flags(path, READ_WRITE)?;
+    index.busy_timeout(READ_BUSY_TIMEOUT)?;
+    connections::keep_statements(&index)?;
+    Ok(index)
+}
+
+/// What is moved out of the log is synced. A commit never needs to be: what a machine that fails takes back is derived
+/// again.
+fn set_up(index: &Connection) -> rusqlite::Result<()> {
+    set_journal(index, "WAL")?;
+    index.execute_batch(&format!(
+        "PRAGMA synchronous = NORMAL; PRAGMA cache_size = -{INDEX_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
+    ))?;
+    wal::keep_at_most(index, INDEX.most)?;
+    wal::autocheckpoint_at(index, INDEX.passive)?;
+    // What was erased from the messages is not to be found here. To index costs a twentieth more.
+    index.query_row("PRAGMA secure_delete = ON", [], |_| Ok(()))
 }
 
 /// True if the index was derived from this database, as far as it goes. The version has been looked at.
@@ -138,7 +131,10 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
         .mode(0o600)
         .open(path)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let mut index = connect(path, Synced::Nothing)?;
+    let mut index = open_file(path)?;
+    // One that is not whole is made anew, so there is nothing to be taken back, and nothing to be synced.
+    index.execute_batch("PRAGMA synchronous = OFF")?;
+    set_journal(&index, "OFF")?;
     let transaction = index.transaction()?;
     transaction.execute_batch(include_str!("schema.sql"))?;
     let changes = last_change(messages)?;
@@ -148,7 +144,7 @@ fn create(path: &Path, messages: &Connection) -> rusqlite::Result<Connection> {
     )?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
-    sync(&index, Synced::Checkpoints)?;
+    set_up(&index)?;
     Ok(index)
 }
 
@@ -187,7 +183,7 @@ pub fn attach(reader: &Connection, database: &Path, file: Option<FileId>) -> rus
     snapshot.commit()
 }
 
-/// Gives a connection for queries an index that has nothing in it: everything is in the tail.
+/// Gives a connection for queries an empty index: every message is in the tail.
 pub fn attach_none(reader: &Connection) -> rusqlite::Result<()> {
     reader.execute_batch("ATTACH ':memory:' AS idx")?;
     let schema = include_str!("schema.sql");

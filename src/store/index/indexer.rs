@@ -30,15 +30,18 @@ use crate::store::read::queries::Queries;
 /// How long until an index that failed is tried again, and how often the indexer looks around unasked.
 const INDEX_RETRY: Duration = Duration::from_secs(1);
 
-/// While somebody else keeps committing, the index is compared with the messages for a tenth of the time.
-const VERIFICATION_SHARE: u32 = 9;
+/// While somebody else keeps committing, a comparison of the index with the messages is followed by a pause of so many
+/// times as long: it has a tenth of the time.
+const VERIFICATION_PAUSE_FACTOR: u32 = 9;
 
-/// Where the log of the index has no room, how long queries go on until it is tried again to make some.
+/// Where the write-ahead log of the index has no room, how long queries go on until it is tried again to make some.
 const ROOM_PAUSE: Duration = Duration::from_millis(500);
 
 /// The handle of the thread.
 pub struct Indexer {
     wake: Wake,
+    /// Its other end goes once the index has been opened.
+    opening: Receiver<()>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
@@ -71,8 +74,7 @@ impl Wake {
 }
 
 impl Indexer {
-    /// Opens the index, so that the first query can use it, and starts the thread. Without an index
-    /// the service works as well, more slowly.
+    /// Starts the thread, which opens the index first.
     pub fn start(
         database: &Path,
         queries: Arc<Queries>,
@@ -98,12 +100,22 @@ impl Indexer {
             file: None,
             failing: false,
         };
-        let first = work.open();
+        let (opened, opening) = bounded(0);
         let thread = thread::Builder::new().name("indexer".into()).spawn(move || {
+            let first = work.open();
+            drop(opened);
             os::lower_priority_of_this_thread();
             work.run(first);
         })?;
-        Ok(Self { wake: Wake { committed, changed, by_others }, stopping, thread: Mutex::new(Some(thread)) })
+        let wake = Wake { committed, changed, by_others };
+        Ok(Self { wake, opening, stopping, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Waits until the index is open, so that the first query can use it, or is known not to be had. Without one the
+    /// service works as well, more slowly.
+    pub fn wait_until_open(&self) {
+        // Nothing is ever sent.
+        let _ = self.opening.recv();
     }
 
     pub fn wake(&self) -> Wake {
@@ -131,7 +143,7 @@ struct IndexLoop {
     verified: Option<(Instant, Duration)>,
     metrics: Arc<Metrics>,
     log: Log,
-    /// Of the log of the index.
+    /// Of the write-ahead log of the index.
     keeper: Keeper,
     /// What the connections belong to (`Epochs::generation`).
     generation: u64,
@@ -157,10 +169,11 @@ impl IndexLoop {
                 upkeep.show_lost(&self.metrics);
             }
             match kept_up {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => continue,
                 Ok(Err(error)) => self.failed(Some(&error)),
                 Err(_) => self.failed(None),
             }
+            let _ = self.woken.recv_timeout(INDEX_RETRY);
         }
     }
 
@@ -248,7 +261,8 @@ impl IndexLoop {
 
     fn is_to_be_verified(&self, upkeep: &Upkeep) -> bool {
         // Somebody who commits all the time is not to keep this thread at it.
-        let is_rested = self.verified.is_none_or(|(at, took)| at.elapsed() >= took * VERIFICATION_SHARE);
+        let is_rested =
+            self.verified.is_none_or(|(at, took)| at.elapsed() >= took * VERIFICATION_PAUSE_FACTOR);
         upkeep.is_at_last_row() || is_rested && self.by_others.load(Relaxed)
     }
 
@@ -299,6 +313,5 @@ impl IndexLoop {
             }
             Some(_) => self.epochs().end(),
         }
-        let _ = self.woken.recv_timeout(INDEX_RETRY);
     }
 }

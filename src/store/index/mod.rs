@@ -26,7 +26,7 @@ use crate::store::error::StoreError;
 pub use file::{attach, attach_none, file_of, open, path_of, remove};
 pub use watermarks::{LAST_ROW, Watermarks, first_behind, is_at_last_row};
 
-/// What a query says that has met something that cannot be if the index is right. It is made anew.
+/// The error of a query that has found the index to contradict the messages, for which it is made anew.
 pub fn is_wrong(what: &str) -> StoreError {
     StoreError::Corrupt(format!("the index is wrong: {what}"))
 }

@@ -17,13 +17,13 @@ const MAX_UNORDERED: i64 = 16_384;
 /// How long texts gather before they are indexed together: to index one takes longer than to search it.
 const SEARCH_PAUSE: Duration = Duration::from_millis(500);
 /// While the service is busy, putting messages in order pauses for so many times as long as it took.
-const ORDER_SHARE: u32 = 2;
+const ORDER_PAUSE_FACTOR: u32 = 2;
 /// A large backlog, as an older file brings along, gives way for so many times as long: to work it off
 /// takes minutes in any case.
-const BACKLOG_SHARE: u32 = 9;
+const BACKLOG_PAUSE_FACTOR: u32 = 9;
 /// To index a text takes as much as to take the message in. While the service is busy, indexing
 /// texts pauses for so many times as long as it took.
-const SEARCH_SHARE: u32 = 15;
+const SEARCH_PAUSE_FACTOR: u32 = 15;
 /// Texts indexed at once.
 const SEARCH_SLICE: usize = 1024;
 
@@ -119,8 +119,8 @@ impl Situation {
         match self.arrival {
             Arrival::Slow if self.unordered >= ORDER_SLICE as i64 => Duration::ZERO,
             Arrival::Slow => ORDER_PAUSE,
-            _ if self.has_backlog => self.order.took * BACKLOG_SHARE,
-            _ => ORDER_PAUSE.max(self.order.took * ORDER_SHARE),
+            _ if self.has_backlog => self.order.took * BACKLOG_PAUSE_FACTOR,
+            _ => ORDER_PAUSE.max(self.order.took * ORDER_PAUSE_FACTOR),
         }
     }
 
@@ -128,7 +128,7 @@ impl Situation {
         match self.arrival {
             Arrival::Slow if self.unsearchable >= SEARCH_SLICE as i64 => Duration::ZERO,
             Arrival::Slow => SEARCH_PAUSE,
-            _ => SEARCH_PAUSE.max(self.search.took * SEARCH_SHARE),
+            _ => SEARCH_PAUSE.max(self.search.took * SEARCH_PAUSE_FACTOR),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Folded texts stand side by side in blocks, so that a word in many messages is found without a look at their rows.
 //!
-//! - A block is for [`ROWS`] row numbers: its texts in the order of these, and before that of its n-th row n times
-//!   a byte that no UTF-8 has. So where a word stands tells which row has it.
-//! - There is one for every such stretch of rows up to the watermark of the search index in which there is a
-//!   text, and none behind ([`covered_before`]). Each is what its rows make it: where one changes it is made anew.
+//! - A block holds the texts of [`ROWS`] row numbers that follow each other, in their order. Between two row numbers
+//!   stands a separator, a byte that no UTF-8 has, so the separators before a word tell which row it is in.
+//! - There is one wherever such rows have a text, up to the watermark of the search index, and none behind it
+//!   ([`covered_before`]). Where one of its rows changes, a block is made anew of all of them.
 //! - Texts too long to be held in memory together are not kept: of such a block the rows are read.
 
 use memchr::memchr_iter;

@@ -20,7 +20,7 @@ use rusqlite::Connection;
 
 use super::deletion::{self, Target};
 use super::items;
-use super::retention::due;
+use super::retention::trusted_clock;
 use super::wal_room;
 use crate::file::{file_id, id_of};
 use crate::limits::REMOVAL_SLICE;
@@ -42,7 +42,12 @@ const ERASE_POLL: Duration = Duration::from_millis(1);
 /// from being emptied is given up after ten seconds.
 const ERASE_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How much went.
+/// What has to hold still of a message that is deleted (see [`deletion`]).
+const SENT_BY: &str = "from_msisdn = ?2";
+/// A message by its row, its sender and its id.
+type ErasableRow = Target<String>;
+
+/// How much was erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Erased {
     pub messages: u64,
@@ -195,10 +200,6 @@ fn rewrite(connection: &Connection) -> rusqlite::Result<()> {
     patiently(|| connection.execute_batch("VACUUM"))
 }
 
-const SENT_BY: &str = "from_msisdn = ?2";
-/// Of a message: its row, its sender and its id.
-type ErasableRow = Target<String>;
-
 /// The messages of the senders, up to a row, also by another name that WhatsApp has for them.
 fn find(connection: &Connection, senders: &[String], last: i64) -> rusqlite::Result<Vec<ErasableRow>> {
     let mut all = Vec::new();
@@ -219,9 +220,10 @@ fn delete(connection: &Connection, rows: &[ErasableRow]) -> rusqlite::Result<u64
     deletion::delete(connection, SENT_BY, rows, now(connection)?)
 }
 
-/// A clock that was set back is no reason to forget an id at once.
+/// The time of a tombstone. It is no earlier than retention has believed: where the clock was set back since, the
+/// tombstone would be taken for an old one and go at once.
 fn now(connection: &Connection) -> rusqlite::Result<i64> {
-    Ok(due::now().max(due::read(connection)?.unwrap_or(0)))
+    Ok(trusted_clock::now().max(trusted_clock::read(connection)?.unwrap_or(0)))
 }
 
 /// Removes the index. One that a running service uses loses its name, and the service, which looks for it

@@ -1,5 +1,7 @@
-//! An item of WhatsApp is deleted as a message is, with nothing left behind but a tombstone: when it names who is erased
-//! (what they sent, statuses about messages to them, their entries), or when it is too old.
+//! An item of WhatsApp is deleted as a message is, with nothing left behind but a tombstone.
+//!
+//! It goes when it is too old, or when it names a person who is erased: what they sent, statuses of messages to them,
+//! their entries in lists of contacts or threads.
 
 use rusqlite::Connection;
 

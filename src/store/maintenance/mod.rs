@@ -1,4 +1,4 @@
-//! Maintenance is what a command does to a database, in use or not, or a thread that deletes what is old.
+//! Maintenance backs up, checks, exports, fills, erases or expires a database, whether a service uses it or not.
 
 pub mod backup;
 pub mod check;

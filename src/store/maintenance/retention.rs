@@ -1,16 +1,16 @@
 //! Retention deletes what is old: messages after `RETENTION_DAYS`, their tombstones some days later, changes that the
 //! index has taken account of.
 //!
-//! - It decides, on a connection for reading ([`age`], [`due`]); the writer deletes, between two batches
+//! - It decides, on a connection for reading ([`age`], [`trusted_clock`]); the writer deletes, between two batches
 //!   of messages, one small slice at a time. A webhook never waits for more than one slice.
 //! - The next slice waits until the index knows of the last, because queries do, and rests for several
 //!   times as long as a slice took while webhooks come.
-//! - What was deleted still stands in the log. So that is truncated, as soon as nobody reads it.
+//! - What was deleted still stands in the write-ahead log, which is truncated as soon as nobody reads it.
 //! - What fails is tried again a moment later, from what the file then holds.
 
 pub mod age;
-pub(super) mod due;
 mod removal;
+pub(super) mod trusted_clock;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,7 +42,7 @@ use crate::store::write::tombstones;
 use crate::store::write::writer::Jobs;
 use crate::timestamp::InstantKey;
 use age::{Calendar, ExpiredMessage};
-use due::{ClockVerdict, EXPIRY_INTERVAL};
+use trusted_clock::{ClockVerdict, EXPIRY_INTERVAL};
 
 /// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
 /// as a full batch of new ones does; a webhook never waits for more than one.
@@ -238,19 +238,20 @@ impl RetentionLoop {
         if self.parts.days.is_none() && !tombstones::are_any(&messages)? {
             return Ok(false);
         }
-        self.now = due::now();
+        self.now = trusted_clock::now();
         let calendar = Calendar::new(self.now, 0);
         let ahead = age::newest(&messages)?.filter(|date| calendar.is_future(date));
         let is_before_newest = ahead.is_some() && ahead != self.doubted_for;
-        let verdict = due::verdict(due::read(&messages)?, is_before_newest, self.now);
-        let not_before = due::not_before(verdict, self.now);
+        let verdict = trusted_clock::verdict(trusted_clock::read(&messages)?, is_before_newest, self.now);
+        let not_before = trusted_clock::not_before(verdict, self.now);
         if let Some(not_before) = not_before {
-            self.parts.jobs.run(move |connection| due::write(connection, not_before))?;
+            self.parts.jobs.run(move |connection| trusted_clock::write(connection, not_before))?;
         }
         if let (ClockVerdict::Doubt(doubt), Some(until), true) =
             (verdict, not_before, self.parts.days.is_some())
         {
-            let line = Line::event(Level::Warning, "expiry_waits").text("until", &due::rfc3339(until));
+            let line =
+                Line::event(Level::Warning, "expiry_waits").text("until", &trusted_clock::rfc3339(until));
             self.parts.log.write(&line.text("detail", doubt.text()));
         }
         // The day that is waited for is for this as well; garbage must not hold everything up for ever.

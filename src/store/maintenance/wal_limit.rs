@@ -1,4 +1,6 @@
-//! A bound on the log ends a command whose snapshot keeps it from restarting: the service cannot end that one.
+//! A limit on the write-ahead log ends a command whose snapshot keeps that from restarting.
+//!
+//! The service gives up its own queries for that, and cannot give up another process's.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! A process beside the service makes room in the write-ahead log before each of its own transactions.
 //!
 //! Queries of the service overlap, and keep the log from restarting; so it is asked for a moment without
-//! any ([`Lock::ask_for_a_moment`]). Somebody else who reads cannot be asked, and is waited for.
+//! any ([`Lock::ask_for_a_moment`]). Another program that reads cannot be asked, and is waited for.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::store::database::wal_bounds::DATABASE;
 /// How often it is tried. A service under load is at rest for moments only.
 const ROOM_POLL: Duration = Duration::from_millis(1);
 /// How long the service is asked at a time: it looks every 50 ms, and gives up long queries after two seconds.
-const ASKED: Duration = Duration::from_secs(4);
+const ASKING_TIME: Duration = Duration::from_secs(4);
 /// How long its queries have until it is asked again: somebody else is in the way then.
-const BETWEEN: Duration = Duration::from_secs(3);
+const PAUSE_BETWEEN_ASKS: Duration = Duration::from_secs(3);
 
 /// Has SQLite itself move the log at a length in bytes, whatever the size of a page.
 pub(super) fn set_up(connection: &Connection) -> rusqlite::Result<()> {
@@ -66,7 +66,7 @@ fn until_all_is_checkpointed(
 }
 
 fn is_time_to_ask(waited: Duration) -> bool {
-    waited.as_millis() % (ASKED + BETWEEN).as_millis() < ASKED.as_millis()
+    waited.as_millis() % (ASKING_TIME + PAUSE_BETWEEN_ASKS).as_millis() < ASKING_TIME.as_millis()
 }
 
 fn held() -> rusqlite::Error {

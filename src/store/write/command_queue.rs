@@ -1,13 +1,15 @@
 //! The command queue wakes the writer once as many commands wait as it has asked for.
 //!
 //! A thread that is woken for each of them would run for each of them: the writer sleeps until its batch is there.
+//!
+//! Memory is taken for what waits, not for what may: a bounded channel would hold all of its places from the start.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crossbeam_channel::{Receiver, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, SendError, Sender, TryRecvError, TrySendError, unbounded};
 
 /// Nobody waits.
 const NONE: usize = usize::MAX;
@@ -21,6 +23,7 @@ struct Awaited {
 
 pub(super) struct CommandSender<T> {
     commands: Sender<T>,
+    places: usize,
     awaited: Arc<Awaited>,
 }
 
@@ -32,27 +35,26 @@ pub(super) struct CommandQueue<T> {
 
 /// A queue with so many places.
 pub(super) fn command_queue<T>(places: usize) -> (CommandSender<T>, CommandQueue<T>) {
-    let (sender, receiver) = bounded(places);
+    let (sender, receiver) = unbounded();
     let awaited = Arc::new(Awaited { count: AtomicUsize::new(NONE), by: OnceLock::new() });
     (
-        CommandSender { commands: sender, awaited: Arc::clone(&awaited) },
+        CommandSender { commands: sender, places, awaited: Arc::clone(&awaited) },
         CommandQueue { commands: receiver, awaited },
     )
 }
 
 impl<T> CommandSender<T> {
+    /// Where there is a place. Of threads that take the last one together each has it.
     pub(super) fn try_send(&self, command: T) -> Result<(), TrySendError<T>> {
-        self.commands.try_send(command).inspect(|()| self.wake())
+        if self.commands.len() >= self.places {
+            return Err(TrySendError::Full(command));
+        }
+        Ok(self.send(command)?)
     }
 
-    /// Waits for a place.
+    /// Also where there is no place: for what comes one at a time.
     pub(super) fn send(&self, command: T) -> Result<(), SendError<T>> {
         self.commands.send(command).inspect(|()| self.wake())
-    }
-
-    /// Waits so long for a place.
-    pub(super) fn send_timeout(&self, command: T, patience: Duration) -> Result<(), SendTimeoutError<T>> {
-        self.commands.send_timeout(command, patience).inspect(|()| self.wake())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -71,7 +73,7 @@ impl<T> CommandSender<T> {
 
 impl<T> Clone for CommandSender<T> {
     fn clone(&self) -> Self {
-        Self { commands: self.commands.clone(), awaited: Arc::clone(&self.awaited) }
+        Self { commands: self.commands.clone(), places: self.places, awaited: Arc::clone(&self.awaited) }
     }
 }
 
@@ -101,6 +103,8 @@ impl<T> CommandQueue<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
@@ -131,5 +135,19 @@ mod tests {
         queue.wait_for(1, Instant::now() + LONG);
         assert_eq!(queue.try_recv(), Ok(1));
         assert_eq!(sender.awaited.count.load(SeqCst), NONE);
+    }
+
+    #[test]
+    fn a_queue_has_so_many_places_and_one_more_for_what_cannot_be_refused() {
+        let (sender, queue) = command_queue(2);
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        assert_eq!(sender.try_send(3), Err(TrySendError::Full(3)));
+        sender.send(4).unwrap();
+        assert_eq!([queue.try_recv(), queue.try_recv()], [Ok(1), Ok(2)]);
+        sender.try_send(5).unwrap();
+        assert_eq!([queue.try_recv(), queue.try_recv()], [Ok(4), Ok(5)]);
+        drop(queue);
+        assert_eq!(sender.try_send(6), Err(TrySendError::Disconnected(6)));
     }
 }

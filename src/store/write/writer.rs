@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{RecvTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::Connection;
 
 use super::checkpointer::Checkpointer;
@@ -39,7 +39,7 @@ const _: () = assert!(MAX_BATCH <= WRITER_QUEUE);
 const FAILURE_STANDS: Duration = Duration::from_millis(500);
 
 pub(super) enum WriteCommand {
-    /// Boxed, because the queue holds a place of this size for every message that may ever wait.
+    /// Boxed, because the queue allocates places of this size many at a time.
     Insert(Box<Message>, Waiter),
     Deliver(Box<WaitingDelivery>, Waiter),
     ProbeCommit(Sender<Result<(), StoreError>>),
@@ -127,9 +127,12 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// On a connection from [`crate::store::database::prepare::claim`], or without one for a reason that may pass. To
+    /// have made the database counts as its first commit.
     pub fn start(
         path: &Path,
         connection: Result<Connection, StoreError>,
+        made: Option<Instant>,
         queries: &Queries,
         (wake, signal): (Wake, Arc<CommitSignal>),
         metrics: Arc<Metrics>,
@@ -137,6 +140,7 @@ impl Writer {
     ) -> io::Result<Self> {
         let (commands, inbox) = command_queue(WRITER_QUEUE);
         let last_commit = LastCommit::default();
+        last_commit.set(made);
         let epochs = Arc::clone(queries.epochs());
         let checkpointer = Checkpointer::start(path, queries.gate(), Arc::clone(&epochs), log.clone())?;
         let mut transactor =
@@ -222,12 +226,9 @@ impl Writer {
     pub fn makes_progress(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
         let (ping, taken_up) = bounded(0);
-        match self.commands.send_timeout(WriteCommand::Ping(ping), within) {
-            // There is nothing left to be done.
-            Err(SendTimeoutError::Disconnected(_)) => true,
-            Err(SendTimeoutError::Timeout(_)) => false,
-            Ok(()) => taken_up.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected),
-        }
+        // Where it is gone already there is nothing left to be done.
+        self.commands.send(WriteCommand::Ping(ping)).is_err()
+            || taken_up.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// Has the writer prove by itself that it can commit. What it finds is in the metrics.
@@ -270,7 +271,8 @@ mod tests {
         let metrics = Arc::<Metrics>::default();
         let queries = Arc::new(Queries::new(path, Arc::clone(&metrics)));
         let indexer = Indexer::start(path, Arc::clone(&queries), Arc::clone(&metrics), log.clone()).unwrap();
-        Writer::start(path, Ok(connection), &queries, (indexer.wake(), Arc::default()), metrics, log).unwrap()
+        Writer::start(path, Ok(connection), None, &queries, (indexer.wake(), Arc::default()), metrics, log)
+            .unwrap()
     }
 
     fn message(id: &str) -> Message {

@@ -18,16 +18,15 @@ use crate::store::index::{self, Watermarks, changes, texts};
 
 /// Rows whose words a check asks the search index for, spread over the table.
 const CHECKED_SEARCHES: i64 = 1000;
+/// Trigrams that are looked up for each of these rows.
+const CHECKED_TRIGRAMS: usize = 3;
 /// How long a check waits for a service to have its index take account of changes by others.
 const CHECK_PATIENCE: Duration = Duration::from_secs(10);
-/// Of the trigrams of each of them, how many.
-const CHECKED_TRIGRAMS: usize = 3;
+/// How often it looks meanwhile.
+const CHECK_POLL: Duration = Duration::from_millis(100);
 
 /// What is to be done about an index that is of no use.
 const REMEDY: &str = "delete it, and the service makes it anew";
-
-/// How often a service is given time to take account of changes.
-const CHANGES_POLL: Duration = Duration::from_millis(100);
 
 /// True if nothing is wrong with the index. Without one there is nothing to be wrong.
 pub(super) fn agrees(
@@ -71,7 +70,7 @@ pub(super) fn agrees(
             return Ok(true);
         }
         drop(snapshot);
-        thread::sleep(CHANGES_POLL);
+        thread::sleep(CHECK_POLL);
     };
     let mut faults = disagreements(&snapshot, &watermarks)?;
     faults.extend(unsearchable(&snapshot, &watermarks)?);
@@ -92,7 +91,7 @@ fn is_passing(error: &rusqlite::Error) -> bool {
     is_held(error) || error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
 }
 
-/// What is counted, what it says, and the statement. It names the last row in the order as `?1`.
+/// What is counted and how; each has to be what the watermarks say. `?1` is the last row in the order.
 const COUNTS: [(&str, &str); 3] = [
     ("the messages", "SELECT COUNT(*) FROM messages WHERE rowid <= ?1"),
     ("the entries of the order", "SELECT COUNT(*) FROM messages_order WHERE ?1 IS NOT NULL"),

@@ -10,7 +10,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::due::rfc3339;
+use super::trusted_clock::rfc3339;
 use crate::store::maintenance::deletion::Target;
 use crate::store::maintenance::items::ErasableItem;
 use crate::timestamp::{InstantKey, parse_instant};

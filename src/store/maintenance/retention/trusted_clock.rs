@@ -1,4 +1,4 @@
-//! Deletion by age waits for a wall clock that has run on as it should since the last look.
+//! A trusted clock has run on as it should since the last look, and deletion by age waits for one.
 //!
 //! A clock that is a year ahead, after a start with an empty battery, would cost every message. So nothing is
 //! deleted unless now is at most a day past the last look, which the database keeps, and not before the newest
@@ -63,7 +63,7 @@ pub(super) fn verdict(not_before: Option<i64>, is_before_newest: bool, now: i64)
     }
 }
 
-/// What is to be kept after a look.
+/// What the database is to keep after a look, for the next call of [`verdict`]; `None` to leave it as it is.
 pub(super) fn not_before(verdict: ClockVerdict, now: i64) -> Option<i64> {
     match verdict {
         ClockVerdict::Delete => Some(now),

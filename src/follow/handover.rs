@@ -1,4 +1,4 @@
-//! An outcome says what became of a batch, of one attempt or in the end.
+//! A handover is one attempt to hand a batch on; the last of them settles what becomes of it.
 
 use std::time::Duration;
 
