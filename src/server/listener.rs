@@ -122,7 +122,9 @@ impl Listener {
         let bound = rustix::net::getsockname(&self.socket)?;
         Ok(match (address, SocketAddr::try_from(bound.clone())) {
             (ListenAddr::Tcp(address), Ok(bound)) => holds(bound, *address),
-            (ListenAddr::Unix(path), Err(_)) => SocketAddrUnix::try_from(bound)? == SocketAddrUnix::new(path)?,
+            (ListenAddr::Unix(path), Err(_)) => {
+                SocketAddrUnix::try_from(bound)? == SocketAddrUnix::new(path)?
+            }
             _ => false,
         })
     }
