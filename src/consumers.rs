@@ -11,6 +11,14 @@ use std::time::Instant;
 /// Names that are known since the start (contract, section 12).
 const MAX_CONSUMERS: usize = 64;
 
+/// Bytes of a name: what a follower calls itself, and a label of the metrics.
+pub const MAX_NAME_BYTES: usize = 64;
+
+/// A character that a name may have.
+pub fn is_of_a_name(c: char) -> bool {
+    matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-')
+}
+
 /// The position that everything is behind.
 const BEFORE_ALL: i64 = i64::MIN;
 

@@ -22,7 +22,7 @@ use crate::mutex::{lock, wait, wait_while};
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Characters of a client's string (path, `message_id`) that a log line repeats.
-const MAX_LOGGED_CHARS: usize = 512;
+pub const MAX_LOGGED_CHARS: usize = 512;
 
 /// Pause of the log thread between two writes, so that a busy service writes in batches.
 const LOG_PAUSE: Duration = Duration::from_millis(5);

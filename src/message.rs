@@ -11,6 +11,7 @@ mod raw_message;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+pub use raw_message::BYTE_ORDER_MARK;
 use raw_message::RawMessage;
 
 use crate::limits::MAX_TEXT_CHARS;

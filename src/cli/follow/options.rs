@@ -9,14 +9,13 @@ use std::time::Duration;
 use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt;
 
+use crate::consumers::{MAX_NAME_BYTES, is_of_a_name};
 use crate::follow::{MAX_BATCH_MESSAGES, Start};
 use crate::http_client::Url;
 
 /// Long enough for most programs, and short enough that one that hangs is noticed.
 const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 const MAX_TIMEOUT_SECONDS: u64 = 24 * 60 * 60;
-/// What the service takes for the name of a consumer.
-const MAX_NAME_BYTES: usize = 64;
 const DEFAULT_NAME: &str = "follow";
 
 /// Where batches go.
@@ -144,10 +143,6 @@ fn name_of(parser: &mut lexopt::Parser) -> Result<String, lexopt::Error> {
         return Ok(name);
     }
     Err(format!("--name takes 1 to {MAX_NAME_BYTES} characters of a-z0-9._-").into())
-}
-
-fn is_of_a_name(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-')
 }
 
 fn number(

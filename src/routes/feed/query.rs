@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::consumers::{MAX_NAME_BYTES, is_of_a_name};
 use crate::feed_cursor::FeedCursor;
 use crate::filter::{flag, integer};
 use crate::store::{FeedRange, FeedStart};
@@ -18,8 +19,6 @@ const DEFAULT_FEED_ROWS: i64 = 100;
 const MAX_FEED_ROWS: i64 = 1000;
 /// Seconds: below the minute after which most proxies give up.
 const MAX_WAIT: i64 = 55;
-/// Characters of the name of a consumer.
-const MAX_CONSUMER_NAME: usize = 64;
 const CONSUMER_PATTERN: &str = "^[a-z0-9._-]+$";
 
 /// What is asked of the feed.
@@ -75,14 +74,13 @@ fn fault_of_name(name: &str) -> Option<ValidationError> {
     let error = if name.is_empty() {
         ValidationError::new("string_too_short", &loc, "String should have at least 1 character")
             .with_ctx(json!({ "min_length": 1 }))
-    } else if !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-')) {
+    } else if !name.chars().all(is_of_a_name) {
         let msg = format!("String should match pattern '{CONSUMER_PATTERN}'");
         ValidationError::new("string_pattern_mismatch", &loc, msg)
             .with_ctx(json!({ "pattern": CONSUMER_PATTERN }))
-    } else if name.len() > MAX_CONSUMER_NAME {
-        let msg = format!("String should have at most {MAX_CONSUMER_NAME} characters");
-        ValidationError::new("string_too_long", &loc, msg)
-            .with_ctx(json!({ "max_length": MAX_CONSUMER_NAME }))
+    } else if name.len() > MAX_NAME_BYTES {
+        let msg = format!("String should have at most {MAX_NAME_BYTES} characters");
+        ValidationError::new("string_too_long", &loc, msg).with_ctx(json!({ "max_length": MAX_NAME_BYTES }))
     } else {
         return None;
     };

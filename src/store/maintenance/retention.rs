@@ -25,7 +25,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::{deletion, items};
+use super::{DELETED_SLICE, deletion, items};
 use crate::limits::{BUSY_WEBHOOKS, CHANGES_POLL};
 use crate::log::{Level, Line, Log};
 use crate::metrics::Metrics;
@@ -44,9 +44,6 @@ use crate::timestamp::InstantKey;
 use age::{Calendar, ExpiredMessage};
 use trusted_clock::{ClockVerdict, EXPIRY_INTERVAL};
 
-/// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
-/// as a full batch of new ones does; a webhook never waits for more than one.
-const EXPIRY_SLICE: usize = 128;
 /// Deletion rests for so many times as long as a slice took, so that it has half of the writer at most.
 const EXPIRY_REST: u32 = 1;
 /// While webhooks come it has a twentieth, unless it is at it for longer than [`EXPIRY_INTERVAL`].
@@ -270,7 +267,7 @@ impl RetentionLoop {
                 if self.stopping || pass_began.elapsed() >= EXPIRY_INTERVAL {
                     return Ok((expired, false));
                 }
-                let slice = age::first(&messages, &calendar, last, EXPIRY_SLICE)?;
+                let slice = age::first(&messages, &calendar, last, DELETED_SLICE)?;
                 if slice.is_empty() {
                     break;
                 }
@@ -289,7 +286,7 @@ impl RetentionLoop {
     ) -> Result<bool, StoreError> {
         let at = self.now;
         while has_items(messages)? {
-            let expired = age::first_items(messages, calendar, EXPIRY_SLICE)?;
+            let expired = age::first_items(messages, calendar, DELETED_SLICE)?;
             if expired.is_empty() {
                 break;
             }
