@@ -3,13 +3,11 @@
 //! Each command reads what it uses: a setting of the service is no reason for `export` to fail.
 
 mod environment;
+mod listen_addr;
 
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
-
-use rustix::net::{SocketAddrAny, SocketAddrUnix};
 
 use crate::client::TrustedProxies;
 use crate::hosts::AllowedHosts;
@@ -23,34 +21,7 @@ use crate::secrets::{Secrets, WhatsappSecrets};
 use crate::signature::Keys;
 pub use environment::ConfigError;
 use environment::{Environment, Secret, can_be_meant};
-
-/// Where the service listens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenAddr {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl ListenAddr {
-    /// Where this machine reaches a service that listens here, likeliest first.
-    pub fn own_addresses(&self) -> rustix::io::Result<Vec<SocketAddrAny>> {
-        match self {
-            Self::Tcp(address) => Ok(reachable_at(*address)),
-            Self::Unix(path) => Ok(vec![SocketAddrUnix::new(path)?.into()]),
-        }
-    }
-}
-
-/// Where this machine reaches a socket bound to `address`, likeliest first. A wildcard address is reached by the
-/// loopback: that of IPv6 by `::1`, or by 127.0.0.1 on a machine without `::1` (ipv6(7), `IPV6_V6ONLY`).
-pub fn reachable_at(address: SocketAddr) -> Vec<SocketAddrAny> {
-    let hosts: &[IpAddr] = match address.ip() {
-        ip if !ip.is_unspecified() => &[ip],
-        IpAddr::V4(_) => &[IpAddr::V4(Ipv4Addr::LOCALHOST)],
-        IpAddr::V6(_) => &[IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)],
-    };
-    hosts.iter().map(|host| SocketAddr::new(*host, address.port()).into()).collect()
-}
+pub use listen_addr::{ListenAddr, reachable_at};
 
 /// What becomes of the statuses that WhatsApp sends for each message that went out: sent, delivered, read, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,11 +147,10 @@ fn database(env: &Environment<'_>) -> Result<PathBuf, ConfigError> {
 }
 
 fn listen(env: &Environment<'_>) -> Result<ListenAddr, ConfigError> {
-    env.parsed("LISTEN_ADDR", "127.0.0.1:8000", LISTEN_TAKES, listen_addr)
+    env.parsed("LISTEN_ADDR", "127.0.0.1:8000", listen_addr::TAKES, ListenAddr::parse)
 }
 
-const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters and without a blank at its end";
-const LISTEN_TAKES: &str = "it takes IP:PORT, [IPv6]:PORT, localhost:PORT or unix:/path (other names are not looked up: where to listen is an address)";
+const DATABASE_TAKES: &str = "it takes sqlite:///relative/path or sqlite:////absolute/path of a file (also sqlite+aiosqlite: and sqlite+pysqlite:), without control characters, ? or #, and without a blank at its end";
 const STATUSES_TAKES: &str = "it takes keep or drop";
 const MODE_TAKES: &str = "it takes an octal mode such as 0660, which lets the owner write: the service looks after itself by its own socket";
 const HOSTS_TAKES: &str = "it takes names and addresses as they stand in Host, without a port, such as localhost,127.0.0.1,[::1], separated by commas";
@@ -210,19 +180,6 @@ fn database_path(url: &str) -> Option<PathBuf> {
         && !path.contains(['?', '#'])
         && !path.starts_with(':');
     is_file.then(|| PathBuf::from(path))
-}
-
-fn listen_addr(text: &str) -> Option<ListenAddr> {
-    if let Some(path) = text.strip_prefix("unix:") {
-        // sun_path holds 108 bytes with its closing NUL (unix(7)).
-        let fits = path.starts_with('/') && !path.ends_with('/') && path.len() < 108;
-        return (fits && can_be_meant(OsStr::new(path))).then(|| ListenAddr::Unix(PathBuf::from(path)));
-    }
-    if let Some(port) = text.strip_prefix("localhost:") {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        return port.parse().ok().map(|port| ListenAddr::Tcp(SocketAddr::new(loopback, port)));
-    }
-    text.parse().ok().map(ListenAddr::Tcp)
 }
 
 fn socket_mode(text: &str) -> Option<u32> {
@@ -297,21 +254,6 @@ mod tests {
             }
             let variable = name.trim_end_matches("_FILE");
             assert!(read(&[(variable, "INFO"), (name, "")]).is_ok(), "the variable wins");
-        }
-    }
-
-    #[test]
-    fn a_machine_reaches_what_is_bound_to_all_at_home() {
-        for (bound, reached) in [
-            ("192.0.2.1:80", &["192.0.2.1:80"][..]),
-            ("0.0.0.0:80", &["127.0.0.1:80"]),
-            ("[::]:80", &["[::1]:80", "127.0.0.1:80"]),
-            ("[2001:db8::1]:80", &["[2001:db8::1]:80"]),
-        ] {
-            let found: Vec<_> = reachable_at(bound.parse().unwrap());
-            let expected: Vec<SocketAddrAny> =
-                reached.iter().map(|address| address.parse::<SocketAddr>().unwrap().into()).collect();
-            assert_eq!(found, expected, "{bound}");
         }
     }
 

@@ -23,7 +23,7 @@
 //! | | |
 //! |---|---|
 //! | Where is a signature checked? | `routes/webhook.rs`, with the keys of `signature.rs` |
-//! | Where is a message judged? | `message.rs` |
+//! | Where is a message judged? | `message.rs`, by `message/rules.rs` |
 //! | What becomes of a body of WhatsApp? | `routes/whatsapp.rs` checks it, `whatsapp/split.rs` and `whatsapp/mapping.rs` take it apart, `store/write/items.rs` keeps it |
 //! | Where is a batch committed? | `store/write/transactor.rs`, for the loop in `store/write/writer_thread.rs` |
 //! | Who may touch a client's socket? | `server/reactor.rs` and its folder |
@@ -32,7 +32,7 @@
 //! | What does a query see while the index is being made? | `store/read/queries.rs`: the messages themselves, as the tail |
 //! | What stops the write-ahead log from growing? | `store/checkpoint`, between two commits |
 //! | What order are messages handed on in? | `store/write/feed_order.rs` gives the numbers, `store/read/feed.rs` reads by them |
-//! | Who deletes what is old? | `store/maintenance/retention.rs` decides, the writer does it; `retention/trusted_clock.rs` says whether the clock is one to go by |
+//! | Who deletes what is old? | `store/maintenance/retention/expiry.rs` decides, the writer does it; `trusted_clock.rs` beside it says whether the clock is one to go by |
 //! | Who answers when something goes wrong? | `routes/problem.rs`, `store/error.rs` |
 //! | Who hands messages on? | `follow/mod.rs`, in a process of its own, from `GET /feed` |
 //! | What happens at a signal? | `cli/signals.rs`, then `server/reactor/drain.rs`, then `store/write/last_close.rs` |

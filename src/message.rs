@@ -7,15 +7,19 @@
 #[cfg(test)]
 mod generated;
 mod raw_message;
+mod rules;
 
-use serde_json::json;
 use serde_json::value::RawValue;
 
 pub use raw_message::BYTE_ORDER_MARK;
 use raw_message::RawMessage;
+use rules::{
+    Rule, check_instant, check_length, check_not_empty, check_number, check_sender, check_ts, is_msisdn,
+};
+pub use rules::{is_sender, is_user_id};
 
 use crate::limits::MAX_TEXT_CHARS;
-use crate::timestamp::{is_contract_ts, parse_instant};
+use crate::timestamp::is_contract_ts;
 use crate::validation_error::ValidationError;
 
 /// A message that keeps every rule of the contract.
@@ -163,73 +167,9 @@ fn string(field: &str, json: &RawValue, rule: Rule) -> Result<String, Validation
     result.map_err(|error| error.with_input(json.get()))
 }
 
-/// Says what is wrong with the text of a field, if anything is. The second argument is the error's `loc`.
-type Rule = fn(&str, &[&str]) -> Option<ValidationError>;
-
-fn check_not_empty(text: &str, loc: &[&str]) -> Option<ValidationError> {
-    let error = || {
-        ValidationError::new("string_too_short", loc, "String should have at least 1 character")
-            .with_ctx(json!({ "min_length": 1 }))
-    };
-    text.is_empty().then(error)
-}
-
-fn check_number(text: &str, loc: &[&str]) -> Option<ValidationError> {
-    const PATTERN: &str = r"^\+[0-9]+$";
-    let error = || {
-        let msg = format!("String should match pattern '{PATTERN}'");
-        ValidationError::new("string_pattern_mismatch", loc, msg).with_ctx(json!({ "pattern": PATTERN }))
-    };
-    (!is_msisdn(text)).then(error)
-}
-
-fn check_sender(text: &str, loc: &[&str]) -> Option<ValidationError> {
-    if is_user_id(text) { None } else { check_number(text, loc) }
-}
-
-/// Whom a message can be from: a number, or who hides it.
-pub fn is_sender(text: &str) -> bool {
-    is_msisdn(text) || is_user_id(text)
-}
-
-/// What WhatsApp gives instead of a number: a country, a dot, then letters, digits, dots (`US.13491208655302741918`).
-pub fn is_user_id(text: &str) -> bool {
-    let id = text.split_once('.').filter(|(country, _)| country.len() == 2);
-    let is_form = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
-    id.is_some_and(|(country, id)| {
-        country.bytes().all(|byte| byte.is_ascii_uppercase()) && !id.is_empty() && id.bytes().all(is_form)
-    })
-}
-
-/// A number as the contract writes it: `+` and digits.
-pub fn is_msisdn(text: &str) -> bool {
-    text.strip_prefix('+')
-        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn check_ts(text: &str, loc: &[&str]) -> Option<ValidationError> {
-    let rule = "ts must be a real UTC time of the form YYYY-MM-DDTHH:MM:SSZ";
-    (!is_contract_ts(text)).then(|| ValidationError::value_error(loc, rule))
-}
-
-fn check_length(text: &str, loc: &[&str]) -> Option<ValidationError> {
-    // A scalar value is at least one byte, so most texts need no counting.
-    let fits = text.len() <= MAX_TEXT_CHARS || text.chars().count() <= MAX_TEXT_CHARS;
-    let error = || {
-        let msg = format!("String should have at most {MAX_TEXT_CHARS} characters");
-        ValidationError::new("string_too_long", loc, msg).with_ctx(json!({ "max_length": MAX_TEXT_CHARS }))
-    };
-    (!fits).then(error)
-}
-
-fn check_instant(text: &str, loc: &[&str]) -> Option<ValidationError> {
-    let rule = "created_at must be an RFC 3339 time";
-    parse_instant(text).is_none().then(|| ValidationError::value_error(loc, rule))
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 

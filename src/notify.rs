@@ -23,7 +23,7 @@ const NOTIFY_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Notifier(Option<Arc<(OwnedFd, SocketAddrUnix)>>);
 
 impl Notifier {
-    /// To the address in `NOTIFY_SOCKET`: an absolute path, or `@` and an abstract name (unix(7)).
+    /// To an address as `NOTIFY_SOCKET` has it: an absolute path, or `@` and an abstract name (unix(7)).
     pub fn new(address: Option<&OsStr>) -> io::Result<Self> {
         let address = match address.map(OsStr::as_bytes) {
             None | Some([]) => return Ok(Self::to_nobody()),
@@ -32,6 +32,15 @@ impl Notifier {
             Some(_) => return Err(io::ErrorKind::InvalidInput.into()),
         };
         Ok(Self(Some(Arc::new((datagram_socket()?, address)))))
+    }
+
+    /// To whom `NOTIFY_SOCKET` names, or to nobody. Of an address that cannot be used `say` hears, once.
+    pub fn from_env(say: impl FnOnce(&str)) -> Self {
+        let address = std::env::var_os("NOTIFY_SOCKET");
+        Self::new(address.as_deref()).unwrap_or_else(|error| {
+            say(&format!("NOTIFY_SOCKET: {error}"));
+            Self::to_nobody()
+        })
     }
 
     /// Says nothing, ever.

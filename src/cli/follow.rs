@@ -121,7 +121,10 @@ fn handing(options: &FollowOptions, stop: &Arc<Stop>) -> Result<Handing, Failure
         attempts: options.attempts,
         dead_letters: options.dead_letters.clone(),
         checkpoint: None,
-        report: Reporter::new(say, supervisor()),
+        report: Reporter::new(
+            say,
+            Notifier::from_env(|detail| say_line(&format!("lyftr-webhook: {detail}"))),
+        ),
         stop: Arc::clone(stop),
     })
 }
@@ -152,15 +155,6 @@ fn obey(stop: &Arc<Stop>, timeout: Duration) -> io::Result<()> {
         }
     })?;
     Ok(())
-}
-
-/// Whoever wants to know how the follower is. An address that is none is said once.
-fn supervisor() -> Notifier {
-    let address = std::env::var_os("NOTIFY_SOCKET");
-    Notifier::new(address.as_deref()).unwrap_or_else(|error| {
-        say_line(&format!("lyftr-webhook: NOTIFY_SOCKET: {error}"));
-        Notifier::to_nobody()
-    })
 }
 
 fn no_resources(error: &io::Error) -> Failure {

@@ -28,7 +28,7 @@ pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(),
     os::lower_priority_of_this_thread();
     let mut lines = Lines::open(file)?;
     let mut import = Batches {
-        store: Import::open(database)?,
+        store: open_or_make(database)?,
         batch: Vec::new(),
         numbers: Vec::new(),
         counts: LineCounts::default(),
@@ -59,6 +59,16 @@ pub(super) fn import(database: &DatabasePath, file: Option<&Path>) -> Result<(),
         return Ok(());
     }
     Err(Failure::new(EX_DATAERR, "what was refused is not stored"))
+}
+
+/// Whoever forgets the setting in a shell of a server would look for the messages where they are not.
+pub(super) fn open_or_make(database: &DatabasePath) -> Result<Import, Failure> {
+    let is_there = database.exists();
+    let store = Import::open(database)?;
+    if !is_there {
+        say_line(&format!("there was no database {}: it has been made (DATABASE_URL)", database.display()));
+    }
+    Ok(store)
 }
 
 /// Messages on their way into the store, with the numbers of their lines.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::import::stopped;
+use super::import::{open_or_make, stopped};
 use super::input_lines::Lines;
 use super::streams::say_line;
 use super::{EX_DATAERR, EX_IOERR, Failure};
@@ -39,7 +39,7 @@ fn again(database: &DatabasePath) -> Result<(), Failure> {
 /// Bodies, one on each line.
 fn take_in(database: &DatabasePath, file: &Path) -> Result<(), Failure> {
     let mut lines = Lines::open(Some(file))?;
-    let mut store = Import::open(database)?;
+    let mut store = open_or_make(database)?;
     let (mut counts, mut refused) = (ItemCounts::default(), 0);
     let mut refuse = |line: u64, why: &str| {
         refused += 1;

@@ -24,14 +24,17 @@ use crate::version::{COMMIT, VERSION};
 
 /// Descriptors kept back from connections: database, WAL, shared memory, sockets of our own.
 const RESERVED_DESCRIPTORS: usize = 64;
+/// With fewer the service has none left for connections: it holds some 25 itself.
+const MIN_DESCRIPTORS: usize = 32;
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     os::keep_little_free_memory();
+    let max_connections = connections_allowed(config.max_connections)?;
     let listener = Listener::open(&config.listen, config.unix_socket_mode)?;
     let log = Log::start(config.log_level).map_err(unavailable)?;
     let signalled = signals::obey(&log).map_err(unavailable)?;
     log_panics(&log);
-    let notifier = supervisor(&log);
+    let notifier = Notifier::from_env(|detail| say_unknown(&log, detail));
     // A supervisor that cannot be told learns the outcome from whether this process ends.
     let _ = notifier.tell("STATUS=Opening the database");
     let metrics = Arc::new(Metrics::default());
@@ -51,7 +54,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     });
     let bounds = Bounds {
         max_body_bytes: config.max_body_bytes,
-        max_connections: connections_allowed(config.max_connections),
+        max_connections,
         request_timeout: config.request_timeout,
         idle_timeout: config.idle_timeout,
     };
@@ -111,15 +114,6 @@ fn log_start(log: &Log, config: &Config, address: &str, bounds: &Bounds) {
     );
 }
 
-/// The supervisor that `NOTIFY_SOCKET` names, or nobody. An address that cannot be used is logged here, once.
-fn supervisor(log: &Log) -> Notifier {
-    let address = std::env::var_os("NOTIFY_SOCKET");
-    Notifier::new(address.as_deref()).unwrap_or_else(|error| {
-        say_unknown(log, &format!("NOTIFY_SOCKET: {error}"));
-        Notifier::to_nobody()
-    })
-}
-
 /// A panic is a line in the log: where it was, and not what it said, which may be a sender's text.
 fn log_panics(log: &Log) {
     let log = log.clone();
@@ -130,8 +124,17 @@ fn log_panics(log: &Log) {
 }
 
 /// As many connections as are wished for, if the machine allows that many descriptors.
-fn connections_allowed(wished: usize) -> usize {
-    os::raise_descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS).clamp(1, wished)
+fn connections_allowed(wished: usize) -> Result<usize, Failure> {
+    match os::raise_descriptor_limit() {
+        allowed @ ..MIN_DESCRIPTORS => Err(Failure::new(
+            EX_UNAVAILABLE,
+            format!(
+                "this process may open {allowed} files and sockets, and needs {MIN_DESCRIPTORS}: raise ulimit -n, or \
+                 LimitNOFILE= of its unit"
+            ),
+        )),
+        allowed => Ok(allowed.saturating_sub(RESERVED_DESCRIPTORS).clamp(1, wished)),
+    }
 }
 
 fn say_unknown(log: &Log, detail: &str) {

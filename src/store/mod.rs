@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::filter::PageQuery;
-use crate::log::Log;
+use crate::log::{Level, Line, Log};
 use crate::message::Message;
 use crate::metrics::Metrics;
 use crate::timestamp::InstantKey;
@@ -103,6 +103,10 @@ impl Store {
         log: Log,
     ) -> Result<Self, OpenError> {
         let Claim { connection, made, lock } = prepare::claim(path)?;
+        if files::has_other_names(path) {
+            let line = Line::event(Level::Warning, "hard_linked");
+            log.write(&line.text("database", &path.to_string_lossy()));
+        }
         let connection = match connection {
             Ok(connection) => Ok(connection),
             Err(OpenError::Full(_)) => Err(StoreError::DiskFull),

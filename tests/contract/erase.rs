@@ -19,8 +19,8 @@ use crate::setup::Setup;
 const PERSON: &str = "+4915207777777";
 const OTHER: &str = "+4915208888888";
 
-/// What a person has sent, at random among the others: each id and text with a word that nobody else uses. Some texts
-/// are longer than a page.
+/// Makes every seventh row a person's, 57 of 400 or 572 of 4000: each id and text with a word that nobody else uses. Some
+/// texts are longer than a page of the file.
 fn with_messages_of(person: &str, setup: &Setup) {
     let sql = format!(
         "UPDATE messages SET from_msisdn = '{person}', message_id = 'Xylo' || rowid || 'phone',
@@ -30,8 +30,8 @@ fn with_messages_of(person: &str, setup: &Setup) {
     setup.database().execute_batch(&sql).expect("it is SQL");
 }
 
-/// Files of which the last has everything, and places where something once was.
-fn store(rows: usize) -> Setup {
+/// An older file with rows of the person, and unused places in which copies of them once stood.
+fn older_file_with_the_person(rows: usize) -> Setup {
     let setup = older_file(rows);
     with_messages_of(PERSON, &setup);
     setup
@@ -76,7 +76,7 @@ fn nothing_is_left(setup: &Setup) {
 
 #[test]
 fn of_what_somebody_has_sent_nothing_is_left_in_any_file() {
-    let service = store(4000).start();
+    let service = older_file_with_the_person(4000).start();
     is_indexed(&service);
     let mut setup = service.stop();
     assert_eq!(erase_to_the_last_byte(&mut setup, &[PERSON]), "572 messages erased\n");
@@ -150,7 +150,7 @@ fn no_text_is_left_where_others_moved_together_because_many_went() {
 
 #[test]
 fn it_is_erased_while_the_service_runs_and_others_send() {
-    let mut service = store(4000).start();
+    let mut service = older_file_with_the_person(4000).start();
     is_indexed(&service);
     agrees(&service);
     let address = service.address.clone();
@@ -185,7 +185,7 @@ fn it_is_erased_while_the_service_runs_and_others_send() {
 
 #[test]
 fn what_was_erased_does_not_come_back_when_it_is_sent_again() {
-    let mut service = store(400).start();
+    let mut service = older_file_with_the_person(400).start();
     let exported = service.setup().run(&["export"]).stdout;
     for round in 0..2 {
         erase_to_the_last_byte(service.setup(), &[PERSON]);
@@ -205,7 +205,7 @@ fn what_was_erased_does_not_come_back_when_it_is_sent_again() {
 
 #[test]
 fn what_went_before_is_erased_where_it_was_left_behind() {
-    let service = store(2000).start();
+    let service = older_file_with_the_person(2000).start();
     is_indexed(&service);
     let mut setup = service.stop();
     // Deleted and changed by somebody with sqlite3, who overwrites nothing.
@@ -235,7 +235,7 @@ fn several_are_erased_at_once_and_nobody_who_has_sent_nothing() {
 
 #[test]
 fn a_reader_who_keeps_the_log_is_told_of_and_the_next_run_finishes() {
-    let mut service = store(400).start();
+    let mut service = older_file_with_the_person(400).start();
     let reader = service.database();
     reader.execute_batch("BEGIN; SELECT COUNT(*) FROM messages").expect("it is SQL");
     let finished = service.setup().run(&["erase", "--sender", PERSON]);
@@ -250,7 +250,7 @@ fn a_reader_who_keeps_the_log_is_told_of_and_the_next_run_finishes() {
 
 #[test]
 fn an_index_is_made_anew_that_knows_nothing_of_it() {
-    let mut service = store(1000).start();
+    let mut service = older_file_with_the_person(1000).start();
     is_indexed(&service);
     let before = fs::metadata(service.path("app.db-index")).expect("it is there");
     erase(service.setup(), &[PERSON]);

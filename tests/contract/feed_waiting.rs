@@ -10,12 +10,13 @@ use crate::http_client::Client;
 use crate::service::Service;
 use crate::setup::Setup;
 
-const HOST: &str = "HTTP/1.1\r\nHost: x\r\n";
+/// What a request line ends with, and the one header that has to follow it.
+const VERSION_AND_HOST: &str = "HTTP/1.1\r\nHost: x\r\n";
 
 /// A connection on which a request waits.
 fn waiter(service: &Service, query: &str) -> Client {
     let mut client = service.connect();
-    client.send(format!("GET /feed?{query} {HOST}\r\n").as_bytes());
+    client.send(format!("GET /feed?{query} {VERSION_AND_HOST}\r\n").as_bytes());
     client
 }
 
@@ -37,7 +38,7 @@ fn a_waiter_is_answered_with_the_first_message_that_comes() {
     assert_eq!((ids, more), (vec!["m1".to_owned()], false));
     wait_for_waiters(&service, 0);
     // The connection stays, and what is there already is not waited for.
-    client.send(format!("GET /feed?after={cursor}&wait=55 {HOST}\r\n").as_bytes());
+    client.send(format!("GET /feed?after={cursor}&wait=55 {VERSION_AND_HOST}\r\n").as_bytes());
     assert_eq!(page(&client.receive()).1, next);
     assert!(service.logged(&answer)["latency_ms"].as_f64().unwrap() < 55_000.0);
     assert_eq!(service.metric("http_requests_total{path=\"/feed\",status=\"200\"}"), 3.0);
@@ -80,8 +81,9 @@ fn one_commit_wakes_a_thousand_each_with_its_own_answer() {
         .map(|number| {
             let mut client = service.connect();
             let limit = 1 + number % 3;
-            let head =
-                format!("GET /feed?after=now&wait=55&limit={limit} {HOST}X-Request-ID: w{number}\r\n\r\n");
+            let head = format!(
+                "GET /feed?after=now&wait=55&limit={limit} {VERSION_AND_HOST}X-Request-ID: w{number}\r\n\r\n"
+            );
             client.send(head.as_bytes());
             client
         })
@@ -146,7 +148,7 @@ fn a_client_that_hangs_up_is_forgotten_and_one_that_only_stops_sending_is_answer
     assert_eq!(page(&half.receive()).0, [] as [&str; 0]);
     wait_for_waiters(&service, 1);
     // What is sent behind a request that waits is answered after it.
-    stays.send(format!("GET /health/live {HOST}\r\n").as_bytes());
+    stays.send(format!("GET /health/live {VERSION_AND_HOST}\r\n").as_bytes());
     assert_eq!(service.metric("feed_waiters"), 1.0);
     service.store(&message("m1"));
     assert_eq!(page(&stays.receive()).0, ["m1"]);
@@ -165,7 +167,7 @@ fn a_waiter_gives_way_when_there_is_no_room_for_others() {
     // Already accepted, so that what it asks comes before the next one does.
     let mut last = service.connect();
     last.get("/feed?after=now").expect(200);
-    last.send(format!("GET /feed?{query} {HOST}\r\n").as_bytes());
+    last.send(format!("GET /feed?{query} {VERSION_AND_HOST}\r\n").as_bytes());
     clients.push(last);
     // For this one somebody who waits has to go, and is answered.
     let mut newcomer = service.connect();
@@ -209,7 +211,7 @@ fn thousands_who_are_woken_ask_again_at_once_and_none_is_turned_away() {
     service.store(&message("m1"));
     for client in &mut clients {
         let (_, cursor, _) = page(&client.receive());
-        client.send(format!("GET /feed?after={cursor}&wait=55 {HOST}\r\n").as_bytes());
+        client.send(format!("GET /feed?after={cursor}&wait=55 {VERSION_AND_HOST}\r\n").as_bytes());
     }
     wait_for_waiters(&service, WAITERS);
     service.store(&message("m2"));
@@ -218,7 +220,7 @@ fn thousands_who_are_woken_ask_again_at_once_and_none_is_turned_away() {
     }
     // All of them in one moment.
     for client in &mut clients {
-        client.send(format!("GET /feed?after=now&wait=55 {HOST}\r\n").as_bytes());
+        client.send(format!("GET /feed?after=now&wait=55 {VERSION_AND_HOST}\r\n").as_bytes());
     }
     wait_for_waiters(&service, WAITERS);
     assert_eq!(service.metric("http_requests_shed_total{queue=\"feed\"}"), 0.0);
@@ -230,7 +232,8 @@ fn the_feed_is_read_while_searches_have_every_thread_of_queries() {
     let searches: Vec<Client> = (0..12)
         .map(|number| {
             let mut client = service.connect();
-            client.send(format!("GET /messages?q=nothing+of+this+{number} {HOST}\r\n").as_bytes());
+            client
+                .send(format!("GET /messages?q=nothing+of+this+{number} {VERSION_AND_HOST}\r\n").as_bytes());
             client
         })
         .collect();

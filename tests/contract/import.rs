@@ -250,3 +250,15 @@ fn the_store_of_another_receiver_is_merged_in_by_ts_and_comes_behind_in_the_feed
     let late = exported.lines().next().expect("it has a line");
     assert_eq!(feed.json()["data"][3]["created_at"], created(late));
 }
+
+#[test]
+fn who_imports_into_a_database_that_was_not_there_is_told_which_was_made() {
+    let mut setup = Setup::new();
+    setup.file("messages.ndjson", message("m1").to_string());
+    let made = format!("there was no database {}: it has been made", setup.path("app.db").display());
+    for is_made in [true, false] {
+        let finished = setup.run(&["import", "messages.ndjson"]);
+        assert_eq!(finished.code, Some(0), "{finished:?}");
+        assert_eq!(finished.stderr.contains(&made), is_made, "{finished:?}");
+    }
+}

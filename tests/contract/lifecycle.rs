@@ -3,8 +3,11 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::fixtures::{SECRET, eventually, ids, message};
 use crate::http_client::{Client, signed_post};
+use crate::output::parse_lines;
 use crate::service::Service;
 use crate::setup::Setup;
 
@@ -153,10 +156,18 @@ fn a_database_that_cannot_be_used_is_told_with_its_cause_and_what_to_do_about_th
         setup.file("app.db", content)
     };
     type Case<'a> = (&'a dyn Fn(&Setup) -> String, i32, &'a str, &'a str);
-    let cases: [Case<'_>; 5] = [
+    let pipe = |setup: &Setup| {
+        let path = setup.path("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path.display().to_string()
+    };
+    let cases: [Case<'_>; 8] = [
         (&in_the_way, 69, "a-file", "a part of its path is a file"),
         (&too_long, 78, "File name too long", "shorter path"),
         (&folder, 69, "Is a directory", "name a file in it"),
+        (&pipe, 78, "no regular file", "name another file"),
+        (&|_| "/dev/null".to_owned(), 78, "no regular file", "name another file"),
+        (&|_| "app.db?mode=ro".to_owned(), 78, "app.db?mode=ro", "without control characters, ? or #"),
         (&|_| "/proc/nowhere/app.db".to_owned(), 69, "/proc/nowhere", "no such file"),
         (&damaged, 69, "damaged", "restore a backup"),
     ];
@@ -168,4 +179,28 @@ fn a_database_that_cannot_be_used_is_told_with_its_cause_and_what_to_do_about_th
     let missing = Setup::new().run(&["check", "missing.db"]);
     assert!(missing.stderr.contains("missing.db") && missing.stderr.contains("no such file"), "{missing:?}");
     assert!(!missing.stderr.contains("writable"), "{missing:?}");
+}
+
+#[test]
+fn a_second_name_of_the_database_file_is_warned_of() {
+    let setup = Service::start().stop();
+    std::fs::hard_link(setup.path("app.db"), setup.path("other.db")).unwrap();
+    let path = setup.path("app.db").display().to_string();
+    let log = setup.start().stop_and_read_log();
+    let said: Vec<_> = parse_lines(&log).into_iter().filter(|line| line["event"] == "hard_linked").collect();
+    assert_eq!(said.len(), 1, "{log}");
+    assert_eq!((&said[0]["level"], &said[0]["database"]), (&json!("WARNING"), &json!(path)));
+}
+
+#[test]
+fn too_few_descriptors_are_refused_with_the_number_that_is_needed() {
+    for few in [18, 20, 31] {
+        let script = format!(r#"ulimit -n {few}; exec "$0" "$@""#);
+        Setup::new()
+            .through_shell(&script)
+            .is_refused(69, &[&format!("may open {few} "), "needs 32", "ulimit -n"]);
+    }
+    let service = Setup::new().through_shell(r#"ulimit -n 32; exec "$0" "$@""#).start();
+    service.get("/health/ready").expect(200);
+    service.get("/messages").expect(200);
 }

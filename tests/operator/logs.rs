@@ -50,7 +50,7 @@ fn sources(folder: &Path, but: &Path, found: &mut Vec<String>) {
             sources(&path, but, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).expect("a source is UTF-8");
-            found.push(text.split("#[cfg(test)]").next().unwrap_or_default().to_owned());
+            found.push(text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned());
         }
     }
 }

@@ -18,7 +18,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open, readlinkat};
 
-use super::open_error::OpenError;
+use super::open_error::{OpenError, foreign};
 
 /// Links on the way to one file (path_resolution(7) allows as many).
 const MAX_LINKS: usize = 40;
@@ -28,7 +28,8 @@ const MAX_LINKS: usize = 40;
 pub struct DatabasePath(PathBuf);
 
 impl DatabasePath {
-    /// [`OpenError::Refused`] if the links lead in a circle, or are not to be followed.
+    /// [`OpenError::Refused`] if the links lead in a circle, or are not to be followed, or if what is there can be no
+    /// database: what SQLite makes of a pipe or of a device says nothing of the cause.
     pub fn resolve(path: &Path) -> Result<Self, OpenError> {
         let refused =
             |reason: String| OpenError::Refused(format!("{} cannot be used: {reason}", path.display()));
@@ -64,6 +65,10 @@ impl DatabasePath {
             for part in parts_of(&link.target).into_iter().rev() {
                 pending.push_front(part);
             }
+        }
+        // Whoever opens a folder is told that it is one.
+        if fs::symlink_metadata(&resolved).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Err(foreign(&resolved, "it is no regular file"));
         }
         Ok(Self(resolved))
     }

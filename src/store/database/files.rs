@@ -31,6 +31,12 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Hard links. SQLite names a log after the path by which a file is opened, so whoever opens it by another name does not
+/// know of what stands in the log, and overwrites it (sqlite.org/howtocorrupt.html, 2.5).
+pub fn has_other_names(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|file| file.nlink() > 1)
+}
+
 /// Makes a folder and those above it, each of which has its name also after a power cut.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {

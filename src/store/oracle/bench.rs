@@ -11,8 +11,8 @@ use crate::folding::Needle;
 use crate::store::database::transaction::in_transaction;
 use crate::store::database::{connections, prepare};
 use crate::store::index::{self, Watermarks, changes, order, search, texts};
-use crate::store::maintenance::retention;
 use crate::store::maintenance::retention::age::ExpiredMessage;
+use crate::store::maintenance::retention::expiry;
 use crate::store::read::search_memory::SearchMemory;
 use crate::store::read::{Snapshot, stats};
 use crate::timestamp::parse_instant;
@@ -179,7 +179,7 @@ impl Bench {
         let expired = statement.query_map([rows as i64], |row| row.try_into()).unwrap();
         let expired: Vec<ExpiredMessage> = expired.map(Result::unwrap).collect();
         let deleted =
-            in_transaction(&self.database, |database| retention::delete(database, &expired, 0)).unwrap();
+            in_transaction(&self.database, |database| expiry::delete(database, &expired, 0)).unwrap();
         assert_eq!(deleted, expired.len() as u64);
         self.pending |= deleted > 0;
     }
