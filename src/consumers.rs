@@ -1,4 +1,5 @@
-//! The registry of consumers knows who reads the feed, where each stands, and when it was seen last (contract, section 12).
+//! The registry of consumers knows who reads the feed, where each stands, when it was seen last (contract, section
+//! 12).
 //!
 //! It is read by a scrape and written to by requests without a lock. Names are few and stay until the service ends, so
 //! nobody can add series without end: who comes when it is full is served and not listed.
@@ -8,19 +9,19 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+/// Characters of a name (contract, section 12).
+pub const MAX_NAME_CHARS: usize = 64;
+
 /// Names that are known since the start (contract, section 12).
 const MAX_CONSUMERS: usize = 64;
 
-/// Bytes of a name: what a follower calls itself, and a label of the metrics.
-pub const MAX_NAME_BYTES: usize = 64;
-
-/// A character that a name may have.
-pub fn is_of_a_name(c: char) -> bool {
-    matches!(c, 'a'..='z' | '0'..='9' | '.' | '_' | '-')
-}
-
 /// The position that everything is behind.
 const BEFORE_ALL: i64 = i64::MIN;
+
+/// True for a character that a name may have (contract, section 12).
+pub fn is_of_a_name(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-')
+}
 
 /// Everybody who has given a name.
 #[derive(Debug)]

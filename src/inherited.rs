@@ -20,7 +20,7 @@ use signal_hook::consts::SIGXFSZ;
 use crate::os;
 
 /// To be called first, before a second thread is started and before any file is made.
-pub fn settle() {
+pub fn reset() {
     // A handler, which a program that is started from here does not inherit as it would inherit `SIG_IGN`.
     // It cannot be refused for this signal; if it were, the signal would do what it does by default.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));

@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lyftr_webhook::inherited::settle();
+    lyftr_webhook::inherited::reset();
     lyftr_webhook::cli::run(std::env::args_os())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt;
 
-use crate::consumers::{MAX_NAME_BYTES, is_of_a_name};
+use crate::consumers::{MAX_NAME_CHARS, is_of_a_name};
 use crate::follow::{MAX_BATCH_MESSAGES, Start};
 use crate::http_client::Url;
 
@@ -139,10 +139,10 @@ fn start_of(parser: &mut lexopt::Parser) -> Result<Start, lexopt::Error> {
 
 fn name_of(parser: &mut lexopt::Parser) -> Result<String, lexopt::Error> {
     let name = parser.value()?.string()?;
-    if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(is_of_a_name) {
+    if (1..=MAX_NAME_CHARS).contains(&name.len()) && name.chars().all(is_of_a_name) {
         return Ok(name);
     }
-    Err(format!("--name takes 1 to {MAX_NAME_BYTES} characters of a-z0-9._-").into())
+    Err(format!("--name takes 1 to {MAX_NAME_CHARS} characters of a-z0-9._-").into())
 }
 
 fn number(
@@ -175,7 +175,7 @@ fn default_state(name: &str) -> PathBuf {
 /// Two followers with a state each have a name each, so that the service tells them apart.
 fn name_from(state: &Path) -> String {
     let stem = state.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
-    stem.chars().take(MAX_NAME_BYTES).map(|c| if is_of_a_name(c) { c } else { '-' }).collect()
+    stem.chars().take(MAX_NAME_CHARS).map(|c| if is_of_a_name(c) { c } else { '-' }).collect()
 }
 
 #[cfg(test)]

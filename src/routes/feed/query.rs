@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::consumers::{MAX_NAME_BYTES, is_of_a_name};
+use crate::consumers::{MAX_NAME_CHARS, is_of_a_name};
 use crate::feed_cursor::FeedCursor;
 use crate::filter::{flag, integer};
 use crate::store::{FeedRange, FeedStart};
@@ -19,6 +19,7 @@ const DEFAULT_FEED_ROWS: i64 = 100;
 const MAX_FEED_ROWS: i64 = 1000;
 /// Seconds: below the minute after which most proxies give up.
 const MAX_WAIT: i64 = 55;
+/// What [`is_of_a_name`] says, as pydantic would have it.
 const CONSUMER_PATTERN: &str = "^[a-z0-9._-]+$";
 
 /// What is asked of the feed.
@@ -78,9 +79,9 @@ fn fault_of_name(name: &str) -> Option<ValidationError> {
         let msg = format!("String should match pattern '{CONSUMER_PATTERN}'");
         ValidationError::new("string_pattern_mismatch", &loc, msg)
             .with_ctx(json!({ "pattern": CONSUMER_PATTERN }))
-    } else if name.len() > MAX_NAME_BYTES {
-        let msg = format!("String should have at most {MAX_NAME_BYTES} characters");
-        ValidationError::new("string_too_long", &loc, msg).with_ctx(json!({ "max_length": MAX_NAME_BYTES }))
+    } else if name.len() > MAX_NAME_CHARS {
+        let msg = format!("String should have at most {MAX_NAME_CHARS} characters");
+        ValidationError::new("string_too_long", &loc, msg).with_ctx(json!({ "max_length": MAX_NAME_CHARS }))
     } else {
         return None;
     };
