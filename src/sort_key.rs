@@ -10,7 +10,7 @@
 //! `store::database::sort_columns` says the same in SQL.
 
 /// Text as a database holds it: bytes that are UTF-8 unless somebody saw to it that they are not.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RawText(pub Vec<u8>);
 
 impl From<&str> for RawText {

@@ -93,6 +93,7 @@ impl Indexer {
             woken_for_changes,
             by_others: Arc::clone(&by_others),
             verified: None,
+            compared: 0,
             metrics,
             keeper,
             log,
@@ -141,6 +142,8 @@ struct IndexLoop {
     by_others: Arc<AtomicBool>,
     /// When the index was last compared with the messages, and how long that took.
     verified: Option<(Instant, Duration)>,
+    /// How often.
+    compared: u64,
     metrics: Arc<Metrics>,
     log: Log,
     /// Of the write-ahead log of the index.
@@ -255,7 +258,8 @@ impl IndexLoop {
     }
 
     fn publish(&self, upkeep: &Upkeep) {
-        let index = PublishedIndex { file: self.file, changes_through: upkeep.changes_through() };
+        let (changes_through, compared) = (upkeep.changes_through(), self.compared);
+        let index = PublishedIndex { file: self.file, changes_through, compared };
         self.epochs().publish(Epoch { generation: self.generation, index: Some(index) });
     }
 
@@ -275,6 +279,7 @@ impl IndexLoop {
             let wrong = match upkeep.verify()? {
                 IndexVerdict::Right => {
                     self.verified = Some((Instant::now(), began.elapsed()));
+                    self.compared += 1;
                     upkeep.show(&self.metrics);
                     return Ok(true);
                 }

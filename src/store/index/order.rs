@@ -11,8 +11,8 @@ use crate::store::database::sort_columns::{SENDER, key_of_message, sort_key};
 
 /// One message's place.
 pub struct OrderEntry {
-    pub(super) key: SortKey,
-    pub(super) sender: RawText,
+    pub key: SortKey,
+    pub sender: RawText,
 }
 
 /// Takes in what was read from behind the watermark. To be called in a transaction.

@@ -6,6 +6,8 @@
 //!   ([`covered_before`]). Where one of its rows changes, a block is made anew of all of them.
 //! - Texts too long to be held in memory together are not kept: of such a block the rows are read.
 
+use std::ops::RangeInclusive;
+
 use memchr::memchr_iter;
 use memchr::memmem::Finder;
 use rusqlite::types::ValueRef;
@@ -151,25 +153,35 @@ fn of_rows(messages: &Connection, from: i64, through: i64) -> rusqlite::Result<V
     Ok(blocks.whole(through))
 }
 
-/// Goes through the rows from `from` on, the first of a block, that blocks cover and that have a word in their text.
+/// Goes through the rows from `from` on that have a word in their text: those that blocks cover, given the watermark
+/// of the search index, then the others. Gives the last row that was looked at.
 pub fn search(
     connection: &Connection,
     word: &Needle,
     from: i64,
+    watermark: Option<i64>,
     mut found: impl FnMut(i64),
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<i64>> {
     let finder = Finder::new(word.as_str());
     let mut statement = connection
         .prepare_cached("SELECT block, texts FROM messages_texts WHERE block >= ?1 ORDER BY block")?;
     let mut blocks = statement.query([block_of(from)])?;
     while let Some(block) = blocks.next()? {
         let number = block.get(0)?;
+        let rows = first_row(number).max(from)..=last_row(number);
         match block.get_ref(1)? {
-            ValueRef::Blob(texts) => search_block(texts, &finder, |at| found(first_row(number) + at)),
-            _ => search_rows(connection, word, number, &mut found)?,
+            ValueRef::Blob(texts) => search_block(texts, &finder, |at| {
+                let row = first_row(number) + at;
+                if rows.contains(&row) {
+                    found(row);
+                }
+            }),
+            _ => search_rows(connection, word, rows, &mut found).map(drop)?,
         }
     }
-    Ok(())
+    let behind = covered_before(watermark).max(from);
+    let last = search_rows(connection, word, behind..=i64::MAX, &mut found)?;
+    Ok(last.or(behind.checked_sub(1)))
 }
 
 /// The places in a block of the texts that have the word in them.
@@ -185,24 +197,34 @@ fn search_block(texts: &[u8], finder: &Finder<'_>, mut found: impl FnMut(i64)) {
     }
 }
 
+/// Gives the last row that was looked at.
 fn search_rows(
     messages: &Connection,
     word: &Needle,
-    block: i64,
+    rows: RangeInclusive<i64>,
     found: &mut impl FnMut(i64),
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Option<i64>> {
     let mut statement = messages.prepare_cached(&format!(
-        "SELECT m.rowid, {TEXT} FROM messages AS m WHERE m.rowid BETWEEN ?1 AND ?2"
+        "SELECT m.rowid, {TEXT} FROM messages AS m WHERE m.rowid BETWEEN ?1 AND ?2 ORDER BY m.rowid"
     ))?;
-    let mut rows = statement.query((first_row(block), last_row(block)))?;
+    let mut rows = statement.query((rows.start(), rows.end()))?;
+    let mut last = None;
     while let Some(row) = rows.next()? {
-        if let ValueRef::Blob(text) = row.get_ref(1)?
+        last = row.get(0)?;
+        if let (ValueRef::Blob(text), Some(row)) = (row.get_ref(1)?, last)
             && word.is_in(text)
         {
-            found(row.get(0)?);
+            found(row);
         }
     }
-    Ok(())
+    Ok(last)
+}
+
+/// True if the message in a row has a word in its text.
+pub fn has_word(messages: &Connection, word: &Needle, row: i64) -> rusqlite::Result<bool> {
+    let mut has_word = false;
+    search_rows(messages, word, row..=row, &mut |_| has_word = true)?;
+    Ok(has_word)
 }
 
 /// How many blocks are not what their rows make them, or are missing, or should not be there.

@@ -14,7 +14,6 @@ use crate::store::database::database_path::DatabasePath;
 use crate::store::database::lock::{self, Lock};
 use crate::store::database::open_error::{OpenError, from_sqlite};
 use crate::store::database::{connections, schema};
-use crate::store::index::Watermarks;
 use crate::store::read::page::{COLUMNS, StoredMessage, stored_message};
 use crate::store::read::selection::{Selection, Window};
 
@@ -82,8 +81,7 @@ impl Export {
         let Some(last) = last else {
             return Ok(None);
         };
-        let nothing_indexed = Watermarks::default();
-        let selection = Selection::new(&self.filter, &nothing_indexed);
+        let selection = Selection::new(&self.filter, first);
         let window = Window { rows: first..=last, ..selection.all() };
         let rows = selection.in_table(COLUMNS, "m.rowid BETWEEN :from_row AND :through", &window);
         let mut statement = selection.prepare(&snapshot, &format!("{rows} ORDER BY m.rowid"), &window)?;

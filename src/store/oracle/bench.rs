@@ -13,7 +13,7 @@ use crate::store::database::{connections, prepare};
 use crate::store::index::{self, Watermarks, changes, order, search, texts};
 use crate::store::maintenance::retention::age::ExpiredMessage;
 use crate::store::maintenance::retention::expiry;
-use crate::store::read::search_memory::SearchMemory;
+use crate::store::read::memory::Memory;
 use crate::store::read::{Snapshot, stats};
 use crate::timestamp::parse_instant;
 
@@ -70,7 +70,9 @@ pub(super) struct Bench {
     pub(super) with_index: Connection,
     without: Connection,
     /// Of the one with the index.
-    pub(super) memory: RefCell<SearchMemory>,
+    memory: RefCell<Memory>,
+    /// How often the index was compared with the messages.
+    pub(super) compared: u64,
     /// Somebody has changed messages since the index last took account of it.
     pub(super) pending: bool,
 }
@@ -100,6 +102,7 @@ impl Bench {
             with_index,
             without,
             memory,
+            compared: 0,
             pending,
         }
     }
@@ -272,8 +275,16 @@ impl Bench {
             return;
         }
         self.holds_no_text_that_is_gone(&watermarks);
-        let memory = &self.memory;
-        check(Snapshot { connection: &connection, watermarks: &watermarks, memory }, &mut questions.iter());
+        drop(connection);
+        self.ask(|snapshot| check(snapshot, &mut questions.iter()));
+    }
+
+    /// As a query does that finds the index fresh.
+    pub(super) fn ask(&self, query: impl FnOnce(Snapshot<'_>)) {
+        let connection = &self.with_index.unchecked_transaction().unwrap();
+        let watermarks = &Watermarks::read(connection).unwrap();
+        self.memory.borrow_mut().begin(connection, watermarks, self.compared).unwrap();
+        query(Snapshot { connection, watermarks, memory: &self.memory });
     }
 
     fn question(&mut self, model: &Model) -> PageQuery {

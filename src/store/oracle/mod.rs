@@ -10,7 +10,6 @@ use crate::sort_key::{MessageId, SortKey};
 use crate::store::database::sort_columns;
 use crate::store::index::rank::RANK_BLOCKS;
 use crate::store::index::{Watermarks, changes, rank};
-use crate::store::read::Snapshot;
 use crate::store::read::page::WALKED_OFFSET;
 use crate::store::read::search::KEPT_MATCHES;
 use crate::timestamp::parse_instant;
@@ -144,7 +143,6 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
         bench.take_in(part, rows);
         bench.check(4);
         let model = Model::of(&bench.database);
-        let watermarks = Watermarks::read(&bench.with_index).unwrap();
         for (q, offset) in
             [("", 1001), ("", 3000), ("", 6390), ("text", 0), ("text", 5990), ("", 9000), ("text of 77", 0)]
         {
@@ -152,8 +150,7 @@ fn answers_are_exact_where_offsets_are_large_and_matches_too_many_to_keep() {
             query.filter.q = Some(q).filter(|q| !q.is_empty()).map(Needle::new);
             query.filter.since = (offset == 3000).then(|| parse_instant("2025-01-15T10:05:00Z").unwrap());
             query.offset = offset;
-            let (connection, memory) = (&bench.with_index, &bench.memory);
-            model.compare(Snapshot { connection, watermarks: &watermarks, memory }, &query);
+            bench.ask(|snapshot| model.compare(snapshot, &query));
         }
     }
 }
@@ -175,15 +172,33 @@ fn searches_are_exact_whatever_is_remembered_of_them() {
             continue;
         }
         let model = Model::of(&bench.database);
-        let watermarks = Watermarks::read(&bench.with_index).unwrap();
-        // Too many to keep, before so many have gone; few; some.
-        for q in ["t", "\u{e9}", "8", "x"] {
+        // Too many to keep, before so many have gone; few; some; what the search index proposes, and a sender's.
+        for (q, from) in
+            [("t", None), ("\u{e9}", None), ("8", None), ("t of 1", None), ("abs", Some("+1")), ("abs", None)]
+        {
             let mut query = PageQuery::parse("limit=1").unwrap();
             query.filter.q = Some(Needle::new(q));
-            let (connection, memory) = (&bench.with_index, &bench.memory);
-            model.compare(Snapshot { connection, watermarks: &watermarks, memory }, &query);
+            query.filter.from = from.map(str::to_owned);
+            bench.ask(|snapshot| model.compare(snapshot, &query));
         }
     }
+}
+
+/// Nothing notes what is gone by that but the comparison which follows a commit by somebody else.
+#[test]
+fn messages_replaced_past_the_triggers_are_forgotten_when_the_index_was_compared() {
+    let mut bench = Bench::new(17, 5);
+    bench.insert(200);
+    bench.take_in(false, 150);
+    for _ in 0..20 {
+        bench.check(3);
+        let replaced = "INSERT OR REPLACE INTO messages SELECT message_id, from_msisdn, '+9', ts, text, created_at FROM messages \
+             WHERE message_id IS NOT NULL AND rowid > ?1 ORDER BY rowid LIMIT 1";
+        let ordered_through = Watermarks::read(&bench.index).unwrap().ordered_through;
+        assert_eq!(bench.database.execute(replaced, [ordered_through]), Ok(1));
+        bench.compared += 1;
+    }
+    assert!(!bench.pending);
 }
 
 /// Messages of many instants, in no order but that the last third is a year older than the rest, and each with

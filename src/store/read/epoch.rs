@@ -28,6 +28,8 @@ pub struct PublishedIndex {
     pub file: Option<FileId>,
     /// The last change that it takes account of.
     pub changes_through: i64,
+    /// How often it was compared with the messages, as it is when somebody else has written to them.
+    pub compared: u64,
 }
 
 /// The epoch of one database, for every thread.
@@ -125,7 +127,8 @@ mod tests {
     #[test]
     fn an_index_is_used_in_the_epoch_that_it_was_published_for_and_in_no_other() {
         let epochs = Epochs::new(Arc::new(Pools::new()));
-        let index = |changes_through| Some(PublishedIndex { file: Some((1, 2)), changes_through });
+        let index =
+            |changes_through| Some(PublishedIndex { file: Some((1, 2)), changes_through, compared: 1 });
         assert_eq!(epochs.current(), Epoch::default());
         assert!(!epochs.has_index(0));
 

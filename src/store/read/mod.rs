@@ -1,12 +1,13 @@
 //! A query reads one snapshot of the database on a pooled connection.
 //!
-//! What the index covers and the rows behind its watermark, the tail, are the two arms of one statement
-//! ([`selection`]).
+//! It reads what the index covers, and the rows behind its watermark ([`tail`]): of those, and of words asked for before,
+//! the connection has a [`memory`].
 
 pub mod epoch;
 pub mod feed;
 mod freshness;
 mod interrupt;
+pub mod memory;
 pub mod originals;
 pub mod page;
 mod pool;
@@ -14,17 +15,20 @@ mod pooled_connection;
 pub mod queries;
 mod query_activity;
 pub mod search;
-pub mod search_memory;
 pub mod selection;
 pub mod stats;
+mod tail;
 mod total;
+mod word_memory;
 
 use std::cell::RefCell;
 
 use rusqlite::Connection;
 
-use search_memory::SearchMemory;
+use memory::Memory;
+use selection::Selection;
 
+use crate::filter::Filter;
 use crate::store::index::Watermarks;
 
 /// A read transaction, and how far the index has come in it.
@@ -32,5 +36,12 @@ use crate::store::index::Watermarks;
 pub struct Snapshot<'a> {
     pub connection: &'a Connection,
     pub watermarks: &'a Watermarks,
-    pub memory: &'a RefCell<SearchMemory>,
+    pub memory: &'a RefCell<Memory>,
+}
+
+impl<'a> Snapshot<'a> {
+    /// What matches a filter, of which the tail is read as far as it is not remembered.
+    pub(self) fn selection(&self, filter: &'a Filter) -> Selection<'a> {
+        Selection::new(filter, self.memory.borrow().tail.unread_from(self.watermarks))
+    }
 }

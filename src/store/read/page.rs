@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::Snapshot;
 use super::originals::{Original, Originals};
-use super::search::{self, Matches};
+use super::search::{self, Matches, has_word};
 use super::selection::{Selection, Source, Window};
 use super::total::{self, in_tail};
 use crate::cursor::{Cursor, LongPlace};
@@ -70,7 +70,7 @@ pub struct Page {
 pub fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, StoreError> {
     let connection = snapshot.connection;
     let filter = &query.filter;
-    let selection = Selection::new(filter, snapshot.watermarks);
+    let selection = snapshot.selection(filter);
     let all = selection.all();
     // The tail is sorted in memory, as far as the page lies in it.
     if query.offset.unsigned_abs() > MAX_SORTED && in_tail(snapshot, selection, &all)? > MAX_SORTED {
@@ -90,7 +90,7 @@ pub fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, StoreErro
             let source = search::source_of_page(snapshot, source, total, wanted);
             let is_skippable = filter.q.is_none() && filter.from.is_none() && query.offset > WALKED_OFFSET;
             let page = if is_skippable { skip(snapshot, selection, page)? } else { page };
-            (total, select(connection, selection, &source, &page)?)
+            (total, select(snapshot, selection, &source, &page)?)
         }
     };
     // One more than the page holds, and each of them is there: so this alone says whether more follow.
@@ -122,20 +122,29 @@ fn start_at(connection: &Connection, cursor: &Cursor) -> rusqlite::Result<SortKe
 /// Replaces most of a large offset by a start behind the rows that it passes over.
 fn skip(snapshot: Snapshot<'_>, selection: Selection<'_>, page: Window) -> Result<Window, StoreError> {
     let connection = snapshot.connection;
-    let tail = in_tail(snapshot, selection, &page)?;
     let passed = rank::before(connection, &page.start)?;
-    // Any of the tail may lie before the page; so many indexed rows certainly do.
-    let offset = page.offset.unsigned_abs();
-    let (block, before) = rank::seek(connection, passed + offset.saturating_sub(tail))?;
+    let in_tail_from =
+        |start: &SortKey| in_tail(snapshot, selection, &Window { start: start.clone(), ..page.clone() });
+    let (offset, tail) = (page.offset.unsigned_abs(), in_tail_from(&page.start)?);
+    // A block of the index, and how many messages lie between the start and that.
+    let seek = |rank| -> Result<_, StoreError> {
+        let (block, before) = rank::seek(connection, rank)?;
+        let in_tail = tail.saturating_sub(in_tail_from(&block)?);
+        Ok((before.saturating_sub(passed) + in_tail, block, before))
+    };
+    let mut nearest = seek(passed.saturating_add(offset))?;
+    // As far too far as there is of the tail in between: so many indexed messages further back it is not.
+    if let Some(too_far) = nearest.0.checked_sub(offset).filter(|too_far| *too_far > 0) {
+        nearest = seek(nearest.2.saturating_sub(too_far))?;
+    }
+    let (skipped, block, before) = nearest;
     if before <= passed {
         return Ok(page);
     }
-    let nearer = Window { start: block, ..page };
-    let skipped = (before - passed + tail).checked_sub(in_tail(snapshot, selection, &nearer)?);
-    let left = skipped.and_then(|skipped| offset.checked_sub(skipped));
-    let left =
-        left.ok_or_else(|| index::is_wrong("more messages come before a page than its offset passes over"))?;
-    Ok(Window { offset: left as i64, ..nearer })
+    let left = offset
+        .checked_sub(skipped)
+        .ok_or_else(|| index::is_wrong("more messages come before a page than its offset passes over"))?;
+    Ok(Window { start: block, offset: left as i64, ..page })
 }
 
 /// Of all places, in their order, those of the page.
@@ -147,6 +156,39 @@ fn page_of(places: Vec<SortKey>, page: &Window) -> Vec<SortKey> {
 
 /// The places of the page.
 fn select(
+    snapshot: Snapshot<'_>,
+    selection: Selection<'_>,
+    source: &Source,
+    page: &Window,
+) -> rusqlite::Result<Vec<SortKey>> {
+    if *source != Source::Order {
+        return read_places(snapshot.connection, selection, source, page);
+    }
+    let (memory, filter) = (snapshot.memory.borrow(), selection.filter);
+    let remembered = || memory.tail.matching(filter, &page.start);
+    // Any of them may lie before the page: so many of the others that its offset passes over are gone through here.
+    let passed = page.offset.min(remembered().count() as i64);
+    let wanted = Window { limit: page.limit + passed, offset: page.offset - passed, ..page.clone() };
+    let mut keys = read_places(snapshot.connection, selection, source, &wanted)?;
+    let most = wanted.limit as usize;
+    let mut nearest = Vec::new();
+    for key in remembered() {
+        let is_behind = keys.len() == most && keys.last() < Some(key);
+        if !is_behind && has_word(snapshot, filter, key)? {
+            nearest.push(key);
+        }
+    }
+    if nearest.len() > most {
+        nearest.select_nth_unstable(most);
+        nearest.truncate(most);
+    }
+    keys.extend(nearest.into_iter().cloned());
+    keys.sort_unstable();
+    Ok(keys.into_iter().skip(passed as usize).take(page.limit as usize).collect())
+}
+
+/// The places of a page as they are read.
+fn read_places(
     connection: &Connection,
     selection: Selection<'_>,
     source: &Source,

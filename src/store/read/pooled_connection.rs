@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::epoch::Epochs;
 use super::interrupt::{Interrupt, QueryTimes};
-use super::search_memory::SearchMemory;
+use super::memory::Memory;
 use crate::store::database::connections;
 use crate::store::database::frozen::Stamp;
 use crate::store::database::kept_memory;
@@ -18,7 +18,7 @@ use crate::store::error::StoreError;
 
 pub(super) struct PooledConnection {
     pub(super) connection: Connection,
-    pub(super) memory: RefCell<SearchMemory>,
+    pub(super) memory: RefCell<Memory>,
     generation: u64,
     /// The one state of the file that it can read, where it takes part in no locks.
     frozen: Option<Stamp>,

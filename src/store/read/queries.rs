@@ -2,6 +2,7 @@
 //!
 //! It sees one snapshot, is given up at its deadline, and never waits for the writer (WAL).
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -56,7 +57,12 @@ impl Queries {
         self.in_turn(&self.pools.queries, asked, |slot, deadline| {
             let epoch = self.epochs().current();
             if let Some(index) = epoch.index {
-                match self.with_index(&mut slot.with_index, index, deadline, &query) {
+                let mut answer = self.with_index(&mut slot.with_index, index, deadline, &query);
+                if let Err(StoreError::Corrupt(_)) = answer {
+                    // By a connection that remembers nothing: that one is closed.
+                    answer = self.with_index(&mut slot.with_index, index, deadline, &query);
+                }
+                match answer {
                     Ok(Some(answer)) => return Ok(answer),
                     Ok(None) => {}
                     Err(error @ (StoreError::TooSlow | StoreError::TooDeep | StoreError::Locked)) => {
@@ -69,7 +75,9 @@ impl Queries {
                     Err(_) => self.epochs().end(),
                 }
             }
-            self.ask_messages(slot, deadline, |PooledConnection { connection, memory, .. }| {
+            // Nothing tells it of changes, so it remembers nothing.
+            self.ask_messages(slot, deadline, |PooledConnection { connection, .. }| {
+                let memory = &RefCell::default();
                 query(Snapshot { connection, watermarks: &Watermarks::read(connection)?, memory })
             })
         })
@@ -129,7 +137,10 @@ impl Queries {
             // The index first: what it covers is in every later state of the messages.
             let watermarks = Watermarks::read(connection)?;
             match Freshness::of(connection, &watermarks)?.next_move(began.elapsed()) {
-                NextMove::Ask => query(Snapshot { connection, watermarks: &watermarks, memory }).map(Ok),
+                NextMove::Ask => {
+                    memory.borrow_mut().begin(connection, &watermarks, index.compared)?;
+                    query(Snapshot { connection, watermarks: &watermarks, memory }).map(Ok)
+                }
                 instead => Ok(Err(instead)),
             }
         };
@@ -215,11 +226,14 @@ impl Queries {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::cell::Cell;
+
     use crossbeam_channel::{Sender, bounded};
 
+    use super::*;
     use crate::limits::READ_CONNECTIONS;
     use crate::store::database::prepare;
+    use crate::store::read::epoch::Epoch;
 
     #[test]
     fn a_store_that_stops_gives_running_queries_up_and_takes_no_more() {
@@ -253,6 +267,31 @@ mod tests {
         assert_eq!(queries.ping(), Err(StoreError::Stopping));
         // Theirs was the last connection, so there is no log any more.
         assert!(!crate::store::database::files::wal_path(&path).exists());
+    }
+
+    #[test]
+    fn an_index_is_held_to_be_wrong_when_a_connection_that_remembers_nothing_finds_it_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        let (messages, _lock) = prepare::prepare(&path).unwrap();
+        let _index = index::open(&path, &messages).unwrap();
+        let queries = Queries::new(&path, Arc::default());
+        let published = PublishedIndex { file: index::file_of(&path), changes_through: 0, compared: 1 };
+        queries.epochs().publish(Epoch { generation: 0, index: Some(published) });
+        messages.execute_batch("INSERT INTO messages VALUES ('m1', '+1', '+2', '2025', NULL, '')").unwrap();
+        let remembered = |snapshot: Snapshot<'_>| snapshot.memory.borrow().tail.entries().count();
+        let ask = |faults: usize| {
+            let asked = Cell::new(0);
+            queries.with(Instant::now(), |snapshot| {
+                asked.set(asked.get() + 1);
+                if asked.get() <= faults { Err(index::is_wrong("a test")) } else { Ok(remembered(snapshot)) }
+            })
+        };
+        assert_eq!(ask(0), Ok(1));
+        assert_eq!(ask(1), Ok(1));
+        assert!(queries.epochs().has_index(0), "it was the memory");
+        assert_eq!(ask(2), Ok(0), "from the messages alone");
+        assert_eq!(queries.epochs().take_condemned().as_deref(), Some("the index is wrong: a test"));
     }
 
     #[test]

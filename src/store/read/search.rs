@@ -1,6 +1,7 @@
 //! A search counts the messages that have a word; where they are few it keeps their places, so that a page of them
 //! needs no second one.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use rusqlite::Connection;
@@ -10,13 +11,14 @@ use super::Snapshot;
 use super::page::MAX_SORTED;
 use super::selection::{Selection, Source, Window};
 use super::total;
+use super::word_memory::WordRows;
 use crate::filter::Filter;
 use crate::folding::Needle;
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::sort_key;
 use crate::store::error::StoreError;
-use crate::store::index::first_behind;
 use crate::store::index::search::Question;
+use crate::store::index::{first_behind, texts};
 
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
@@ -47,40 +49,36 @@ pub(super) fn find(
     let ordered = snapshot.watermarks.ordered;
     let in_order = total::indexed(snapshot, filter)?;
     let by_order = in_order < ordered / PROPOSED_SHARE;
-    let is_in_blocks = !by_order && filter.from.is_none() && filter.since.is_none();
+    let is_word_alone = filter.from.is_none() && filter.since.is_none();
     // To ask the search index in vain must cost little.
-    let few = match (by_order, is_in_blocks) {
+    let few = match (by_order, is_word_alone) {
         (true, _) => in_order / PROPOSED_SHARE,
         (_, true) => ordered / PROPOSED_SHARE_BESIDE_BLOCKS,
         _ => ordered / PROPOSED_SHARE,
     };
-    let is_remembered = is_in_blocks && snapshot.memory.borrow().has(word);
-    if !is_remembered && let Some(rows) = proposals(snapshot.connection, word, few.max(FEW_PROPOSED_ROWS))? {
-        return among(snapshot, selection, Source::Proposed(Rc::new(rows)));
-    }
-    match snapshot.watermarks.searchable_through {
-        Some(searchable_through) if is_in_blocks => in_blocks(snapshot, word, selection, searchable_through),
-        _ => among(snapshot, selection, if by_order { Source::Order } else { Source::Table }),
+    let remembered = snapshot.memory.borrow_mut().words.take(word);
+    let known = match remembered {
+        None => proposals(snapshot, word, few.max(FEW_PROPOSED_ROWS))?,
+        remembered => remembered,
+    };
+    let without = if by_order { Source::Order } else { Source::Table };
+    let Some(mut known) = known.or_else(|| is_word_alone.then(WordRows::nothing_read)) else {
+        return among(snapshot, selection, without);
+    };
+    known.extend(snapshot, word)?;
+    let source = known.rows.as_ref().map_or(without, |rows| proposed(rows));
+    let is_too_many = known.rows.as_ref().is_none_or(|rows| rows.len() > KEPT_MATCHES);
+    let total = known.total;
+    snapshot.memory.borrow_mut().words.keep(word, known);
+    if is_word_alone && is_too_many {
+        Ok(Matches::Many { total, source })
+    } else {
+        among(snapshot, selection, source)
     }
 }
 
-/// The matches where nothing but the word is asked for.
-fn in_blocks(
-    snapshot: Snapshot<'_>,
-    word: &Needle,
-    selection: Selection<'_>,
-    searchable_through: i64,
-) -> Result<Matches, StoreError> {
-    let mut memory = snapshot.memory.borrow_mut();
-    let found = memory.search(snapshot, word)?;
-    if let Some(rows) = &found.rows {
-        let not_covered = found.covered_before..=searchable_through;
-        let rows = rows.iter().copied().chain(not_covered).map(Value::from).collect();
-        return among(snapshot, selection, Source::Proposed(Rc::new(rows)));
-    }
-    let behind = Window { rows: found.covered_before..=i64::MAX, ..selection.all() };
-    let total = found.total + selection.count_in_table(snapshot.connection, &behind)?;
-    Ok(Matches::Many { total, source: Source::Table })
+fn proposed(rows: &[i64]) -> Source {
+    Source::Proposed(Rc::new(rows.iter().copied().map(Value::from).collect()))
 }
 
 /// The matches among the rows of a source.
@@ -103,40 +101,51 @@ fn among(snapshot: Snapshot<'_>, selection: Selection<'_>, source: Source) -> Re
         let rest = Window { rows: first_behind(Some(last.row))..=i64::MAX, ..selection.all() };
         total += selection.count_in_table(connection, &rest)?;
     }
-    if total > places.len() as u64 {
+    if source == Source::Order {
+        for key in snapshot.memory.borrow().tail.matching(selection.filter, &kept.start) {
+            if has_word(snapshot, selection.filter, key)? {
+                total += 1;
+                places.push(key.clone());
+            }
+        }
+    }
+    if total > KEPT_MATCHES as u64 {
         return Ok(Matches::Many { total, source });
     }
     places.sort_unstable();
     Ok(Matches::At(places))
 }
 
-/// The rows that the search index names. `None` if it knows nothing of so short a word, or names
-/// more than `most`.
-fn proposals(connection: &Connection, word: &Needle, most: u64) -> rusqlite::Result<Option<Vec<Value>>> {
+/// True if the message at a place has the word of a filter, if it has one.
+pub(super) fn has_word(snapshot: Snapshot<'_>, filter: &Filter, place: &SortKey) -> rusqlite::Result<bool> {
+    filter.q.as_ref().map_or(Ok(true), |word| texts::has_word(snapshot.connection, word, place.row))
+}
+
+/// What the search index knows of a word. `None` if it knows nothing of so short a word, or names more rows than
+/// `most`.
+fn proposals(snapshot: Snapshot<'_>, word: &Needle, most: u64) -> rusqlite::Result<Option<WordRows>> {
     let Some(question) = Question::new(word.as_str()) else {
         return Ok(None);
     };
     // One trigram that is in few rows is as good as all together, and found at once; to find where
     // all are together takes long if none of them is.
-    for trigram in &question.trigrams {
-        let proposals = ask(connection, trigram, FEW_PROPOSED_ROWS.min(most))?;
-        if proposals.is_some() {
-            return Ok(proposals);
+    let few = FEW_PROPOSED_ROWS.min(most);
+    let asked = question.trigrams.iter().map(|trigram| (Cow::from(trigram), few));
+    for (expression, most) in asked.chain([(question.all().into(), most)]) {
+        if let Some(rows) = ask(snapshot.connection, &expression, most)? {
+            return WordRows::among(snapshot, word, &rows).map(Some);
         }
     }
-    ask(connection, &question.all(), most)
+    Ok(None)
 }
 
 /// Up to `most` rows, or `None` if there are more.
-fn ask(connection: &Connection, expression: &str, most: u64) -> rusqlite::Result<Option<Vec<Value>>> {
+fn ask(connection: &Connection, expression: &str, most: u64) -> rusqlite::Result<Option<Vec<i64>>> {
     let mut statement = connection.prepare_cached(
         "SELECT rowid FROM messages_search WHERE messages_search MATCH :expression LIMIT :limit",
     )?;
-    let mut found = statement.query((expression, most as i64 + 1))?;
-    let mut rows = Vec::new();
-    while let Some(row) = found.next()? {
-        rows.push(row.get(0)?);
-    }
+    let rows = statement.query_map((expression, most as i64 + 1), |row| row.get(0))?;
+    let rows = rows.collect::<rusqlite::Result<Vec<i64>>>()?;
     Ok((rows.len() as u64 <= most).then_some(rows))
 }
 

@@ -12,21 +12,20 @@ use rusqlite::{CachedStatement, Connection, ToSql};
 use crate::filter::Filter;
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, key_of_message};
-use crate::store::index::{Watermarks, first_behind};
 
 /// Where the matches are found.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Source {
-    /// In the order, all messages' or one sender's, and in the tail behind it.
+    /// In the order, all messages' or one sender's, and in the part of the tail that is not remembered.
     Order,
-    /// In the rows of these numbers, which the search index proposes, and in those that it does not know yet.
+    /// In the rows of these numbers.
     Proposed(Rc<Vec<Value>>),
     /// In the table, row by row.
     Table,
 }
 
-/// Rows that the order does not know yet.
-pub(super) const UNORDERED: &str = "m.rowid >= :unordered_from";
+/// Rows that neither the order knows nor the memory of the tail.
+pub(super) const UNREAD: &str = "m.rowid >= :unread_from";
 
 const HAS_WORD: &str = "contains_folded(CAST(m.text AS BLOB), :q)";
 
@@ -41,16 +40,16 @@ pub struct Window {
     pub offset: i64,
 }
 
-/// A filter, and how far the index has come.
+/// A filter, and the first row that has to be read from the table whatever else is known.
 #[derive(Clone, Copy)]
 pub struct Selection<'a> {
-    filter: &'a Filter,
-    watermarks: &'a Watermarks,
+    pub(super) filter: &'a Filter,
+    unread_from: i64,
 }
 
 impl<'a> Selection<'a> {
-    pub fn new(filter: &'a Filter, watermarks: &'a Watermarks) -> Self {
-        Self { filter, watermarks }
+    pub fn new(filter: &'a Filter, unread_from: i64) -> Self {
+        Self { filter, unread_from }
     }
 
     /// Everything that matches.
@@ -76,17 +75,13 @@ impl<'a> Selection<'a> {
 
     fn in_source(&self, source: &Source, window: &Window) -> String {
         let key = key_of_message();
-        let in_tail = |which: &str| self.in_table(&key, which, window);
+        let in_table = |which: &str| self.in_table(&key, which, window);
         let key_in_index = "d.instant AS instant, d.message_id AS message_id, d.message_row AS message_row";
-        let (indexed, tail) = match source {
-            Source::Order => (self.in_order(key_in_index), in_tail(UNORDERED)),
-            Source::Proposed(_) => (
-                in_tail("m.rowid IN (SELECT value FROM rarray(:proposed)) AND m.rowid < :unsearchable_from"),
-                in_tail("m.rowid >= :unsearchable_from"),
-            ),
-            Source::Table => return in_tail("TRUE"),
-        };
-        format!("{indexed} UNION ALL {tail}")
+        match source {
+            Source::Order => format!("{} UNION ALL {}", self.in_order(key_in_index), in_table(UNREAD)),
+            Source::Proposed(_) => in_table("m.rowid IN (SELECT value FROM rarray(:proposed))"),
+            Source::Table => in_table("TRUE"),
+        }
     }
 
     /// A SELECT from the order, all messages' or one sender's.
@@ -148,8 +143,7 @@ impl<'a> Selection<'a> {
                 ":instant" => &window.start.instant,
                 ":message_id" => &window.start.message_id,
                 ":message_row" => &window.start.row,
-                ":unordered_from" => &first_behind(self.watermarks.ordered_through),
-                ":unsearchable_from" => &first_behind(self.watermarks.searchable_through),
+                ":unread_from" => &self.unread_from,
                 ":proposed" => proposed,
                 ":limit" => &window.limit,
                 ":offset" => &window.offset,

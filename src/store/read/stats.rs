@@ -1,13 +1,13 @@
 //! The statistics of `/stats` are exact, from one snapshot (contract, section 4): the index with the rows behind its
 //! watermark.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Snapshot;
-use super::selection::{Selection, UNORDERED};
-use super::total::{indexed_from, of_sender};
+use super::selection::UNREAD;
+use super::total::indexed_from;
 use crate::filter::Filter;
 use crate::sort_key::{RawText, SortKey};
 use crate::store::database::column::text;
@@ -39,26 +39,33 @@ pub fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Stats, St
     let mut since = instants.iter().map(indexed_since).collect::<Result<Vec<_>, _>>()?;
     let mut first = end_of_order(connection, "ASC")?;
     let mut last = end_of_order(connection, "DESC")?;
-    let mut in_tail = BTreeMap::<RawText, u64>::new();
-
-    let filter = Filter::default();
-    let selection = Selection::new(&filter, watermarks);
-    let all = selection.all();
-    let tail = selection.in_table(&format!("{}, {SENDER}", key_of_message()), UNORDERED, &all);
-    let mut tail = selection.prepare(connection, &tail, &all)?;
-    let mut tail = tail.raw_query();
-    while let Some(row) = tail.next()? {
-        let key = sort_key(row, 0)?;
+    let mut in_tail = HashMap::<RawText, u64>::new();
+    let mut count = |key: &SortKey, sender: &RawText| {
         for (count, instant) in since.iter_mut().zip(instants) {
             *count += u64::from(key.instant.0.as_slice() >= instant.as_str().as_bytes());
         }
-        if first.as_ref().is_none_or(|first| key < *first) {
+        if first.as_ref().is_none_or(|first| key < first) {
             first = Some(key.clone());
         }
-        if last.as_ref().is_none_or(|last| key > *last) {
-            last = Some(key);
+        if last.as_ref().is_none_or(|last| key > last) {
+            last = Some(key.clone());
         }
-        *in_tail.entry(row.get(3)?).or_default() += 1;
+        match in_tail.get_mut(sender) {
+            Some(messages) => *messages += 1,
+            None => drop(in_tail.insert(sender.clone(), 1)),
+        }
+    };
+    for entry in snapshot.memory.borrow().tail.entries() {
+        count(&entry.key, &entry.sender);
+    }
+    let filter = Filter::default();
+    let selection = snapshot.selection(&filter);
+    let all = selection.all();
+    let unread = selection.in_table(&format!("{}, {SENDER}", key_of_message()), UNREAD, &all);
+    let mut unread = selection.prepare(connection, &unread, &all)?;
+    let mut unread = unread.raw_query();
+    while let Some(row) = unread.next()? {
+        count(&sort_key(row, 0)?, &row.get(3)?);
     }
 
     let mut stats = Stats {
@@ -70,8 +77,9 @@ pub fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Stats, St
         ..Stats::default()
     };
     let mut top = TopSenders::read(connection)?;
+    let mut memory = snapshot.memory.borrow_mut();
     for (sender, messages) in in_tail {
-        let before = of_sender(connection, &sender)?;
+        let before = memory.tail.in_order(connection, &sender)?;
         stats.total_messages += messages;
         stats.senders_count += u64::from(before == 0);
         top.raise(&sender, messages + before);

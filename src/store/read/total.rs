@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Snapshot;
-use super::selection::{Selection, UNORDERED, Window};
+use super::search::has_word;
+use super::selection::{Selection, UNREAD, Window};
 use crate::filter::Filter;
 use crate::sort_key::{RawText, SortKey};
 use crate::store::error::StoreError;
@@ -11,7 +12,7 @@ use crate::store::index::{self, rank};
 
 /// The index knows most of it; the tail is counted.
 pub(super) fn read(snapshot: Snapshot<'_>, filter: &Filter) -> Result<u64, StoreError> {
-    let selection = Selection::new(filter, snapshot.watermarks);
+    let selection = snapshot.selection(filter);
     let all = selection.all();
     let indexed = match (&filter.from, &filter.since) {
         (Some(_), Some(_)) => selection.number(snapshot.connection, &selection.in_order("COUNT(*)"), &all)?,
@@ -36,13 +37,19 @@ pub(super) fn indexed_from(snapshot: Snapshot<'_>, start: &SortKey) -> Result<u6
     from.ok_or_else(|| index::is_wrong("its blocks hold more than it has"))
 }
 
-/// Rows of a window, behind the order's watermark, that match.
+/// Messages of the tail, from the start of a window on, that match.
 pub(super) fn in_tail(
     snapshot: Snapshot<'_>,
     selection: Selection<'_>,
     window: &Window,
 ) -> rusqlite::Result<u64> {
-    selection.number(snapshot.connection, &selection.in_table("COUNT(*)", UNORDERED, window), window)
+    let (memory, filter) = (snapshot.memory.borrow(), selection.filter);
+    let mut remembered = 0;
+    for key in memory.tail.matching(filter, &window.start) {
+        remembered += u64::from(has_word(snapshot, filter, key)?);
+    }
+    let unread = selection.in_table("COUNT(*)", UNREAD, window);
+    Ok(remembered + selection.number(snapshot.connection, &unread, window)?)
 }
 
 /// Messages of one sender, up to the order's watermark.
