@@ -66,6 +66,9 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     if config.secrets.api_token.is_none() && listener.is_public().map_err(unavailable)? {
         log.write(&Line::event(Level::Warning, "open_to_all").text("listen", &address));
     }
+    if config.listen_is_set && !listener.is_at(&config.listen).map_err(unavailable)? {
+        log.write(&Line::event(Level::Warning, "listen_addr_unused").text("listen", &address));
+    }
     let own = listener.own_addresses().map_err(unavailable)?;
     let server = Server::start(listener, Arc::clone(&app), workers, bounds).map_err(unavailable)?;
     let running = Arc::new(Running { app: Arc::clone(&app), server: server.stopper(), notifier, address });
