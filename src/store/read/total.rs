@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::Snapshot;
 use super::search::has_word;
-use super::selection::{Selection, UNREAD, Window};
+use super::selection::{Selection, Window};
 use crate::filter::Filter;
 use crate::sort_key::{RawText, SortKey};
 use crate::store::error::StoreError;
@@ -48,8 +48,9 @@ pub(super) fn in_tail(
     for key in memory.tail.matching(filter, &window.start) {
         remembered += u64::from(has_word(snapshot, filter, key)?);
     }
-    let unread = selection.in_table("COUNT(*)", UNREAD, window);
-    Ok(remembered + selection.number(snapshot.connection, &unread, window)?)
+    let unread = selection.in_unread("COUNT(*)", window);
+    let unread = unread.map_or(Ok(0), |unread| selection.number(snapshot.connection, &unread, window))?;
+    Ok(remembered + unread)
 }
 
 /// Messages of one sender, up to the order's watermark.
