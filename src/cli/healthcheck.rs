@@ -6,19 +6,15 @@ use std::time::Duration;
 
 use rustix::net::SocketAddrAny;
 
-use super::{Failure, probe};
+use super::{Failure, NO, probe};
 use crate::config::Config;
 use crate::server::Listener;
 
 /// How long the `healthcheck` command waits for an answer.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What a health check of a container ends with when the service is not ready.
-const NOT_READY: u8 = 1;
-
 pub(super) fn check() -> Result<(), Failure> {
-    let silent =
-        |error: &dyn Display| Failure::new(NOT_READY, format!("the service does not answer: {error}"));
+    let silent = |error: &dyn Display| Failure::new(NO, format!("the service does not answer: {error}"));
     let addresses = addresses()?.map_err(|error| silent(&error))?;
     let id = format!("healthcheck-{}", process::id());
     let response = probe::get(&addresses, "/health/ready", &id, HEALTHCHECK_TIMEOUT);
@@ -27,7 +23,7 @@ pub(super) fn check() -> Result<(), Failure> {
         return Ok(());
     }
     let body = String::from_utf8_lossy(&response.body);
-    Err(Failure::new(NOT_READY, format!("not ready: {body}")))
+    Err(Failure::new(NO, format!("not ready: {body}")))
 }
 
 /// Where the service listens: at the socket that was passed to it and to us alike, or else at `LISTEN_ADDR`.

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::os;
 use crate::secrets::CurrentSecrets;
-use crate::server::{BindError, Bounds, Listener, Server};
+use crate::server::{BindError, Bounds, Listener, Server, Workers};
 use crate::store::{self, DatabasePath, Store};
 use crate::version::{COMMIT, VERSION};
 
@@ -38,6 +38,8 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     // A supervisor that cannot be told learns the outcome from whether this process ends.
     let _ = notifier.tell("STATUS=Opening the database");
     let metrics = Arc::new(Metrics::default());
+    // Before the database, so that they come to be ready while its disk is waited for.
+    let workers = Workers::start(config.workers, &metrics).map_err(unavailable)?;
     let database = DatabasePath::resolve(&config.database)?;
     let store = Store::open(&database, config.retention_days, Arc::clone(&metrics), log.clone())?;
     let address = listener.address().to_owned();
@@ -64,8 +66,11 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     if config.secrets.api_token.is_none() && listener.is_public().map_err(unavailable)? {
         log.write(&Line::event(Level::Warning, "open_to_all").text("listen", &address));
     }
+    if config.listen_is_set && !listener.is_at(&config.listen).map_err(unavailable)? {
+        log.write(&Line::event(Level::Warning, "listen_addr_unused").text("listen", &address));
+    }
     let own = listener.own_addresses().map_err(unavailable)?;
-    let server = Server::start(listener, Arc::clone(&app), config.workers, bounds).map_err(unavailable)?;
+    let server = Server::start(listener, Arc::clone(&app), workers, bounds).map_err(unavailable)?;
     let running = Arc::new(Running { app: Arc::clone(&app), server: server.stopper(), notifier, address });
     // It is set here and nowhere else.
     let _ = signalled.set(Arc::clone(&running));

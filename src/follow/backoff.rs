@@ -19,11 +19,9 @@ pub struct Backoff {
 /// Of a batch that was not confirmed (contract, section 13).
 pub const OF_A_TARGET: Backoff =
     Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(5 * 60) };
-/// Of a service that does not answer, which is most often one that restarts.
-pub const OF_THE_FEED: Backoff =
-    Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(10) };
-/// Of a file that cannot be written: who makes room on a disk waits for nobody.
-pub const OF_A_DISK: Backoff =
+/// Of a service that does not answer, which is most often one that restarts, or of a file that cannot be written: who
+/// makes room on a disk waits for nobody.
+pub const OF_AN_OUTAGE: Backoff =
     Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(10) };
 
 impl Backoff {

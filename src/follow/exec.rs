@@ -26,13 +26,8 @@ use super::output_lines::OutputLines;
 use super::stop::Stop;
 use crate::advice;
 
-/// The status by which a command refuses a batch for good (sysexits.h, `EX_DATAERR`).
-const EX_DATAERR: i32 = 65;
 /// How long a command may take to end after SIGTERM, and how long SIGKILL may.
 const GRACE: Duration = Duration::from_secs(2);
-/// So much of what is left in its pipes is read when a command has ended: they hold 64 KiB each (pipe(7)).
-const MAX_LEFT_BYTES: usize = 256 << 10;
-const READ_BYTES: usize = 16 << 10;
 
 /// Starts a command for each batch.
 pub struct ExecTarget {
@@ -105,7 +100,8 @@ fn retry(reason: String) -> Handover {
 fn judge(status: &WaitIdStatus) -> Handover {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => Handover::Confirmed,
-        (Some(EX_DATAERR), _) => Handover::DeadLetter("the command ended with status 65".to_owned()),
+        // It refuses the batch for good (sysexits.h, `EX_DATAERR`).
+        (Some(65), _) => Handover::DeadLetter("the command ended with status 65".to_owned()),
         (Some(status), _) => retry(format!("the command ended with status {status}")),
         (None, Some(signal)) => retry(format!("the command was ended by signal {signal}")),
         (None, None) => retry("the command ended in an unknown way".to_owned()),
@@ -208,7 +204,7 @@ impl<'a> Run<'a> {
         while matches!((&self.target.ended).read(&mut ends), Ok(count) if count > 0) {}
         self.feed();
         for output in &mut self.outputs {
-            output.read(READ_BYTES);
+            output.read();
         }
         Ok(())
     }
@@ -230,7 +226,7 @@ impl<'a> Run<'a> {
     fn finish(&mut self) {
         self.input = None;
         for output in &mut self.outputs {
-            output.read(MAX_LEFT_BYTES);
+            output.read();
             output.finish();
         }
     }

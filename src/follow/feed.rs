@@ -6,15 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::value::RawValue;
 
+use super::MAX_SHOWN_CHARS;
 use super::batch::FeedMessage;
 use super::retry_after::retry_after;
 use crate::http_client::{ClientRequest, ClientResponse, HttpClient, HttpClientError, Url};
 use crate::url::percent_encode;
 use crate::waker::Waker;
 
-/// How long the service may wait for a message before it answers that there is none.
-const WAIT: Duration = Duration::from_secs(30);
-/// How long the answer may take beyond that: a page of the largest messages over a slow line.
+/// How long the service may wait for a message before it answers that there is none, and how long the answer may take
+/// beyond that: a page of the largest messages over a slow line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where to begin.
@@ -87,7 +87,7 @@ impl Feed {
 
     /// What is behind `cursor`, waiting for it where there is nothing yet.
     pub fn after(&mut self, cursor: &str) -> Result<FeedPage, FeedError> {
-        self.page(cursor, WAIT)
+        self.page(cursor, PATIENCE)
     }
 
     fn page(&mut self, after: &str, wait: Duration) -> Result<FeedPage, FeedError> {
@@ -139,11 +139,11 @@ fn judge(response: &ClientResponse) -> Result<FeedPage, FeedError> {
 
 /// What the service said beside the status, short enough for a line.
 fn detail(body: &[u8]) -> String {
-    const LONGEST: usize = 200;
     let fields: Option<BTreeMap<String, &RawValue>> = serde_json::from_slice(body).ok();
     let detail = fields.as_ref().and_then(|fields| fields.get("detail")).map(|detail| detail.get());
-    detail
-        .map_or_else(String::new, |detail| format!(" ({})", detail.chars().take(LONGEST).collect::<String>()))
+    detail.map_or_else(String::new, |detail| {
+        format!(" ({})", detail.chars().take(MAX_SHOWN_CHARS).collect::<String>())
+    })
 }
 
 fn read(body: &[u8]) -> Result<FeedPage, String> {

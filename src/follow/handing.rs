@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::backoff::{OF_A_DISK, OF_A_TARGET, chance};
+use super::backoff::{OF_A_TARGET, OF_AN_OUTAGE, chance};
 use super::batch::MessageBatch;
 use super::checkpoint::Checkpoint;
 use super::checkpoint_error::CheckpointError;
@@ -191,7 +191,7 @@ fn insist<E: Display + Into<End>>(
                     report.line(Line::event(Level::Error, "not_writable").text("reason", &error.to_string()));
                 }
                 report.trouble(&error.to_string());
-                stop.sleep(OF_A_DISK.wait(attempt, None, chance()));
+                stop.sleep(OF_AN_OUTAGE.wait(attempt, None, chance()));
             }
         }
     }

@@ -43,7 +43,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::Instant;
 
-use backoff::{OF_THE_FEED, chance};
+use backoff::{OF_AN_OUTAGE, chance};
 use batch::MessageBatch;
 use feed::FeedError;
 
@@ -70,6 +70,8 @@ use crate::log::{Level, Line};
 pub const MAX_BATCH_MESSAGES: usize = 1000;
 /// What is asked for at a time where batches are smaller.
 const PAGE_MESSAGES: usize = 100;
+/// Characters of what a server says that are worth a place in a line.
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// How many messages to ask for at a time, where so many are handed on together.
 pub fn page_limit(batch: usize) -> usize {
@@ -153,7 +155,7 @@ impl Follower {
                         report.line(Line::event(Level::Warning, "feed_unavailable").text("reason", &reason));
                     }
                     report.trouble(&reason);
-                    stop.sleep(OF_THE_FEED.wait(attempt, after, chance()));
+                    stop.sleep(OF_AN_OUTAGE.wait(attempt, after, chance()));
                 }
             }
         }

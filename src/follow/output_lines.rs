@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::batch::MessageBatch;
 use super::report::named;
-use crate::log::{Level, Line};
+use crate::log::{Level, Line, MAX_LOGGED_CHARS};
 
+/// Read at a time: more than a pipe holds (64 KiB, pipe(7)), and an end to it where a command writes without one.
+const MAX_READ_BYTES: usize = 256 << 10;
 /// A longer line is told in parts, none of which the log cuts off.
-const MAX_PART_BYTES: usize = 512;
+const MAX_PART_BYTES: usize = MAX_LOGGED_CHARS;
 
 /// One of the command's streams.
 pub struct OutputLines<'a> {
@@ -35,11 +37,11 @@ impl<'a> OutputLines<'a> {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Tells what is there, about `most` bytes of it, without waiting for more.
-    pub fn read(&mut self, most: usize) {
+    /// Tells what is there, without waiting for more.
+    pub fn read(&mut self) {
         let mut buffer = [0; 4 << 10];
         let mut taken = 0;
-        while let (Some(pipe), true) = (&mut self.pipe, taken < most) {
+        while let (Some(pipe), true) = (&mut self.pipe, taken < MAX_READ_BYTES) {
             match pipe.read(&mut buffer) {
                 Ok(0) => self.pipe = None,
                 Ok(count) => {

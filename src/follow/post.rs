@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::MAX_SHOWN_CHARS;
 use super::batch::MessageBatch;
 use super::handover::Handover;
 use super::retry_after::retry_after;
@@ -10,9 +11,6 @@ use super::standard_webhooks::{ForwardSecret, hashed_id, unsigned_headers, webho
 use crate::http::Headers;
 use crate::http_client::{ClientRequest, HttpClient, Url};
 use crate::version::VERSION;
-
-/// Characters of a `Location` that are worth a place in a line.
-const MAX_SHOWN_CHARS: usize = 200;
 
 /// A program's URL. One connection to it is kept from batch to batch.
 pub struct PostTarget {

@@ -12,10 +12,6 @@ use crate::http_head::{ChunkedBody, DeclaredBody, declared_body, find_end, is_ke
 const MAX_FIELDS: usize = 100;
 /// Interim answers before the one that counts (RFC 9110, section 15.2). Servers send one, or none.
 const MAX_INTERIM: usize = 16;
-/// A record of TLS begins with its kind: handshake or alert (RFC 8446, section 5.1).
-const TLS_RECORDS: [u8; 2] = [0x15, 0x16];
-
-const PREFIX: &[u8] = b"HTTP/";
 const NO_STATUS_LINE: HttpClientError = HttpClientError::Malformed("it begins with no status line");
 
 /// A whole answer, and whether the connection can take another request.
@@ -120,11 +116,12 @@ impl ResponseReader {
         let ResponsePhase::Head { searched, interim, .. } = &mut self.phase else {
             return Ok(true);
         };
-        if self.bytes.first().is_some_and(|first| TLS_RECORDS.contains(first)) {
+        // A record of TLS begins with its kind: alert or handshake (RFC 8446, section 5.1).
+        if let Some(0x15 | 0x16) = self.bytes.first() {
             return Err(HttpClientError::Malformed("it speaks TLS"));
         }
         // Seen at once: who speaks something else may wait for us to go on.
-        if self.bytes.iter().zip(PREFIX).any(|(byte, expected)| byte != expected) {
+        if self.bytes.iter().zip(b"HTTP/").any(|(byte, expected)| byte != expected) {
             return Err(NO_STATUS_LINE);
         }
         let Some(end) = find_end(&self.bytes, *searched)? else {

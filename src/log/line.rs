@@ -9,7 +9,7 @@ use crate::clock::write_rfc3339;
 use crate::escape::{is_deceptive, push_escape};
 
 /// Characters of a client's string (path, `message_id`) that a log line repeats.
-const MAX_LOGGED_CHARS: usize = 512;
+pub const MAX_LOGGED_CHARS: usize = 512;
 
 /// A line being written: `ts` and `level` first, then its own fields in the order they are added.
 pub struct Line {

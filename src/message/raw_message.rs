@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::validation_error::ValidationError;
 
 /// Some editors and senders put it at the beginning of a text.
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+pub const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// White space as JSON knows it (RFC 8259, section 2).
 const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 

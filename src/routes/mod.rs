@@ -66,10 +66,6 @@ enum Access {
 
 use Access::{Anybody, Guarded};
 
-/// A larger body waits in a queue of its own, so that others do not wait for it. One of so many bytes is checked and
-/// parsed in a few tenths of a millisecond.
-const LARGE_BODY_BYTES: usize = DEFAULT_MAX_BODY_BYTES;
-
 /// A path with a method, and what is to be done about them.
 struct Endpoint {
     /// Its label is the path.
@@ -122,8 +118,10 @@ pub fn route_of(app: &App, path: &str) -> Route {
     find(path).filter(|route| is_there(*route)).unwrap_or(Route::Unmatched)
 }
 
+/// It waits in a queue of its own, so that others do not wait for it. One of so many bytes is checked and parsed in a
+/// few tenths of a millisecond.
 fn is_large(body: &Body) -> bool {
-    matches!(body, Body::Whole(bytes) if bytes.len() > LARGE_BODY_BYTES)
+    matches!(body, Body::Whole(bytes) if bytes.len() > DEFAULT_MAX_BODY_BYTES)
 }
 
 fn find(path: &str) -> Option<Route> {

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, acceptfrom_with, sockopt};
 
 use super::unix_socket::SocketFile;
 use crate::client::Client;
@@ -117,6 +117,18 @@ impl Listener {
         })
     }
 
+    /// True if whoever connects to `address` reaches it. A socket that was passed can be elsewhere.
+    pub fn is_at(&self, address: &ListenAddr) -> rustix::io::Result<bool> {
+        let bound = rustix::net::getsockname(&self.socket)?;
+        Ok(match (address, SocketAddr::try_from(bound.clone())) {
+            (ListenAddr::Tcp(address), Ok(bound)) => holds(bound, *address),
+            (ListenAddr::Unix(path), Err(_)) => {
+                SocketAddrUnix::try_from(bound)? == SocketAddrUnix::new(path)?
+            }
+            _ => false,
+        })
+    }
+
     /// True if other machines reach it, as far as its address tells.
     pub fn is_public(&self) -> rustix::io::Result<bool> {
         let address = SocketAddr::try_from(rustix::net::getsockname(&self.socket)?);
@@ -136,8 +148,41 @@ impl Listener {
     }
 }
 
+/// True if a socket bound to the one address is reached by the other: all of IPv6 holds IPv4 as well (ipv6(7), `IPV6_V6ONLY`).
+fn holds(bound: SocketAddr, address: SocketAddr) -> bool {
+    let (bound_ip, ip) = (bound.ip().to_canonical(), address.ip().to_canonical());
+    let is_among_all = bound_ip.is_unspecified() && (bound_ip.is_ipv6() || ip.is_ipv4());
+    bound.port() == address.port() && (bound_ip == ip || is_among_all)
+}
+
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_reached_by_its_port_and_by_itself_or_all_of_its_family() {
+        for (bound, address, expected) in [
+            ("127.0.0.1:8000", "127.0.0.1:8000", true),
+            ("127.0.0.1:8000", "127.0.0.1:8001", false),
+            ("127.0.0.1:8000", "0.0.0.0:8000", false),
+            ("0.0.0.0:8000", "10.0.0.11:8000", true),
+            ("0.0.0.0:8000", "[::1]:8000", false),
+            ("[::]:8000", "10.0.0.11:8000", true),
+            ("[::]:8000", "[::1]:8000", true),
+            ("[::1]:8000", "[::]:8000", false),
+            ("[::ffff:127.0.0.1]:8000", "127.0.0.1:8000", true),
+        ] {
+            assert_eq!(
+                holds(bound.parse().unwrap(), address.parse().unwrap()),
+                expected,
+                "{bound} {address}"
+            );
+        }
     }
 }

@@ -42,6 +42,7 @@ use std::time::{Duration, Instant};
 
 use crate::app::App;
 use crate::http::Body;
+use crate::metrics::Metrics;
 use crate::routes::{self, RequestError};
 use crate::waker::Waker;
 
@@ -89,10 +90,24 @@ impl Stopper {
     }
 }
 
+/// The threads that answer requests.
+pub struct Workers(WorkerPool);
+
+impl Workers {
+    /// So many, or as many as there are kinds of work. They come to be ready while whoever starts them goes on.
+    pub fn start(count: usize, metrics: &Arc<Metrics>) -> io::Result<Self> {
+        WorkerPool::start(count, metrics, routes::answer).map(Self)
+    }
+}
+
 impl Server {
-    /// Starts all threads. Connections are served from here on.
-    pub fn start(listener: Listener, app: Arc<App>, workers: usize, bounds: Bounds) -> io::Result<Self> {
-        let pool = WorkerPool::start(workers, &app.metrics, routes::answer)?;
+    /// Starts the thread that owns the sockets. Connections are served from here on.
+    pub fn start(
+        listener: Listener,
+        app: Arc<App>,
+        Workers(pool): Workers,
+        bounds: Bounds,
+    ) -> io::Result<Self> {
         let completions = CompletionQueue::new()?;
         app.store.wake_on_commit(completions.waker());
         let stopper = Stopper { app: Arc::clone(&app), waker: completions.waker() };

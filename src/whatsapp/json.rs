@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr2};
 use serde_json::value::RawValue;
 
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+use crate::message::BYTE_ORDER_MARK;
 
 /// A piece of text that is one valid value, without blanks around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The floors and the homes of the source: who may import whom, and which foreign crate lives where.
 
+mod circles;
 mod source;
 
 use source::{

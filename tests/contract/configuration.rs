@@ -1,12 +1,15 @@
 //! Section 1: every setting comes from the environment, and a bad one stops the start.
 
+use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 
 use serde_json::json;
 
 use crate::fixtures::{SECRET, ids, message};
 use crate::http_client::{Address, Client};
+use crate::output::parse_lines;
 use crate::service::Service;
 use crate::setup::{Setup, free_port};
 use crate::skip::{Lack, lacks};
@@ -259,14 +262,18 @@ fn it_listens_on_names_and_on_both_families() {
     }
 }
 
+/// As systemd passes a socket.
+fn passing(socket: impl Into<OwnedFd>) -> Setup {
+    Setup::new()
+        .with_stdin(socket.into())
+        .through_shell(r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@""#)
+}
+
 #[test]
 fn a_socket_passed_by_systemd_wins_and_outlives_the_service() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let passed = Address::Tcp(listener.local_addr().unwrap().to_string());
-    let setup = Setup::new()
-        .with_stdin(OwnedFd::from(listener))
-        .through_shell(r#"exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@""#)
-        .with("LISTEN_ADDR", "127.0.0.1:1");
+    let setup = passing(listener).with("LISTEN_ADDR", "127.0.0.1:1");
     let mut service = setup.start_at(passed.clone());
     service.store(&message("m1"));
 
@@ -277,6 +284,42 @@ fn a_socket_passed_by_systemd_wins_and_outlives_the_service() {
     let setup = service.kill();
     let _service = setup.start_at(passed);
     assert_eq!(ids(&waiting.get("/messages")), ["m1"]);
+}
+
+#[test]
+fn where_a_passed_socket_leaves_listen_addr_without_use_the_log_says_so() {
+    let said = |wished: Option<&dyn Fn(u16) -> String>| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut setup = passing(listener);
+        if let Some(wished) = wished {
+            setup = setup.with("LISTEN_ADDR", &wished(address.port()));
+        }
+        let service = setup.start_at(Address::Tcp(address.to_string()));
+        service.get("/health/ready").expect(200);
+        let log = parse_lines(&service.stop_and_read_log());
+        let said: Vec<_> = log.iter().filter(|line| line["event"] == "listen_addr_unused").collect();
+        assert!(said.iter().all(|line| line["level"] == "WARNING" && line["listen"] == address.to_string()));
+        said.len()
+    };
+    assert_eq!(said(Some(&|port| format!("0.0.0.0:{port}"))), 1);
+    assert_eq!(said(Some(&|_| "unix:/run/elsewhere.sock".to_owned())), 1);
+    assert_eq!(said(Some(&|port| format!("localhost:{port}"))), 0);
+    assert_eq!(said(None), 0);
+}
+
+#[test]
+fn a_unix_socket_that_was_passed_is_known_by_its_path() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("passed.sock");
+    for (wished, times) in [(path.clone(), 0), (folder.path().join("other.sock"), 1)] {
+        drop(fs::remove_file(&path));
+        let setup = passing(UnixListener::bind(&path).unwrap());
+        let setup = setup.with("LISTEN_ADDR", &format!("unix:{}", wished.display()));
+        let service = setup.start_at(Address::Unix(path.clone()));
+        let log = parse_lines(&service.stop_and_read_log());
+        assert_eq!(log.iter().filter(|line| line["event"] == "listen_addr_unused").count(), times);
+    }
 }
 
 #[test]

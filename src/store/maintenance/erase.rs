@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::deletion::{self, Target};
-use super::items;
 use super::retention::trusted_clock;
 use super::wal_room;
+use super::{DELETED_SLICE, FREE_POLL, items};
 use crate::file::{file_id, id_of};
 use crate::limits::REMOVAL_SLICE;
 use crate::store::database::database_path::DatabasePath;
@@ -34,11 +34,7 @@ use crate::store::database::transaction::in_transaction;
 use crate::store::database::{connections, schema};
 use crate::store::index::{self, changes};
 
-/// Messages that the `erase` command deletes in one transaction: a running service waits for each.
-const ERASE_SLICE: usize = 128;
-/// How often it looks whether the database is free for a moment.
-const ERASE_POLL: Duration = Duration::from_millis(1);
-/// How long it waits for that, and for a running service to let go of its index. A query that keeps the log
+/// How long it waits for the database to be free, and for a running service to let go of its index. A query that keeps the log
 /// from being emptied is given up after ten seconds.
 const ERASE_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -84,11 +80,11 @@ pub fn erase(
             break;
         }
         let all = erased + found.len() as u64;
-        for rows in found.chunks(ERASE_SLICE) {
+        for rows in found.chunks(DELETED_SLICE) {
             let overwrite = |connection: &Connection| deletion::overwrite_texts(connection, SENT_BY, rows);
             slice(&connection, &lock, overwrite).map_err(failed)?;
         }
-        for rows in found.chunks(ERASE_SLICE) {
+        for rows in found.chunks(DELETED_SLICE) {
             erased += slice(&connection, &lock, |connection| delete(connection, rows)).map_err(failed)?;
             progress(erased, all);
         }
@@ -124,11 +120,11 @@ fn erase_items(connection: &Connection, lock: &Lock, senders: &[String]) -> rusq
         found.extend(some);
         after = through;
     }
-    for some in found.chunks(ERASE_SLICE) {
+    for some in found.chunks(DELETED_SLICE) {
         slice(connection, lock, |connection| items::overwrite(connection, some))?;
     }
     let mut erased = 0;
-    for some in found.chunks(ERASE_SLICE) {
+    for some in found.chunks(DELETED_SLICE) {
         erased += slice(connection, lock, |connection| items::delete(connection, some, now(connection)?))?;
     }
     Ok(erased)
@@ -169,7 +165,7 @@ fn patiently<T>(mut work: impl FnMut() -> rusqlite::Result<T>) -> rusqlite::Resu
     let began = Instant::now();
     loop {
         match work() {
-            Err(error) if is_held(&error) && began.elapsed() < ERASE_PATIENCE => thread::sleep(ERASE_POLL),
+            Err(error) if is_held(&error) && began.elapsed() < ERASE_PATIENCE => thread::sleep(FREE_POLL),
             done => return done,
         }
     }
@@ -243,7 +239,7 @@ fn remove_index(database: &Path) -> io::Result<()> {
         } else if now.is_some() {
             break;
         }
-        thread::sleep(ERASE_POLL);
+        thread::sleep(FREE_POLL);
     }
     index::remove(database)
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, Row};
 
+use super::SLICE_BYTES;
 use crate::filter::Filter;
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::lock::{self, Lock};
@@ -18,9 +19,6 @@ use crate::store::read::selection::{Selection, Window};
 
 /// Rows gone through by `export` in one snapshot: some tens of milliseconds, so that the log can restart.
 const EXPORT_ROWS: i64 = 10_000;
-/// Bytes of messages that `export` takes from one snapshot. They are held in memory, and written when
-/// the snapshot has ended: whoever reads them may be slow.
-const EXPORT_BYTES: usize = 1 << 20;
 
 /// A database that is read beside whoever is using it.
 pub(super) struct ExportSource {
@@ -95,7 +93,7 @@ impl Export {
             let message = stored_message(row)?;
             bytes += message.message_id.len() + message.text.as_ref().map_or(0, String::len);
             slice.push(message);
-            if bytes >= EXPORT_BYTES {
+            if bytes >= SLICE_BYTES {
                 self.left = behind(row.get(6)?);
                 break;
             }

@@ -3,14 +3,9 @@
 //! Each slice is a snapshot of its own, as for messages ([`super::export`]).
 
 use super::export::ExportSource;
-use super::items;
+use super::{ITEMS_SLICE, SLICE_BYTES, items};
 use crate::store::database::database_path::DatabasePath;
 use crate::store::database::open_error::OpenError;
-
-/// Items of one snapshot, some hundred KiB.
-const SLICE_ITEMS: i64 = 256;
-/// Bytes of one snapshot: one item more than that, which may be as large as a body.
-const SLICE_BYTES: usize = 1 << 20;
 
 /// An item as it is kept.
 pub struct StoredItem {
@@ -57,7 +52,7 @@ impl ItemExport {
             "SELECT item, kind, message_id, created_at, mapping, CAST(original AS BLOB) FROM messages_items \
              WHERE item > ?1 AND item <= ?2 {unmapped} ORDER BY item LIMIT ?3"
         ))?;
-        let mut rows = statement.query((after, last, SLICE_ITEMS))?;
+        let mut rows = statement.query((after, last, ITEMS_SLICE as i64))?;
         let (mut slice, mut bytes) = (Vec::new(), 0);
         while bytes < SLICE_BYTES
             && let Some(row) = rows.next()?

@@ -5,13 +5,11 @@
 
 use rusqlite::Connection;
 
+use super::ITEMS_SLICE;
 use super::deletion::Target;
 use crate::store::database::migrations::has_items;
 use crate::store::write::tombstones;
 use crate::whatsapp::{Mapping, has_content, is_sent_by, map_again, names};
-
-/// Items that are looked at in one go, some hundred KiB; one can be as large as a body.
-const ITEMS_SCAN: usize = 256;
 
 /// An item that is to go: its number, and its key.
 pub(super) struct ErasableItem(pub(super) i64, pub(super) [Vec<u8>; 2]);
@@ -28,7 +26,7 @@ pub(super) fn find(
         "SELECT item, id_hash, content_hash, CAST(original AS BLOB) FROM messages_items \
          WHERE item > ?1 AND item <= ?2 ORDER BY item LIMIT ?3",
     )?;
-    let mut rows = statement.query((after, last, ITEMS_SCAN as i64))?;
+    let mut rows = statement.query((after, last, ITEMS_SLICE as i64))?;
     let (mut found, mut through) = (Vec::new(), None);
     while let Some(row) = rows.next()? {
         let item = row.get(0)?;

@@ -5,6 +5,7 @@
 
 use rusqlite::Connection;
 
+use super::SLICE_BYTES;
 use crate::clock::now_rfc3339;
 use crate::message::Message;
 use crate::store::database::migrations::has_items;
@@ -15,8 +16,6 @@ use crate::whatsapp::{self, Delivery, Mapping};
 
 /// Items of one transaction: a service that is running waits for it.
 const SLICE_ITEMS: i64 = 64;
-/// Bytes of one transaction: one item more than that.
-const SLICE_BYTES: usize = 1 << 20;
 
 /// What a transaction has done.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -41,6 +41,8 @@ const EXPIRY_REST: u32 = 1;
 /// How often the service looks whether a look for old messages is due, and at changes that the index knows. A change is
 /// removed at the second look, so that the disk has most likely taken the index in.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(5);
+/// How long after a start it looks for the first time: a start is over by then, which it would share the processors with.
+const FIRST_LOOK_AFTER: Duration = Duration::from_millis(250);
 /// How often tombstones are gone through for those that have stayed for longer.
 const TOMBSTONES_INTERVAL: Duration = Duration::from_secs(86_400);
 
@@ -68,8 +70,11 @@ impl Retention {
         let thread = thread::Builder::new().name("retention".into()).spawn(move || {
             os::lower_priority_of_this_thread();
             let mut work = RetentionLoop::new(parts, stopped);
+            let mut pause = FIRST_LOOK_AFTER;
             // A panic costs one look.
-            while catch_unwind(AssertUnwindSafe(|| work.run())).is_err() && !work.pause(RETENTION_INTERVAL) {}
+            while !work.pause(pause) && catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
+                pause = RETENTION_INTERVAL;
+            }
         })?;
         Ok(Self { stop, thread: Mutex::new(Some(thread)) })
     }

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
+use super::FREE_POLL;
 use crate::store::database::lock::Lock;
 use crate::store::database::open_error::is_held;
 use crate::store::database::wal::{self, Checkpointed};
 use crate::store::database::wal_bounds::DATABASE;
 
-/// How often it is tried. A service under load is at rest for moments only.
-const ROOM_POLL: Duration = Duration::from_millis(1);
 /// How long the service is asked at a time: it looks every 50 ms, and gives up long queries after two seconds.
 const ASKING_TIME: Duration = Duration::from_secs(4);
 /// How long its queries have until it is asked again: somebody else is in the way then.
@@ -61,7 +60,7 @@ fn until_all_is_checkpointed(
             true => asking.or_else(|| lock.ask_for_a_moment()),
             false => None,
         };
-        thread::sleep(ROOM_POLL);
+        thread::sleep(FREE_POLL);
     }
 }
 

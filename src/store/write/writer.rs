@@ -233,6 +233,9 @@ impl Writer {
 
     /// Has the writer prove by itself that it can commit. What it finds is in the metrics.
     pub fn probe_commit_soon(&self) {
+        if self.last_commit.is_recent() {
+            return;
+        }
         let (answer, _) = bounded(1);
         // A writer that has no time is at work, and one that is gone needs no probe.
         let _ = self.commands.try_send(WriteCommand::ProbeCommit(answer));

@@ -16,12 +16,9 @@ use crate::priority::Priority;
 use crate::store::database::migrations::has_items;
 use crate::store::error::StoreError;
 use crate::store::index::{Watermarks, changes};
-use crate::store::maintenance::{deletion, items};
+use crate::store::maintenance::{DELETED_SLICE, deletion, items};
 use crate::store::write::tombstones;
 
-/// Messages deleted in one transaction. Each may touch pages of its own, so it takes some milliseconds,
-/// as a full batch of new ones does; a webhook never waits for more than one.
-const EXPIRY_SLICE: usize = 128;
 /// While webhooks come, deletion rests for so many times as long, so that it has a twentieth of the writer; unless the
 /// last pass was cut short at [`EXPIRY_INTERVAL`], because messages came faster than they went.
 const BUSY_EXPIRY_REST: u32 = 19;
@@ -82,7 +79,7 @@ impl RetentionLoop {
                 if self.stopping || pass_began.elapsed() >= EXPIRY_INTERVAL {
                     return Ok((expired, false));
                 }
-                let slice = age::first(&messages, &calendar, last, EXPIRY_SLICE)?;
+                let slice = age::first(&messages, &calendar, last, DELETED_SLICE)?;
                 if slice.is_empty() {
                     break;
                 }
@@ -101,7 +98,7 @@ impl RetentionLoop {
     ) -> Result<bool, StoreError> {
         let at = self.now;
         while has_items(messages)? {
-            let expired = age::first_items(messages, calendar, EXPIRY_SLICE)?;
+            let expired = age::first_items(messages, calendar, DELETED_SLICE)?;
             if expired.is_empty() {
                 break;
             }
