@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::Snapshot;
 use super::originals::{Original, Originals};
-use super::places;
+use super::places::{self, MAX_SORTED};
 use super::search::{self, Matches};
 use super::selection::{Source, Window};
 use super::total::{self, in_tail};
@@ -23,9 +23,6 @@ use crate::store::index;
 
 /// An `offset` up to this is walked; a larger one is worth finding its place.
 pub const WALKED_OFFSET: i64 = 1000;
-/// Places sorted in memory for one page, some 15 MB. Deeper pages are walked to; where the index is not
-/// to be had for that yet, they are answered 503.
-pub(super) const MAX_SORTED: u64 = 100_000;
 
 /// A message as it was stored.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,13 +3,16 @@
 use rusqlite::Connection;
 
 use super::Snapshot;
-use super::search::has_word;
 use super::selection::{Selection, Source, Window};
 use super::total::in_tail;
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::{KEY, sort_key};
 use crate::store::error::StoreError;
 use crate::store::index::{self, rank};
+
+/// Places sorted in memory for one page, some 15 MB. Deeper pages are walked to; where the index is not
+/// to be had for that yet, they are answered 503.
+pub(super) const MAX_SORTED: u64 = 100_000;
 
 /// Replaces most of a large offset by a start behind the rows that it passes over.
 pub(super) fn skip(
@@ -60,17 +63,17 @@ pub(super) fn select(
     if *source != Source::Order {
         return read_places(snapshot.connection, selection, source, page);
     }
-    let (memory, filter) = (snapshot.memory.borrow(), selection.filter);
-    let remembered = || memory.tail.matching(filter, &page.start);
+    let memory = snapshot.memory.borrow();
+    let remembered: Vec<_> = memory.tail.matching(selection.filter, &page.start).collect();
     // Any of them may lie before the page: so many of the others that its offset passes over are gone through here.
-    let passed = page.offset.min(remembered().count() as i64);
+    let passed = page.offset.min(remembered.len() as i64);
     let wanted = Window { limit: page.limit + passed, offset: page.offset - passed, ..page.clone() };
     let mut keys = read_places(snapshot.connection, selection, source, &wanted)?;
     let most = wanted.limit as usize;
     let mut nearest = Vec::new();
-    for key in remembered() {
+    for key in remembered {
         let is_behind = keys.len() == most && keys.last() < Some(key);
-        if !is_behind && has_word(snapshot, filter, key)? {
+        if !is_behind && selection.has_word(snapshot.connection, key)? {
             nearest.push(key);
         }
     }

@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, ToSql};
 use crate::filter::Filter;
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, key_of_message};
+use crate::store::index::texts;
 
 /// Where the matches are found.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,6 +160,11 @@ impl<'a> Selection<'a> {
             statement.raw_bind_parameter(index, value)?;
         }
         Ok(statement)
+    }
+
+    /// True if the message at a place has the word of the filter, if that has one.
+    pub(super) fn has_word(&self, connection: &Connection, place: &SortKey) -> rusqlite::Result<bool> {
+        self.filter.q.as_ref().map_or(Ok(true), |word| texts::has_word(connection, word, place.row))
     }
 
     /// Counts in the table from the first row of the window on.

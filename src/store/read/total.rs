@@ -3,7 +3,6 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Snapshot;
-use super::search::has_word;
 use super::selection::{Selection, Window};
 use crate::filter::Filter;
 use crate::sort_key::{RawText, SortKey};
@@ -43,10 +42,10 @@ pub(super) fn in_tail(
     selection: Selection<'_>,
     window: &Window,
 ) -> rusqlite::Result<u64> {
-    let (memory, filter) = (snapshot.memory.borrow(), selection.filter);
+    let memory = snapshot.memory.borrow();
     let mut remembered = 0;
-    for key in memory.tail.matching(filter, &window.start) {
-        remembered += u64::from(has_word(snapshot, filter, key)?);
+    for key in memory.tail.matching(selection.filter, &window.start) {
+        remembered += u64::from(selection.has_word(snapshot.connection, key)?);
     }
     let unread = selection.in_unread("COUNT(*)", window);
     let unread = unread.map_or(Ok(0), |unread| selection.number(snapshot.connection, &unread, window))?;
