@@ -30,6 +30,7 @@
 //! | Which waiting request is answered next? | `server/worker_pool.rs`, by `server/priorities.rs` |
 //! | Which connection is closed when there is no room? | `server/eviction_policy.rs` |
 //! | What does a query see while the index is being made? | `store/read/queries.rs`: the messages themselves, as the tail |
+//! | What does a query know from the one before? | `store/read/memory.rs`: of words which rows have them, and the tail |
 //! | What stops the write-ahead log from growing? | `store/checkpoint`, between two commits |
 //! | What order are messages handed on in? | `store/write/feed_order.rs` gives the numbers, `store/read/feed.rs` reads by them |
 //! | Who deletes what is old? | `store/maintenance/retention/expiry.rs` decides, the writer does it; `trusted_clock.rs` beside it says whether the clock is one to go by |
