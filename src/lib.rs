@@ -30,6 +30,7 @@
 //! | Which waiting request is answered next? | `server/worker_pool.rs`, by `server/priorities.rs` |
 //! | Which connection is closed when there is no room? | `server/eviction_policy.rs` |
 //! | What does a query see while the index is being made? | `store/read/queries.rs`: the messages themselves, as the tail |
+//! | What does a query know from the one before? | `store/read/memory.rs`: of words which rows have them, and the tail |
 //! | What stops the write-ahead log from growing? | `store/checkpoint`, between two commits |
 //! | What order are messages handed on in? | `store/write/feed_order.rs` gives the numbers, `store/read/feed.rs` reads by them |
 //! | Who deletes what is old? | `store/maintenance/retention/expiry.rs` decides, the writer does it; `trusted_clock.rs` beside it says whether the clock is one to go by |
@@ -116,11 +117,12 @@
 
 // What is written to stderr, or cannot be, decides nothing: see `cli::streams`.
 #![deny(clippy::print_stderr)]
+#![cfg_attr(fuzzing, allow(dead_code, reason = "the fuzzers ask the parsers alone"))]
 
 mod advice;
 mod app;
 mod authority;
-pub mod cli;
+mod cli;
 mod client;
 mod clock;
 mod config;
@@ -137,7 +139,7 @@ mod hosts;
 mod http;
 mod http_client;
 mod http_head;
-pub mod inherited;
+mod inherited;
 mod labels;
 mod limits;
 mod log;
@@ -161,6 +163,13 @@ mod validation_error;
 mod version;
 mod waker;
 mod whatsapp;
+
+/// What the program runs. The fuzzers do not, so that none of it is made into machine code for them: three quarters of that.
+#[cfg(not(fuzzing))]
+pub mod program {
+    pub use crate::cli::run;
+    pub use crate::inherited::reset;
+}
 
 /// The pure parsers, for tests and fuzzers outside this crate.
 pub mod testing {

@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    lyftr_webhook::inherited::reset();
-    lyftr_webhook::cli::run(std::env::args_os())
+    lyftr_webhook::program::reset();
+    lyftr_webhook::program::run(std::env::args_os())
 }

@@ -8,13 +8,7 @@ use super::source::{Source, code_of, names_after, sources};
 const KNOWN: [&[&str]; 5] = [
     &["server/completions", "server/request_context"],
     &["store/read/epoch", "store/read/pool", "store/read/pooled_connection"],
-    &[
-        "store/read/originals",
-        "store/read/page",
-        "store/read/search",
-        "store/read/total",
-        "store/read/word_memory",
-    ],
+    &["store/read/originals", "store/read/page"],
     &["store/write/batch", "store/write/items"],
     &["store/write/writer", "store/write/writer_thread"],
 ];

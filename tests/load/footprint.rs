@@ -14,8 +14,8 @@ use crate::report::{Bar, Judged, Table};
 use crate::{Bench, Failure, files};
 
 const BINARY_BYTES: f64 = 2.6e6;
-const IDLE_BYTES: f64 = 6e6;
-const LOADED_BYTES: f64 = 24e6;
+const IDLE_BYTES: f64 = 5e6;
+const LOADED_BYTES: f64 = 18e6;
 const CONNECTIONS: u32 = 64;
 const READY_EMPTY_MS: f64 = 15.0;
 const READY_LARGEST_MS: f64 = 60.0;

@@ -17,6 +17,8 @@ use crate::os;
 use crate::store::database::kept_memory::{self, KeptMemory};
 use crate::store::database::{connections, wal};
 
+/// Page cache of the connection that reads the messages, in KiB: it reads each page once, and next to the last.
+const MESSAGES_CACHE_KIB: i64 = 256;
 /// So many messages since it was measured last mean that they come fast.
 const BUSY_ROWS: i64 = 100;
 /// A backlog of so many messages, as an older file brings along, is worth a line in the log.
@@ -76,7 +78,8 @@ impl Upkeep {
     pub(super) fn open(database: &Path) -> rusqlite::Result<Self> {
         let messages = connections::open_for_reading(database)?;
         let index = super::open(database, &messages)?;
-        messages.execute_batch("PRAGMA query_only = ON")?;
+        messages
+            .execute_batch(&format!("PRAGMA query_only = ON; PRAGMA cache_size = -{MESSAGES_CACHE_KIB}"))?;
         let (watermarks, (rows, changes)) = (Watermarks::read(&index)?, state(&messages)?);
         let now = Instant::now();
         Ok(Self {

@@ -81,7 +81,7 @@ impl Export {
         let Some(last) = last else {
             return Ok(None);
         };
-        let selection = Selection::new(&self.filter, first);
+        let selection = Selection::new(&self.filter, None);
         let window = Window { rows: first..=last, ..selection.all() };
         let rows = selection.in_table(COLUMNS, "m.rowid BETWEEN :from_row AND :through", &window);
         let mut statement = selection.prepare(&snapshot, &format!("{rows} ORDER BY m.rowid"), &window)?;

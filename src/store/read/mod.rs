@@ -10,6 +10,7 @@ mod interrupt;
 pub mod memory;
 pub mod originals;
 pub mod page;
+mod places;
 mod pool;
 mod pooled_connection;
 pub mod queries;

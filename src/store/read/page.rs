@@ -9,22 +9,20 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::Snapshot;
 use super::originals::{Original, Originals};
-use super::search::{self, Matches, has_word};
-use super::selection::{Selection, Source, Window};
+use super::places::{self, MAX_SORTED};
+use super::search::{self, Matches};
+use super::selection::{Source, Window};
 use super::total::{self, in_tail};
 use crate::cursor::{Cursor, LongPlace};
 use crate::filter::{Filter, PageQuery};
 use crate::sort_key::SortKey;
 use crate::store::database::column::text;
-use crate::store::database::sort_columns::{self, KEY, sort_key};
+use crate::store::database::sort_columns;
 use crate::store::error::StoreError;
-use crate::store::index::{self, rank};
+use crate::store::index;
 
 /// An `offset` up to this is walked; a larger one is worth finding its place.
 pub const WALKED_OFFSET: i64 = 1000;
-/// Places sorted in memory for one page, some 15 MB. Deeper pages are walked to; where the index is not
-/// to be had for that yet, they are answered 503.
-pub(super) const MAX_SORTED: u64 = 100_000;
 
 /// A message as it was stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,13 +82,13 @@ pub fn read(snapshot: Snapshot<'_>, query: &PageQuery) -> Result<Page, StoreErro
     let start = all.start.clone().max(cursor.unwrap_or_default());
     let page = Window { start, limit: i64::from(query.limit) + 1, offset: query.offset, ..all };
     let (total, keys) = match matches {
-        Matches::At(places) => (places.len() as u64, page_of(places, &page)),
+        Matches::At(places) => (places.len() as u64, places::of_page(places, &page)),
         Matches::Many { total, source } => {
             let wanted = query.offset.unsigned_abs().saturating_add(query.limit.into());
             let source = search::source_of_page(snapshot, source, total, wanted);
             let is_skippable = filter.q.is_none() && filter.from.is_none() && query.offset > WALKED_OFFSET;
-            let page = if is_skippable { skip(snapshot, selection, page)? } else { page };
-            (total, select(snapshot, selection, &source, &page)?)
+            let page = if is_skippable { places::skip(snapshot, selection, page)? } else { page };
+            (total, places::select(snapshot, selection, &source, &page)?)
         }
     };
     // One more than the page holds, and each of them is there: so this alone says whether more follow.
@@ -117,91 +115,6 @@ fn start_at(connection: &Connection, cursor: &Cursor) -> rusqlite::Result<SortKe
     }
     let next = standing(next.row)?.filter(|key| next.is(key));
     Ok(next.unwrap_or_else(|| cut.clone()))
-}
-
-/// Replaces most of a large offset by a start behind the rows that it passes over.
-fn skip(snapshot: Snapshot<'_>, selection: Selection<'_>, page: Window) -> Result<Window, StoreError> {
-    let connection = snapshot.connection;
-    let passed = rank::before(connection, &page.start)?;
-    let in_tail_from =
-        |start: &SortKey| in_tail(snapshot, selection, &Window { start: start.clone(), ..page.clone() });
-    let (offset, tail) = (page.offset.unsigned_abs(), in_tail_from(&page.start)?);
-    // A block of the index, and how many messages lie between the start and that.
-    let seek = |rank| -> Result<_, StoreError> {
-        let (block, before) = rank::seek(connection, rank)?;
-        let in_tail = tail.saturating_sub(in_tail_from(&block)?);
-        Ok((before.saturating_sub(passed) + in_tail, block, before))
-    };
-    let mut nearest = seek(passed.saturating_add(offset))?;
-    // As far too far as there is of the tail in between: so many indexed messages further back it is not.
-    if let Some(too_far) = nearest.0.checked_sub(offset).filter(|too_far| *too_far > 0) {
-        nearest = seek(nearest.2.saturating_sub(too_far))?;
-    }
-    let (skipped, block, before) = nearest;
-    if before <= passed {
-        return Ok(page);
-    }
-    let left = offset
-        .checked_sub(skipped)
-        .ok_or_else(|| index::is_wrong("more messages come before a page than its offset passes over"))?;
-    Ok(Window { start: block, offset: left as i64, ..page })
-}
-
-/// Of all places, in their order, those of the page.
-fn page_of(places: Vec<SortKey>, page: &Window) -> Vec<SortKey> {
-    let first = places.partition_point(|place| *place < page.start);
-    let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
-    places.into_iter().skip(first).skip(offset).take(page.limit as usize).collect()
-}
-
-/// The places of the page.
-fn select(
-    snapshot: Snapshot<'_>,
-    selection: Selection<'_>,
-    source: &Source,
-    page: &Window,
-) -> rusqlite::Result<Vec<SortKey>> {
-    if *source != Source::Order {
-        return read_places(snapshot.connection, selection, source, page);
-    }
-    let (memory, filter) = (snapshot.memory.borrow(), selection.filter);
-    let remembered = || memory.tail.matching(filter, &page.start);
-    // Any of them may lie before the page: so many of the others that its offset passes over are gone through here.
-    let passed = page.offset.min(remembered().count() as i64);
-    let wanted = Window { limit: page.limit + passed, offset: page.offset - passed, ..page.clone() };
-    let mut keys = read_places(snapshot.connection, selection, source, &wanted)?;
-    let most = wanted.limit as usize;
-    let mut nearest = Vec::new();
-    for key in remembered() {
-        let is_behind = keys.len() == most && keys.last() < Some(key);
-        if !is_behind && has_word(snapshot, filter, key)? {
-            nearest.push(key);
-        }
-    }
-    if nearest.len() > most {
-        nearest.select_nth_unstable(most);
-        nearest.truncate(most);
-    }
-    keys.extend(nearest.into_iter().cloned());
-    keys.sort_unstable();
-    Ok(keys.into_iter().skip(passed as usize).take(page.limit as usize).collect())
-}
-
-/// The places of a page as they are read.
-fn read_places(
-    connection: &Connection,
-    selection: Selection<'_>,
-    source: &Source,
-    page: &Window,
-) -> rusqlite::Result<Vec<SortKey>> {
-    let arranged = format!("ORDER BY {KEY} LIMIT :limit OFFSET :offset");
-    let mut statement = selection.places(connection, source, page, &arranged)?;
-    let mut found = statement.raw_query();
-    let mut keys = Vec::new();
-    while let Some(row) = found.next()? {
-        keys.push(sort_key(row, 0)?);
-    }
-    Ok(keys)
 }
 
 pub const COLUMNS: &str = "m.message_id, m.from_msisdn, m.to_msisdn, m.ts, m.text, m.created_at, m.rowid";

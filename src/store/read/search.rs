@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use super::Snapshot;
-use super::page::MAX_SORTED;
+use super::places::MAX_SORTED;
 use super::selection::{Selection, Source, Window};
 use super::total;
 use super::word_memory::WordRows;
@@ -17,8 +17,8 @@ use crate::folding::Needle;
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::sort_key;
 use crate::store::error::StoreError;
+use crate::store::index::first_behind;
 use crate::store::index::search::Question;
-use crate::store::index::{first_behind, texts};
 
 /// Matches of a search whose places are kept for the page; of more, the page is searched by itself.
 pub const KEPT_MATCHES: usize = 4096;
@@ -66,7 +66,12 @@ pub(super) fn find(
         return among(snapshot, selection, without);
     };
     known.extend(snapshot, word)?;
-    let source = known.rows.as_ref().map_or(without, |rows| proposed(rows));
+    // Where a sender has written little, or a time is short, there may be less to go through than the word has rows.
+    let most = if by_order { in_order + in_tail_of(snapshot, selection) } else { u64::MAX };
+    let source = match &known.rows {
+        Some(rows) if rows.len() as u64 <= most => proposed(rows),
+        _ => without,
+    };
     let is_too_many = known.rows.as_ref().is_none_or(|rows| rows.len() > KEPT_MATCHES);
     let total = known.total;
     snapshot.memory.borrow_mut().words.keep(word, known);
@@ -75,6 +80,11 @@ pub(super) fn find(
     } else {
         among(snapshot, selection, source)
     }
+}
+
+/// Messages of the tail, as far as it is remembered, that match but for the word.
+fn in_tail_of(snapshot: Snapshot<'_>, selection: Selection<'_>) -> u64 {
+    snapshot.memory.borrow().tail.matching(selection.filter, &selection.all().start).count() as u64
 }
 
 fn proposed(rows: &[i64]) -> Source {
@@ -103,7 +113,7 @@ fn among(snapshot: Snapshot<'_>, selection: Selection<'_>, source: Source) -> Re
     }
     if source == Source::Order {
         for key in snapshot.memory.borrow().tail.matching(selection.filter, &kept.start) {
-            if has_word(snapshot, selection.filter, key)? {
+            if selection.has_word(connection, key)? {
                 total += 1;
                 places.push(key.clone());
             }
@@ -114,11 +124,6 @@ fn among(snapshot: Snapshot<'_>, selection: Selection<'_>, source: Source) -> Re
     }
     places.sort_unstable();
     Ok(Matches::At(places))
-}
-
-/// True if the message at a place has the word of a filter, if it has one.
-pub(super) fn has_word(snapshot: Snapshot<'_>, filter: &Filter, place: &SortKey) -> rusqlite::Result<bool> {
-    filter.q.as_ref().map_or(Ok(true), |word| texts::has_word(snapshot.connection, word, place.row))
 }
 
 /// What the search index knows of a word. `None` if it knows nothing of so short a word, or names more rows than

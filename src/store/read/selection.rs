@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, ToSql};
 use crate::filter::Filter;
 use crate::sort_key::SortKey;
 use crate::store::database::sort_columns::{INSTANT, MESSAGE_ID, SENDER, key_of_message};
+use crate::store::index::texts;
 
 /// Where the matches are found.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,9 +24,6 @@ pub(super) enum Source {
     /// In the table, row by row.
     Table,
 }
-
-/// Rows that neither the order knows nor the memory of the tail.
-pub(super) const UNREAD: &str = "m.rowid >= :unread_from";
 
 const HAS_WORD: &str = "contains_folded(CAST(m.text AS BLOB), :q)";
 
@@ -40,15 +38,15 @@ pub struct Window {
     pub offset: i64,
 }
 
-/// A filter, and the first row that has to be read from the table whatever else is known.
+/// A filter, and the first row that neither the order knows nor the memory of the tail, if there may be one.
 #[derive(Clone, Copy)]
 pub struct Selection<'a> {
     pub(super) filter: &'a Filter,
-    unread_from: i64,
+    unread_from: Option<i64>,
 }
 
 impl<'a> Selection<'a> {
-    pub fn new(filter: &'a Filter, unread_from: i64) -> Self {
+    pub fn new(filter: &'a Filter, unread_from: Option<i64>) -> Self {
         Self { filter, unread_from }
     }
 
@@ -78,7 +76,10 @@ impl<'a> Selection<'a> {
         let in_table = |which: &str| self.in_table(&key, which, window);
         let key_in_index = "d.instant AS instant, d.message_id AS message_id, d.message_row AS message_row";
         match source {
-            Source::Order => format!("{} UNION ALL {}", self.in_order(key_in_index), in_table(UNREAD)),
+            Source::Order => match self.in_unread(&key, window) {
+                Some(unread) => format!("{} UNION ALL {unread}", self.in_order(key_in_index)),
+                None => self.in_order(key_in_index),
+            },
             Source::Proposed(_) => in_table("m.rowid IN (SELECT value FROM rarray(:proposed))"),
             Source::Table => in_table("TRUE"),
         }
@@ -98,6 +99,11 @@ impl<'a> Selection<'a> {
             "SELECT {columns} FROM {table} AS d {messages} WHERE {sender} \
              (d.instant, d.message_id, d.message_row) >= (:instant, :message_id, :message_row) {word}"
         )
+    }
+
+    /// A SELECT from the rows that neither the order knows nor the memory of the tail, if there may be any.
+    pub(super) fn in_unread(&self, columns: &str, window: &Window) -> Option<String> {
+        self.unread_from.map(|_| self.in_table(columns, "m.rowid >= :unread_from", window))
     }
 
     /// A SELECT from some rows of the table itself, every condition of the filter tested on each.
@@ -154,6 +160,11 @@ impl<'a> Selection<'a> {
             statement.raw_bind_parameter(index, value)?;
         }
         Ok(statement)
+    }
+
+    /// True if the message at a place has the word of the filter, if that has one.
+    pub(super) fn has_word(&self, connection: &Connection, place: &SortKey) -> rusqlite::Result<bool> {
+        self.filter.q.as_ref().map_or(Ok(true), |word| texts::has_word(connection, word, place.row))
     }
 
     /// Counts in the table from the first row of the window on.

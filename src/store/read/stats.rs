@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Snapshot;
-use super::selection::UNREAD;
 use super::total::indexed_from;
 use crate::filter::Filter;
 use crate::sort_key::{RawText, SortKey};
@@ -61,11 +60,12 @@ pub fn read(snapshot: Snapshot<'_>, instants: &[InstantKey]) -> Result<Stats, St
     let filter = Filter::default();
     let selection = snapshot.selection(&filter);
     let all = selection.all();
-    let unread = selection.in_table(&format!("{}, {SENDER}", key_of_message()), UNREAD, &all);
-    let mut unread = selection.prepare(connection, &unread, &all)?;
-    let mut unread = unread.raw_query();
-    while let Some(row) = unread.next()? {
-        count(&sort_key(row, 0)?, &row.get(3)?);
+    if let Some(unread) = selection.in_unread(&format!("{}, {SENDER}", key_of_message()), &all) {
+        let mut unread = selection.prepare(connection, &unread, &all)?;
+        let mut unread = unread.raw_query();
+        while let Some(row) = unread.next()? {
+            count(&sort_key(row, 0)?, &row.get(3)?);
+        }
     }
 
     let mut stats = Stats {

@@ -23,6 +23,8 @@ const MAX_REMEMBERED: usize = 100;
 #[derive(Default)]
 pub(super) struct TailMemory {
     entries: VecDeque<OrderEntry>,
+    /// These are all that there are.
+    is_whole: bool,
     /// How many messages of a sender the order has, of those who were asked for.
     in_order: HashMap<RawText, u64>,
 }
@@ -46,6 +48,7 @@ impl TailMemory {
         }
         let behind = self.last_row().max(watermarks.ordered_through);
         self.entries.extend(order::read(snapshot, behind, MAX_REMEMBERED - self.entries.len())?);
+        self.is_whole = self.entries.len() < MAX_REMEMBERED;
         Ok(())
     }
 
@@ -53,9 +56,9 @@ impl TailMemory {
         self.entries.back().map(|last| last.key.row)
     }
 
-    /// The first row of those that are read from the table.
-    pub(super) fn unread_from(&self, watermarks: &Watermarks) -> i64 {
-        first_behind(self.last_row().max(watermarks.ordered_through))
+    /// The first row of those that are read from the table, if any are.
+    pub(super) fn unread_from(&self, watermarks: &Watermarks) -> Option<i64> {
+        (!self.is_whole).then(|| first_behind(self.last_row().max(watermarks.ordered_through)))
     }
 
     /// Those remembered.

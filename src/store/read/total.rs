@@ -3,8 +3,7 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Snapshot;
-use super::search::has_word;
-use super::selection::{Selection, UNREAD, Window};
+use super::selection::{Selection, Window};
 use crate::filter::Filter;
 use crate::sort_key::{RawText, SortKey};
 use crate::store::error::StoreError;
@@ -43,13 +42,14 @@ pub(super) fn in_tail(
     selection: Selection<'_>,
     window: &Window,
 ) -> rusqlite::Result<u64> {
-    let (memory, filter) = (snapshot.memory.borrow(), selection.filter);
+    let memory = snapshot.memory.borrow();
     let mut remembered = 0;
-    for key in memory.tail.matching(filter, &window.start) {
-        remembered += u64::from(has_word(snapshot, filter, key)?);
+    for key in memory.tail.matching(selection.filter, &window.start) {
+        remembered += u64::from(selection.has_word(snapshot.connection, key)?);
     }
-    let unread = selection.in_table("COUNT(*)", UNREAD, window);
-    Ok(remembered + selection.number(snapshot.connection, &unread, window)?)
+    let unread = selection.in_unread("COUNT(*)", window);
+    let unread = unread.map_or(Ok(0), |unread| selection.number(snapshot.connection, &unread, window))?;
+    Ok(remembered + unread)
 }
 
 /// Messages of one sender, up to the order's watermark.
