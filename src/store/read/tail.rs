@@ -19,6 +19,11 @@ const MAX_REMEMBERED: usize = 32_768;
 #[cfg(test)]
 const MAX_REMEMBERED: usize = 100;
 
+/// With so many bytes of ids no more are remembered: one may be as long as a body.
+const MAX_ID_BYTES: usize = 8 << 20;
+/// Messages read at once, so that no more of them than that come on top.
+const SLICE: usize = 1024;
+
 /// In the order of their rows, without a gap.
 #[derive(Default)]
 pub(super) struct TailMemory {
@@ -46,10 +51,19 @@ impl TailMemory {
                 *messages += 1;
             }
         }
-        let behind = self.last_row().max(watermarks.ordered_through);
-        self.entries.extend(order::read(snapshot, behind, MAX_REMEMBERED - self.entries.len())?);
-        self.is_whole = self.entries.len() < MAX_REMEMBERED;
+        self.is_whole = false;
+        while !self.is_whole && self.entries.len() < MAX_REMEMBERED && self.id_bytes() < MAX_ID_BYTES {
+            let slice = SLICE.min(MAX_REMEMBERED - self.entries.len());
+            let behind = self.last_row().max(watermarks.ordered_through);
+            let read = order::read(snapshot, behind, slice)?;
+            self.is_whole = read.len() < slice;
+            self.entries.extend(read);
+        }
         Ok(())
+    }
+
+    fn id_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.key.message_id.bytes().len()).sum()
     }
 
     fn last_row(&self) -> Option<i64> {
